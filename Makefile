@@ -1,0 +1,46 @@
+# Every target installs what it needs into .venv; a second run reuses it.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STACK  ?= dev
+
+.DEFAULT_GOAL := help
+.PHONY: help render render-check test check bench requirements clean
+
+help: ## list every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+
+# A stamp a set of requirements: pip runs again only when the file is newer.
+$(VENV)/.installed-%: requirements/%.txt | $(PY)
+	@echo "installing requirements/$*.txt into $(VENV) (hash-checked, once) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+render: $(VENV)/.installed-render ## write every artifact of a stack under dist/$(STACK)/
+	@$(PY) -m components.synth --stack $(STACK)
+
+render-check: $(VENV)/.installed-render ## exit 1 with a diff when dist/$(STACK)/ is out of date
+	@$(PY) -m components.synth --stack $(STACK) --check
+
+test: $(VENV)/.installed-dev ## run the tests; says what it skipped and why
+	@$(PY) -m pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.installed-dev ## lint, format, types, import arrows
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ty check --python $(VENV)
+	@$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
+	@$(PY) -m tests.bench
+
+requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt
+	@for set in render runtime; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+
+clean: ## remove .venv, dist and caches
+	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

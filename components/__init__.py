@@ -1,0 +1,1 @@
+"""The Pulumi side: settings, pure manifests, and the components that declare them."""

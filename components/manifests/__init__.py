@@ -1,0 +1,1 @@
+"""Pure functions from settings to Kubernetes objects as plain dicts; nothing here imports Pulumi."""

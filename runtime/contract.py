@@ -1,0 +1,192 @@
+"""Names that both sides agree on: what `components` declares and `runtime` reads.
+
+Standard library only, because the manifests import it at synth time and the images import it at start.
+Names in the guides (`PF_API_KEY`, `purpleflea.com/escrow-id`, `pf-agent-job`, ...) are users' vocabulary:
+they are fixed here and never changed.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+DOMAIN: Final = "purpleflea.com"
+
+# --- annotations, labels and the finalizer
+
+ESCROW_ID_ANNOTATION: Final = f"{DOMAIN}/escrow-id"
+"""On a Job: the escrow that pays for it. The user's way in."""
+
+ESCROW_REQUEST_ANNOTATION: Final = f"{DOMAIN}/escrow-request"
+"""On a suspended Job: JSON `{"payee": str, "amountUsdc": "0.10"}`; the operator creates the escrow, then resumes."""
+
+CONTENT_HASH_ANNOTATION: Final = f"{DOMAIN}/content-hash"
+"""On a pod template: changes when configuration changes that the pod reads only at start."""
+
+AGENT_LABEL: Final = f"{DOMAIN}/agent"
+"""On Jobs and pods: the agent's name in the settings."""
+
+SETTLEMENT_FINALIZER: Final = f"{DOMAIN}/settlement"
+"""On a Job, from the manifest on: held only until the terminal condition is recorded in the Escrow."""
+
+
+class Component(StrEnum):
+    """Values of `app.kubernetes.io/component`, one for each program that a stack runs."""
+
+    AGENT = "agent"
+    WORKER = "worker"
+    OPERATOR = "operator"
+    PAYROLL = "payroll"
+    METRICS = "metrics-server"
+    MCP_PROXY = "mcp-proxy"
+    SANDBOX = "sandbox"
+
+
+# --- the Escrow custom resource
+
+ESCROW_GROUP: Final = DOMAIN
+ESCROW_VERSION: Final = "v1alpha1"
+ESCROW_KIND: Final = "Escrow"
+ESCROW_PLURAL: Final = "escrows"
+
+
+class Phase(StrEnum):
+    """`status.phase` of an Escrow. It only moves forward, but for a person's `resolve` out of NeedsReview."""
+
+    PENDING = "Pending"
+    """Known, but no escrow at the payment service is bound to it yet."""
+    FUNDED = "Funded"
+    """The money is locked; the work goes on."""
+    DECIDED = "Decided"
+    """The Job has ended and the intent (release, dispute, cancel) is written down; nothing is sent before this."""
+    VERIFYING = "Verifying"
+    """An act was sent and its outcome is not known yet."""
+    SETTLED = "Settled"
+    """The payment service said so, in an answer that was read back."""
+    NEEDS_REVIEW = "NeedsReview"
+    """Only a person can decide; the evidence stands in the status."""
+
+
+# --- environment of the containers
+
+
+class Env(StrEnum):
+    """Environment variables, each read by exactly the programs named beside it."""
+
+    API_KEY = "PF_API_KEY"
+    """Bearer key: agent, faucet claim, operator, payroll, metrics server, MCP proxy."""
+    API_KEY_FILE = "PF_API_KEY_FILE"
+    """A mounted file with the key, read again when it changes; wins over PF_API_KEY."""
+    API_DIALECT = "PF_API_DIALECT"
+    """`kubernetes`, `fly` or `server`: which of the three HTTP surfaces answers."""
+    AGENT_ID = "AGENT_ID"
+    AGENT_NAME = "AGENT_NAME"
+    FAUCET_URL = "PF_FAUCET_URL"
+    ESCROW_URL = "PF_ESCROW_URL"
+    CASINO_URL = "PF_CASINO_URL"
+    TRADING_URL = "PF_TRADING_URL"
+    WALLET_URL = "PF_WALLET_URL"
+    DOMAINS_URL = "PF_DOMAINS_URL"
+    ALLOW_HTTP = "PF_ALLOW_HTTP"
+    """`true` only beside a sandbox: permits `http://` service URLs."""
+    REFERRAL_CODE = "REFERRAL_CODE"
+    WORKSPACE = "WORKSPACE"
+    TASK_DESCRIPTION = "TASK_DESCRIPTION"
+    TASK_BUDGET_USDC = "TASK_BUDGET_USDC"
+    FAUCET_REQUIRED = "PF_FAUCET_REQUIRED"
+    """Faucet claim: `true` makes an unreachable faucet fail the pod."""
+    FAUCET_DEADLINE_SECONDS = "PF_FAUCET_DEADLINE_SECONDS"
+    """Faucet claim: how long an unreachable faucet is tried."""
+    MCP_PROXY_URL = "MCP_PROXY_URL"
+    MCP_FAUCET_URL = "MCP_FAUCET_URL"
+    MCP_ESCROW_URL = "MCP_ESCROW_URL"
+    MCP_PORT = "MCP_PORT"
+    WATCH_NAMESPACE = "WATCH_NAMESPACE"
+    """Operator: one namespace, a comma-separated list, or a label selector `selector:key=value`."""
+    DEFAULT_BUDGET_USDC = "PF_DEFAULT_BUDGET_USDC"
+    """Operator: amount of a funding request that names none."""
+    NAMESPACE_BUDGET_USDC = "PF_NAMESPACE_BUDGET_USDC"
+    """Operator: most that may be locked in one namespace at one time; empty for no bound."""
+    NAMESPACE_DAILY_BUDGET_USDC = "PF_NAMESPACE_DAILY_BUDGET_USDC"
+    """Operator: most that may be locked in one namespace in one UTC day; empty for no bound."""
+    RESYNC_SECONDS = "PF_RESYNC_SECONDS"
+    """Operator: period of the full list that catches what a watch missed."""
+    AUTO_RELEASE = "PF_AUTO_RELEASE"
+    """Operator: `true` releases on Job completion; `false` only records it."""
+    LEADER_ELECTION = "PF_LEADER_ELECTION"
+    POD_NAME = "POD_NAME"
+    POD_NAMESPACE = "POD_NAMESPACE"
+    RELEASE_AGE_MINUTES = "PF_RELEASE_AGE_MINUTES"
+    """Payroll: escrows younger than this are left for the next run."""
+    POLL_SECONDS = "PF_POLL_SECONDS"
+    """Metrics server: period between two reads of the queue."""
+    SANDBOX_DATABASE = "PF_SANDBOX_DATABASE"
+    SANDBOX_API_KEY = "PF_SANDBOX_API_KEY"
+    """Sandbox: the key it accepts from the start, besides those it issues."""
+    LOG_LEVEL = "PF_LOG_LEVEL"
+
+
+# --- keys of the credentials Secret (guide)
+
+SECRET_NAME: Final = "purpleflea-creds"
+SECRET_KEYS: Final = ("api-key", "agent-wallet", "faucet-url", "escrow-url")
+
+# --- commands, ports and paths
+
+
+def command(module: str) -> list[str]:
+    """Container command that runs one program of the runtime image, e.g. `command("operator")`."""
+    return ["python", "-m", f"runtime.{module}"]
+
+
+class Port(IntEnum):
+    """Container ports; the names in the manifests are the lower-case member names."""
+
+    MCP = 8765
+    HEALTH = 8081
+    METRICS = 9090
+    SANDBOX = 8080
+    CUSTOM_METRICS = 8443
+    WORKER = 8080
+    FLY_AGENT = 8080
+    FLY_METRICS = 9091
+
+
+class Route(StrEnum):
+    """HTTP paths served on the health, metrics and MCP ports."""
+
+    LIVEZ = "/livez"
+    READYZ = "/readyz"
+    METRICS = "/metrics"
+    MCP_FAUCET = "/faucet"
+    MCP_ESCROW = "/escrow"
+    QUEUE_DEPTH_JSON = "/queue-depth"
+
+
+class MountPath(StrEnum):
+    """Paths in the containers' file systems."""
+
+    WORKSPACE = "/workspace"
+    FAUCET_RESULT = "/workspace/faucet-result.json"
+    CREDENTIALS = "/var/run/secrets/purpleflea"
+    SANDBOX_DATA = "/data"
+    FLY_DATA = "/data"
+
+
+class ExitCode(IntEnum):
+    """What the programs' exit codes mean; the Job's `podFailurePolicy` reads them."""
+
+    OK = 0
+    FAILED = 1
+    """Something that another attempt may mend."""
+    BAD_SETTING = 2
+    """A wrong setting or argument: another attempt ends the same, so the Job fails at once."""
+    FAUCET_UNAVAILABLE = 3
+    """The faucet was required and could not be reached within the deadline."""
+    INTERRUPTED = 130
+
+
+# --- Purple Flea's published rates (the guides)
+
+FEE_RATE: Final = "0.01"
+"""Of the amount, paid to Purple Flea on settlement."""
+REFERRAL_RATE: Final = "0.15"
+"""Of the fee, paid to the referrer."""
