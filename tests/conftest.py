@@ -1,0 +1,3 @@
+"""Fixtures live beside what they start; each such module is named here."""
+
+pytest_plugins: list[str] = []
