@@ -1,0 +1,90 @@
+"""Frozen pydantic models: the one source for Pulumi configuration, documentation and Helm values."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import ValidationError
+
+from components.settings.fly import FlySettings
+from components.settings.payments import (
+    Api,
+    Budget,
+    Credentials,
+    Escrow,
+    Faucet,
+    Funding,
+    Payroll,
+    Retention,
+    Sandbox,
+    Services,
+)
+from components.settings.platform import Encryption, Images, NetworkPolicy
+from components.settings.problems import Problem, SettingsError, from_pydantic
+from components.settings.section import Section
+from components.settings.values import DnsLabel, usdc_text
+from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker
+
+__all__ = ["Agent", "FlySettings", "Problem", "Settings", "SettingsError", "usdc_text"]
+
+
+class Settings(Section):
+    """A stack's `purpleflea:` section."""
+
+    enabled: bool = True
+    """Whether the stack has anything at all."""
+    namespace: DnsLabel = "agent-jobs"
+    """Namespace of everything in the stack."""
+    create_namespace: bool = True
+    """Whether the stack creates the namespace; otherwise it exists and enforces the `restricted` Pod Security level."""
+    target: Literal["artifacts", "cluster"] = "artifacts"
+    """`artifacts`: files only, no cluster needed; `cluster`: `pulumi up` creates the objects."""
+    api: Api = Api()
+    """How the payment service is spoken to."""
+    credentials: Credentials = Credentials()
+    """Where the API key is."""
+    services: Services = Services()
+    """Where the six services are."""
+    faucet: Faucet = Faucet()
+    """Claiming the free dollar."""
+    escrow: Escrow = Escrow()
+    """What a task is worth."""
+    funding: Funding = Funding()
+    """How a Job gets its escrow."""
+    budget: Budget = Budget()
+    """The most that may be locked."""
+    job: JobDefaults = JobDefaults()
+    """What agents' Jobs have in common."""
+    agents: tuple[Agent, ...] = (Agent(name="pf-agent-job"),)
+    """The agents; each becomes a Job, or with a schedule a CronJob."""
+    worker: Worker = Worker()
+    """The long-running agents."""
+    mcp: Mcp = Mcp()
+    """The MCP sidecar."""
+    operator: Operator = Operator()
+    """Pays for Jobs."""
+    payroll: Payroll = Payroll()
+    """Pays workers."""
+    hpa: Hpa = Hpa()
+    """Scales workers."""
+    images: Images = Images()
+    """Container images."""
+    network_policy: NetworkPolicy = NetworkPolicy()
+    """Who may reach whom."""
+    admission: Admission = Admission()
+    """Who may use the credentials."""
+    encryption: Encryption = Encryption()
+    """Encryption of Secrets at rest."""
+    sandbox: Sandbox = Sandbox()
+    """A local stand-in for Purple Flea."""
+    retention: Retention = Retention()
+    """What outlives the stack."""
+    fly: FlySettings = FlySettings()
+    """The Fly.io app."""
+
+    @classmethod
+    def parse(cls, mapping: Mapping[str, Any]) -> Self:
+        """Settings from a `purpleflea:` mapping; raises `SettingsError` with every mistake at once."""
+        try:
+            return cls.model_validate(mapping)
+        except ValidationError as error:
+            raise SettingsError([from_pydantic(details, cls) for details in error.errors()]) from None

@@ -1,0 +1,136 @@
+"""Sections about money: credentials, services, faucet, escrow, funding, budget, payroll, the sandbox."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.settings.section import Resources, Section, resources
+from components.settings.values import (
+    Cron,
+    OptionalDnsName,
+    OptionalUrl,
+    OptionalUsdc,
+    SecretKey,
+    TimeZone,
+    Usdc,
+)
+from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_KEYS
+
+
+class Credentials(Section):
+    """The Secret with the API key; its values are never settings but Pulumi secrets."""
+
+    existing_secret: OptionalDnsName = ""
+    """Name of a Secret that exists already in the namespace; empty: the stack creates `purpleflea-creds`."""
+    agent_wallet: Annotated[str, Field(max_length=128)] = ""
+    """Agent id (wallet) that a created Secret carries; needed unless `existingSecret` is set or a sandbox is used."""
+    api_key_key: SecretKey = SECRET_KEYS[0]
+    """Key of the API key in the Secret."""
+    agent_wallet_key: SecretKey = SECRET_KEYS[1]
+    """Key of the agent id (wallet) in the Secret."""
+    faucet_url_key: SecretKey = SECRET_KEYS[2]
+    """Key of the faucet's URL in the Secret."""
+    escrow_url_key: SecretKey = SECRET_KEYS[3]
+    """Key of the escrow service's URL in the Secret."""
+
+
+class Api(Section):
+    """How the payment service is spoken to."""
+
+    dialect: Literal["kubernetes", "fly", "server"] = "kubernetes"
+    """HTTP surface: `kubernetes` and `fly` as the guides have it, `server` as the published server has it."""
+
+
+class Services(Section):
+    """Base URLs of the six Purple Flea services; empty: the public service, or the sandbox where it is enabled."""
+
+    faucet_url: OptionalUrl = ""
+    """Faucet; public: https://faucet.purpleflea.com."""
+    escrow_url: OptionalUrl = ""
+    """Escrow; public: https://escrow.purpleflea.com."""
+    casino_url: OptionalUrl = ""
+    """Casino; public: https://casino.purpleflea.com."""
+    trading_url: OptionalUrl = ""
+    """Trading; public: https://trading.purpleflea.com."""
+    wallet_url: OptionalUrl = ""
+    """Wallet; public: https://wallet.purpleflea.com."""
+    domains_url: OptionalUrl = ""
+    """Domains; public: https://domains.purpleflea.com."""
+
+
+class Faucet(Section):
+    """The init container that claims the one free dollar of an agent id."""
+
+    claim_on_startup: bool = True
+    """Whether agents' pods get the `faucet-claim` init container."""
+    idempotent: Literal[True] = True
+    """An agent id that has already claimed (409) goes on; there is no other way to run it."""
+    required: bool = False
+    """Whether an unreachable faucet fails the pod; otherwise the agent starts without the credit and says why."""
+    deadline_seconds: Annotated[int, Field(ge=1, le=600)] = 60
+    """Seconds for which an unreachable faucet is tried."""
+
+
+class Escrow(Section):
+    """What one task is worth and when it is paid."""
+
+    default_budget_usdc: Usdc = Decimal("0.10")
+    """USDC for each task that names no budget of its own."""
+    auto_release_on_job_complete: bool = True
+    """Whether the operator pays on a Job's completion; otherwise it records it and a person releases."""
+    escrow_annotation: Literal["purpleflea.com/escrow-id"] = ESCROW_ID_ANNOTATION
+    """Annotation on a Job with its escrow's id; fixed, because it is the users' way in."""
+    timeout_hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """Hours after which the service returns unsettled money to the payer."""
+
+
+class Funding(Section):
+    """How a Job gets its escrow."""
+
+    mode: Literal["annotation", "request"] = "annotation"
+    """`annotation`: you create the escrow and set its id; `request`: the operator creates it, then starts the Job."""
+
+
+class Budget(Section):
+    """The most that may be locked at one time, known before deployment."""
+
+    cap_usdc: OptionalUsdc = None
+    """USDC, fee included; a stack whose exposure exceeds it fails. Empty: no cap."""
+
+
+class Payroll(Section):
+    """The CronJob that pays long-running workers for the tasks in their work logs."""
+
+    enabled: bool = True
+    """Whether the stack has payroll; it needs workers to pay."""
+    schedule: Cron = "0 * * * *"
+    """Five-field cron expression."""
+    time_zone: TimeZone = "Etc/UTC"
+    """IANA time zone of the schedule."""
+    release_age_minutes: Annotated[int, Field(ge=0, le=43200)] = 50
+    """Minutes; younger escrows are left for the next run."""
+    starting_deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
+    """Seconds after which a run that could not start on time is skipped."""
+    resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
+    """CPU and memory of the payroll container."""
+
+
+class Sandbox(Section):
+    """A local Purple Flea with its own ledger, in place of the real one. No money moves."""
+
+    enabled: bool = False
+    """Whether the stack runs and uses a sandbox; it also permits `http://` service URLs."""
+    storage: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")] = "1Gi"
+    """Size of the ledger's volume."""
+    storage_class: OptionalDnsName = ""
+    """StorageClass of the volume; empty: the cluster's default."""
+    resources: Resources = resources("50m", "64Mi", "500m", "256Mi")
+    """CPU and memory of the sandbox container."""
+
+
+class Retention(Section):
+    """What outlives the stack."""
+
+    keep_escrows: bool = True
+    """Whether the Escrow definition, and with it every account, survives `pulumi destroy`."""

@@ -1,0 +1,98 @@
+"""Sections about the ground things stand on: images, network policy, encryption at rest."""
+
+from ipaddress import ip_network
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from components.settings.section import Section
+from components.settings.values import DnsLabel, DnsName, Image, TcpPort
+
+
+def _cidr(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; write e.g. '10.0.0.1/32'") from None
+
+
+Cidr = Annotated[str, AfterValidator(_cidr)]
+Labels = dict[str, str]
+
+
+class Images(Section):
+    """Where containers come from."""
+
+    runtime: Image = "purpleflea/runtime:0.1.0"
+    """The image of every program in this project; pinned by tag or digest."""
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    """When the node pulls; `IfNotPresent` suits pinned tags."""
+    pull_secrets: tuple[DnsName, ...] = ()
+    """Existing image pull Secrets in the namespace."""
+
+
+class Dns(Section):
+    """The cluster's DNS service."""
+
+    namespace: DnsLabel = "kube-system"
+    """Namespace of the DNS pods."""
+    pod_labels: Labels = {"k8s-app": "kube-dns"}
+    """Labels of the DNS pods."""
+
+
+class ApiServer(Section):
+    """The Kubernetes API server. Policies see its address, not a pod, so it is named by network."""
+
+    cidrs: tuple[Cidr, ...] = ("0.0.0.0/0", "::/0")
+    """Networks of the API server's endpoints (`kubectl get endpoints kubernetes`); narrow it in production."""
+    ports: tuple[TcpPort, ...] = (443, 6443)
+    """TCP ports: the Service's and the endpoints', since policies differ in which one they see."""
+
+
+class Egress(Section):
+    """Where agents and the stack's programs may go to outside the cluster."""
+
+    cidrs: tuple[Cidr, ...] = ("0.0.0.0/0", "::/0")
+    """Networks of the payment services and whatever else agents call."""
+    excluded_cidrs: tuple[Cidr, ...] = (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+    """Networks left out of them: private ones, so pods, nodes and the cloud's metadata service stay out of reach."""
+    ports: tuple[TcpPort, ...] = (443,)
+    """TCP ports."""
+
+
+class NetworkPolicy(Section):
+    """Default deny, then only what each program needs. NetworkPolicy knows addresses, not host names."""
+
+    enabled: bool = True
+    """Whether the stack has NetworkPolicies; the cluster's network plug-in must enforce them."""
+    dns: Dns = Dns()
+    """Where DNS is."""
+    api_server: ApiServer = ApiServer()
+    """Where the API server is."""
+    egress: Egress = Egress()
+    """Where the outside is."""
+    monitoring_namespace: DnsLabel = "monitoring"
+    """Namespace whose pods may scrape the metrics ports."""
+    keda_namespace: DnsLabel = "keda"
+    """Namespace of KEDA, which reads the queue's depth where it is the engine."""
+
+
+class Encryption(Section):
+    """Encryption of Secrets in etcd; a file for the control plane, not an object of the cluster."""
+
+    provider: Literal["none", "aws", "gcp", "azure", "kms"] = "none"
+    """Key service; `kms`: any local KMS v2 plug-in."""
+    key_id: Annotated[str, Field(max_length=512)] = ""
+    """ARN, resource name or URL of the key; needed unless the provider is `none` or `kms`."""
+    endpoint: Annotated[str, Field(pattern=r"^unix://.+")] = "unix:///var/run/kmsplugin/socket.sock"
+    """Unix socket of the KMS plug-in on the control-plane nodes."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
+    """Seconds the API server waits for the plug-in."""

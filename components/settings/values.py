@@ -1,0 +1,150 @@
+"""Types of single settings: each says in its error what is allowed and in what unit."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+USDC_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
+_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(m|Ki|Mi|Gi|Ti|k|M|G|T)?$")
+_FACTORS = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T"), 1)},
+    **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti"), 1)},
+}
+_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+_IMAGE = re.compile(
+    r"^[a-z0-9]+([._:/-]+[a-zA-Z0-9]+)*(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})|@sha256:[0-9a-f]{64})$"
+)
+
+
+def quantity(text: str) -> Decimal:
+    """The number behind a Kubernetes quantity, e.g. `250m` → 0.25 cores, `64Mi` → 67108864 bytes."""
+    match = _QUANTITY.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no Kubernetes quantity; write e.g. '250m' or '64Mi'")
+    return Decimal(match[1]) * _FACTORS[match[2] or ""]
+
+
+def usdc_text(amount: Decimal) -> str:
+    """An amount as manifests carry it: plain decimal notation, at least two decimals."""
+    whole_cents = amount.quantize(Decimal("0.01"))
+    return format(whole_cents if whole_cents == amount else amount.normalize(), "f")
+
+
+def _usdc(value: object) -> Decimal:
+    if isinstance(value, (bool, float)):
+        raise ValueError('write the amount in quotes, e.g. "0.10": a bare YAML number is a binary float')
+    try:
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"{str(value)[:40]!r} is no amount; write USDC as a decimal string, e.g. '0.10'") from None
+    if not re.match(USDC_PATTERN, format(amount, "f") if amount.is_finite() else str(amount)):
+        raise ValueError(f"{value} USDC: allowed are 0 to 999999999.999999 with at most six decimals")
+    return amount
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _resource(units: str, unit_prose: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        match = _QUANTITY.match(text)
+        if match is None or (match[2] or "") not in units.split(","):
+            raise ValueError(f"{text!r} is no quantity of {unit_prose}")
+        if quantity(text) <= 0:
+            raise ValueError(f"{text!r} must be more than zero")
+        return text
+
+    return check
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != 5 or re.search(r"[L#W?]", text):
+        raise ValueError(
+            f"{text!r}: five fields are needed: minute hour day-of-month month day-of-week, e.g. '0 * * * *'"
+        )
+    try:
+        next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
+    except CronSimError as error:
+        raise ValueError(f"{text!r} is no cron expression: {error}") from None
+    except StopIteration:
+        raise ValueError(f"{text!r} names a date that never comes") from None
+    return text
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError):
+        raise ValueError(f"{text!r} is no IANA time zone; write e.g. 'Etc/UTC' or 'Europe/Berlin'") from None
+    return text
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError(f"{text!r}: a URL with scheme and host is needed, e.g. 'https://escrow.purpleflea.com'")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("a service URL carries no user, password, query or fragment; credentials belong in the Secret")
+    return text.rstrip("/")
+
+
+def _dns_label(text: str) -> str:
+    if len(text) > 63 or not _LABEL.match(text):
+        raise ValueError(f"{text!r}: at most 63 of a-z, 0-9 and '-', starting and ending with a letter or digit")
+    return text
+
+
+def _dns_name(text: str) -> str:
+    if len(text) > 253 or not all(_LABEL.match(part) for part in text.split(".")):
+        raise ValueError(f"{text!r}: at most 253 of a-z, 0-9, '-' and '.', as in a DNS name")
+    return text
+
+
+def _optional(check: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: check(text) if text else text
+
+
+def _image(text: str) -> str:
+    match = _IMAGE.match(text)
+    if match is None or match["tag"] == "latest":
+        raise ValueError(f"{text!r}: pin the image by a tag other than 'latest' or by '@sha256:...'")
+    return text
+
+
+def _schema(pattern: str, *examples: str) -> Any:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
+
+
+Usdc = Annotated[Decimal, BeforeValidator(_usdc), _schema(USDC_PATTERN, "0.10")]
+"""An amount in USDC: decimal string, at most six decimals, never a float."""
+OptionalUsdc = Annotated[Usdc | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""An amount in USDC, or empty for no bound."""
+Cpu = Annotated[
+    str, BeforeValidator(_text), AfterValidator(_resource(",m", "CPU; write cores '1' or thousandths '250m'"))
+]
+Memory = Annotated[
+    str, BeforeValidator(_text), AfterValidator(_resource("Ki,Mi,Gi,Ti,k,M,G,T,", "bytes; write e.g. '64Mi'"))
+]
+Cron = Annotated[str, AfterValidator(_cron)]
+OptionalCron = Annotated[str, AfterValidator(_optional(_cron))]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Url = Annotated[str, AfterValidator(_url)]
+OptionalUrl = Annotated[str, AfterValidator(_optional(_url))]
+DnsLabel = Annotated[str, AfterValidator(_dns_label)]
+DnsName = Annotated[str, AfterValidator(_dns_name)]
+OptionalDnsName = Annotated[str, AfterValidator(_optional(_dns_name))]
+Image = Annotated[str, AfterValidator(_image)]
+OptionalImage = Annotated[str, AfterValidator(_optional(_image))]
+SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+TcpPort = Annotated[int, Field(ge=1, le=65535)]

@@ -1,0 +1,167 @@
+"""Sections about what runs: agents' Jobs, workers, operator, MCP sidecar, autoscaling."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.settings.section import Resources, Section, resources
+from components.settings.values import (
+    DnsName,
+    EnvName,
+    OptionalCron,
+    OptionalDnsName,
+    OptionalImage,
+    OptionalUrl,
+    OptionalUsdc,
+    TcpPort,
+    TimeZone,
+)
+from runtime.contract import Port
+
+AGENT_RESOURCES = resources("250m", "256Mi", "1000m", "512Mi")
+Environment = dict[EnvName, str]
+
+
+class JobDefaults(Section):
+    """What every agent's Job has in common."""
+
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] = 3600
+    """Seconds for which a finished and settled Job stays visible."""
+    backoff_limit: Annotated[int, Field(ge=0, le=20)] = 2
+    """Retries of a failed pod before the Job has failed."""
+    active_deadline_seconds: Annotated[int, Field(ge=1)] = 3600
+    """Seconds a Job may run, retries included; below the escrow's time-out, else unsettled money goes back."""
+    stable_name: bool = False
+    """`false`: a hash of its content ends the Job's name, so a change is a new Job; `true`: the bare name, and a
+    changed Job must be deleted first (Pulumi does)."""
+
+
+class Agent(Section):
+    """One agent: a Job, or with a schedule a CronJob."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=52)]
+    """Unique name; at most 52 characters, because Kubernetes and the content hash append to it."""
+    image: OptionalImage = ""
+    """Pinned image; empty: the runtime image."""
+    command: tuple[str, ...] = ()
+    """Command of the container; empty: the runtime's agent, run once."""
+    task: Annotated[str, Field(max_length=16384)] = "Process the agent task queue"
+    """What to do, as `TASK_DESCRIPTION`."""
+    payee: Annotated[str, Field(max_length=128)] = ""
+    """Who is paid: the payee's agent id; needed where the operator funds the Job."""
+    budget_usdc: OptionalUsdc = None
+    """USDC for one run; empty: `escrow.defaultBudgetUsdc`."""
+    agent_id: Annotated[str, Field(max_length=128)] = ""
+    """`AGENT_ID` of this agent, one for each logical agent; empty: the wallet in the credentials Secret."""
+    escrow_id: Annotated[str, Field(max_length=128)] = ""
+    """An escrow that exists already and pays for this Job (`funding.mode: annotation`)."""
+    env: Environment = {}
+    """Further environment variables of the container; nothing secret."""
+    resources: Resources = AGENT_RESOURCES
+    """CPU and memory of the agent's container."""
+    parallelism: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Pods that work on the Job at one time; one escrow pays for all of them."""
+    completions: Annotated[int, Field(ge=1, le=100000)] | None = None
+    """Pods that must succeed; empty: as many as `parallelism`."""
+    schedule: OptionalCron = ""
+    """Five-field cron expression; empty: run once."""
+    time_zone: TimeZone = "Etc/UTC"
+    """IANA time zone of the schedule."""
+
+
+class Worker(Section):
+    """The long-running agents behind the autoscaler."""
+
+    enabled: bool = True
+    """Whether the stack has workers."""
+    image: OptionalImage = ""
+    """Pinned image; empty: the runtime image."""
+    command: tuple[str, ...] = ()
+    """Command of the container; empty: the runtime's worker."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Pods, where no autoscaler owns their number."""
+    task: Annotated[str, Field(max_length=16384)] = "Process the agent task queue"
+    """What to do, as `TASK_DESCRIPTION`."""
+    budget_usdc: OptionalUsdc = None
+    """USDC for one task; empty: `escrow.defaultBudgetUsdc`."""
+    env: Environment = {}
+    """Further environment variables of the container; nothing secret."""
+    resources: Resources = AGENT_RESOURCES
+    """CPU and memory of the worker's container."""
+    termination_grace_period_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds a worker has to finish its task when it is scaled in."""
+
+
+class Operator(Section):
+    """The controller that pays for Jobs when they end."""
+
+    enabled: bool = True
+    """Whether the stack has an operator; without it no Job carries the settlement finalizer."""
+    image: OptionalImage = ""
+    """Pinned image; empty: the runtime image."""
+    watch_namespace: Annotated[str, Field(max_length=1024)] = ""
+    """A namespace, a comma-separated list, or `selector:key=value` over namespaces; empty: the stack's namespace."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Pods; with more than one they elect a leader."""
+    resync_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
+    """Seconds between two full comparisons with the payment service."""
+    namespace_budget_usdc: OptionalUsdc = None
+    """USDC that may be locked in one namespace at one time; empty: no bound."""
+    namespace_daily_budget_usdc: OptionalUsdc = None
+    """USDC that may be locked in one namespace in one UTC day; empty: no bound."""
+    resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
+    """CPU and memory of the operator container."""
+
+
+class Mcp(Section):
+    """The MCP proxy beside each agent."""
+
+    enabled: bool = True
+    """Whether agents and workers get the sidecar `pf-mcp-proxy`."""
+    faucet_endpoint: OptionalUrl = ""
+    """MCP server of the faucet; empty: https://faucet.purpleflea.com/mcp, or the sandbox where it is enabled."""
+    escrow_endpoint: OptionalUrl = ""
+    """MCP server of the escrow service; empty: https://escrow.purpleflea.com/mcp, or the sandbox."""
+    container_port: TcpPort = Port.MCP.value
+    """TCP port on the pod's loopback; above 1023, because the container is not root."""
+    resources: Resources = resources("25m", "32Mi", "100m", "64Mi")
+    """CPU and memory of the sidecar."""
+
+
+class MetricsServer(Section):
+    """The service that turns the escrow queue into a metric."""
+
+    poll_seconds: Annotated[int, Field(ge=5, le=300)] = 15
+    """Seconds between two reads of the queue."""
+    tls: Literal["self", "certManager"] = "self"
+    """`self`: the server makes its certificate and registers its CA; `certManager`: cert-manager does both."""
+    issuer: OptionalDnsName = ""
+    """cert-manager Issuer in the namespace; empty: a self-signed one is created."""
+    resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
+    """CPU and memory of the metrics server."""
+
+
+class Hpa(Section):
+    """Scaling the workers on the escrow queue."""
+
+    enabled: bool = True
+    """Whether an autoscaler owns the number of workers."""
+    engine: Literal["hpa", "keda"] = "hpa"
+    """`hpa`: the custom metrics API of this stack; `keda`: a ScaledObject, where KEDA is installed."""
+    min_replicas: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Fewest workers."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Most workers, and so the most money locked at one time."""
+    escrow_queue_threshold: Annotated[int, Field(ge=1, le=1000000)] = 10
+    """Pending escrows for each worker."""
+    metrics_server: MetricsServer = MetricsServer()
+    """The metric's source."""
+
+
+class Admission(Section):
+    """Who may refer to the credentials Secret in a pod."""
+
+    enabled: bool = True
+    """Whether an admission policy refuses other pods; it needs rights on the whole cluster to create."""
+    allowed_service_accounts: tuple[DnsName, ...] = ()
+    """ServiceAccounts allowed besides the stack's own."""
