@@ -122,12 +122,35 @@ class Env(StrEnum):
     SANDBOX_API_KEY = "PF_SANDBOX_API_KEY"
     """Sandbox: the key it accepts from the start, besides those it issues."""
     LOG_LEVEL = "PF_LOG_LEVEL"
+    ESCROW_BASE = "ESCROW_BASE"
+    """Fly agent: base URL of the escrow service (the Fly guide's name)."""
+    FAUCET_BASE = "FAUCET_BASE"
+    """Fly agent: base URL of the faucet (the Fly guide's name)."""
+    ESCROW_FEE = "ESCROW_FEE"
+    """Fly agent: the fee rate it reports, e.g. `0.01`."""
+    REFERRAL_RATE = "REFERRAL_RATE"
+    """Fly agent: the referrer's part of the fee it reports, e.g. `0.15`."""
+    AGENT_WALLET = "AGENT_WALLET"
+    """Fly agent: the wallet that is paid; a Fly secret."""
+    WORKERS = "WEB_CONCURRENCY"
+    """Fly agent: server processes; uvicorn's own name for it."""
+    GRACEFUL_SHUTDOWN_SECONDS = "PF_GRACEFUL_SHUTDOWN_SECONDS"
+    """Fly agent: how long open requests may finish; below the platform's kill time-out."""
+    METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+    """Fly agent with several workers: where they share their metrics; emptied at start."""
+    FLY_REGION = "FLY_REGION"
+    """Set by Fly: goes into every escrow's metadata."""
+    FLY_MACHINE_ID = "FLY_MACHINE_ID"
+    """Set by Fly."""
 
 
 # --- keys of the credentials Secret (guide)
 
 SECRET_NAME: Final = "purpleflea-creds"
 SECRET_KEYS: Final = ("api-key", "agent-wallet", "faucet-url", "escrow-url")
+
+FLY_SECRETS: Final = (Env.API_KEY, Env.AGENT_WALLET, Env.REFERRAL_CODE)
+"""Fly secrets of the agent (guide); the last one may be missing."""
 
 # --- commands, ports and paths
 
@@ -159,6 +182,8 @@ class Route(StrEnum):
     MCP_FAUCET = "/faucet"
     MCP_ESCROW = "/escrow"
     QUEUE_DEPTH_JSON = "/queue-depth"
+    HEALTH = "/health"
+    """Fly agent: what Fly's proxy checks; it never depends on a service elsewhere."""
 
 
 class MountPath(StrEnum):
