@@ -1,0 +1,237 @@
+"""What to do next with one escrow: a pure decision over two tables (docs/settlement.md shows their product).
+
+The first table says how a status stands to our intent, the second what follows from that standing and the last
+answer on record. Nothing here does I/O, reads a clock or knows of Kubernetes.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Intent(StrEnum):
+    """What a settlement wants of the escrow. Once recorded it changes only by a person's act."""
+
+    RELEASE = "release"
+    DISPUTE = "dispute"
+    CANCEL = "cancel"
+    COMPLETE = "complete"
+    """The payee's own word that the work is done; moves no money (`server` dialect only)."""
+
+
+class Outcome(StrEnum):
+    """How a settled escrow ended, in the payment service's word, or in a person's where only a person could tell."""
+
+    PAID = "Paid"
+    DISPUTED = "Disputed"
+    REFUNDED = "Refunded"
+    CANCELLED = "Cancelled"
+    COMPLETED = "Completed"
+
+
+class Seen(StrEnum):
+    """What the latest read said of the escrow: its status, or why there is none."""
+
+    LOCKED = "locked"
+    COMPLETED = "completed"
+    RELEASED = "released"
+    DISPUTED = "disputed"
+    REFUNDED = "refunded"
+    CANCELLED = "cancelled"
+    UNLISTED = "unlisted"
+    """A dialect that only lists: in none of the lists, which proves nothing."""
+    NOT_FOUND = "not-found"
+    """A dialect that reads one: the service knows no such escrow."""
+    DISAGREES = "disagrees"
+    """Amount, payee or status word are not what they must be."""
+    UNREADABLE = "unreadable"
+    """The dialect has no way to read."""
+    SILENT = "silent"
+    """The service did not answer the read, this time."""
+
+
+class Answer(StrEnum):
+    """The last answer to our own act, as far as the record goes."""
+
+    NONE = "none"
+    """Nothing was sent, or nothing happened (429, no connection)."""
+    SENT = "sent"
+    """Noted before sending; no answer followed."""
+    UNKNOWN = "unknown"
+    """Time-out, reset, 5xx, an answer that makes no sense: it may or may not have happened."""
+    CONFLICT = "conflict"
+    """409: some other status; which one only a read tells."""
+    REFUSED = "refused"
+    """A final no: 400, 402, 403, 404."""
+    ACCEPTED = "accepted"
+    """Success with the right content."""
+
+
+class Standing(StrEnum):
+    """How what was seen stands to the intent."""
+
+    GOAL = "goal"
+    OPEN = "open"
+    OTHER = "other"
+    UNLISTED = "unlisted"
+    NOT_FOUND = "not-found"
+    DISAGREES = "disagrees"
+    UNREADABLE = "unreadable"
+    SILENT = "silent"
+
+
+class Action(StrEnum):
+    """What the driver does next."""
+
+    ACT = "act"
+    SETTLE = "settle"
+    WAIT = "wait"
+    REVIEW = "review"
+
+
+class Rule(StrEnum):
+    """An entry of the second table: an action, or one that holds only while patience lasts."""
+
+    ACT = "act"
+    AGAIN = "act again, review after the last attempt"
+    SETTLE = "settle"
+    WAIT = "wait"
+    LOOK = "look again, review when patience ends"
+    REVIEW = "review"
+
+
+_G, _O, _X = Standing.GOAL, Standing.OPEN, Standing.OTHER
+
+STANDINGS: Final[dict[Intent, tuple[Standing, ...]]] = {
+    # seen:           locked completed released disputed refunded cancelled
+    Intent.RELEASE:  (_O,    _O,       _G,      _X,      _X,      _X),
+    Intent.DISPUTE:  (_O,    _O,       _X,      _G,      _X,      _X),
+    Intent.CANCEL:   (_O,    _O,       _X,      _X,      _G,      _G),
+    Intent.COMPLETE: (_O,    _G,       _G,      _X,      _X,      _X),
+}  # fmt: skip
+
+_ACT, _AGAIN, _SETTLE, _WAIT, _LOOK, _REVIEW = Rule.ACT, Rule.AGAIN, Rule.SETTLE, Rule.WAIT, Rule.LOOK, Rule.REVIEW
+
+RULES: Final[dict[Standing, tuple[Rule, ...]]] = {
+    # last answer:         none     sent     unknown  conflict refused  accepted
+    Standing.GOAL:       (_SETTLE, _SETTLE, _SETTLE, _SETTLE, _SETTLE, _SETTLE),
+    Standing.OPEN:       (_ACT,    _AGAIN,  _AGAIN,  _AGAIN,  _REVIEW, _LOOK),
+    Standing.OTHER:      (_SETTLE, _REVIEW, _REVIEW, _SETTLE, _SETTLE, _REVIEW),
+    Standing.UNLISTED:   (_REVIEW, _LOOK,   _LOOK,   _REVIEW, _REVIEW, _SETTLE),
+    Standing.NOT_FOUND:  (_REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW),
+    Standing.DISAGREES:  (_REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW),
+    Standing.UNREADABLE: (_ACT,    _LOOK,   _REVIEW, _REVIEW, _REVIEW, _SETTLE),
+    Standing.SILENT:     (_WAIT,   _WAIT,   _WAIT,   _WAIT,   _WAIT,   _WAIT),
+}  # fmt: skip
+
+STATUSES: Final = (Seen.LOCKED, Seen.COMPLETED, Seen.RELEASED, Seen.DISPUTED, Seen.REFUNDED, Seen.CANCELLED)
+"""The columns of `STANDINGS`."""
+
+GOALS: Final = {
+    Intent.RELEASE: Outcome.PAID,
+    Intent.DISPUTE: Outcome.DISPUTED,
+    Intent.CANCEL: Outcome.CANCELLED,
+    Intent.COMPLETE: Outcome.COMPLETED,
+}
+
+_OUTCOMES: Final = {
+    Seen.RELEASED: Outcome.PAID,
+    Seen.DISPUTED: Outcome.DISPUTED,
+    Seen.REFUNDED: Outcome.REFUNDED,
+    Seen.CANCELLED: Outcome.CANCELLED,
+    Seen.COMPLETED: Outcome.COMPLETED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a decision rests on, besides the intent."""
+
+    seen: Seen
+    answer: Answer = Answer.NONE
+    attempts_left: bool = True
+    """Fewer acts were sent than the policy allows."""
+    patience_left: bool = True
+    """The last answer is younger than the policy's patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next action; `outcome` and `drift` (by another's act) only with SETTLE, `remedy` only with REVIEW."""
+
+    action: Action
+    reason: str
+    outcome: Outcome | None = None
+    drift: bool = False
+    remedy: str = ""
+
+
+def standing(intent: Intent, seen: Seen) -> Standing:
+    """How a status stands to the intent; what is not a status stands for itself."""
+    return STANDINGS[intent][STATUSES.index(seen)] if seen in STATUSES else Standing(seen.value)
+
+
+def decide(intent: Intent, facts: Facts) -> Decision:
+    """The next action for an escrow; defined for every combination of intent and facts."""
+    where = standing(intent, facts.seen)
+    match RULES[where][list(Answer).index(facts.answer)]:
+        case Rule.SETTLE:
+            return _settled(intent, facts)
+        case Rule.ACT:
+            return Decision(Action.ACT, f"the escrow is {facts.seen}")
+        case Rule.AGAIN if facts.attempts_left:
+            return Decision(Action.ACT, f"the last answer was {facts.answer}, a read says {facts.seen}")
+        case Rule.WAIT:
+            return Decision(Action.WAIT, "the payment service did not answer the read")
+        case Rule.LOOK if facts.patience_left:
+            return Decision(Action.WAIT, f"the last answer was {facts.answer}, a read says {facts.seen}")
+    reason, remedy = _for_a_person(intent, where, facts)
+    return Decision(Action.REVIEW, reason, remedy=remedy)
+
+
+def _settled(intent: Intent, facts: Facts) -> Decision:
+    outcome = _OUTCOMES.get(facts.seen, GOALS[intent])  # no status: the direct answer is the service's word
+    ours = facts.answer in (Answer.SENT, Answer.UNKNOWN, Answer.ACCEPTED)
+    if outcome is not GOALS[intent]:
+        reason = f"{intent} was intended, but the escrow was found {facts.seen}"
+    elif not ours:
+        reason = f"found {facts.seen} by someone else's act"
+    elif facts.answer is Answer.ACCEPTED:
+        reason = f"{intent} was accepted" + (f" and reads {facts.seen}" if facts.seen in STATUSES else "")
+    else:
+        reason = f"the answer to {intent} was lost, but the escrow reads {facts.seen}"
+    return Decision(Action.SETTLE, reason, outcome, drift=outcome is not GOALS[intent] or not ours)
+
+
+_LOOK_UP: Final = "Ask the payment service how the escrow stands, then resolve it as that; send nothing before."
+
+_REVIEWS: Final[dict[Standing, tuple[str, str]]] = {
+    Standing.NOT_FOUND: (
+        "the payment service knows no such escrow",
+        "Check the escrow's id, the service's URL and the dialect, then retry.",
+    ),
+    Standing.UNLISTED: ("the escrow is in none of the service's lists, which proves nothing", _LOOK_UP),
+    Standing.DISAGREES: (
+        "the escrow is not the one that was agreed on",
+        "Compare amount, payee and status in the evidence with what was agreed; then resolve it.",
+    ),
+    Standing.UNREADABLE: ("this dialect cannot read the escrow, so the outcome stays unknown", _LOOK_UP),
+    Standing.OTHER: ("money may have moved twice: both parties' balances need a look", _LOOK_UP),
+    Standing.OPEN: (
+        "the attempts are used up and the escrow still reads open; a repeated 5xx can mean that the payee was paid",
+        _LOOK_UP,
+    ),
+}
+
+
+def _for_a_person(intent: Intent, where: Standing, facts: Facts) -> tuple[str, str]:
+    """Reason and remedy of a NeedsReview."""
+    what = f"{intent}: last answer {facts.answer}, read {facts.seen}: "
+    if facts.answer is Answer.REFUSED and where in (Standing.OPEN, Standing.UNREADABLE):
+        return what + "the service refuses the act", "Mend what the service names in the evidence, then retry."
+    if facts.answer is Answer.ACCEPTED and where is Standing.OPEN:
+        return what + "the service accepted the act, but the escrow still reads open", _LOOK_UP
+    if where is Standing.OTHER and intent is not Intent.RELEASE:
+        return what + "another act overtook this one", _LOOK_UP
+    reason, remedy = _REVIEWS[where]
+    return what + reason, remedy
