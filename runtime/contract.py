@@ -121,6 +121,8 @@ class Env(StrEnum):
     SANDBOX_DATABASE = "PF_SANDBOX_DATABASE"
     SANDBOX_API_KEY = "PF_SANDBOX_API_KEY"
     """Sandbox: the key it accepts from the start, besides those it issues."""
+    TLS_DIRECTORY = "PF_TLS_DIRECTORY"
+    """Metrics server: directory with `tls.crt` and `tls.key`; unset: it makes its own pair and registers the CA."""
     LOG_LEVEL = "PF_LOG_LEVEL"
     ESCROW_BASE = "ESCROW_BASE"
     """Fly agent: base URL of the escrow service (the Fly guide's name)."""
@@ -143,6 +145,16 @@ class Env(StrEnum):
     FLY_MACHINE_ID = "FLY_MACHINE_ID"
     """Set by Fly."""
 
+
+# --- objects that a program names itself
+
+OPERATOR_LEASE: Final = "pf-escrow-operator"
+METRICS_SERVICE: Final = "pf-metrics-server"
+"""Service that describes the queue metric and that the aggregator dials."""
+QUEUE_METRIC: Final = "escrow_queue_depth"
+CUSTOM_METRICS_GROUP: Final = "custom.metrics.k8s.io"
+CUSTOM_METRICS_VERSIONS: Final = ("v1beta1", "v1beta2")
+FAUCET_CONTAINER: Final = "faucet-claim"
 
 # --- keys of the credentials Secret (guide)
 
@@ -182,6 +194,10 @@ class Route(StrEnum):
     MCP_FAUCET = "/faucet"
     MCP_ESCROW = "/escrow"
     QUEUE_DEPTH_JSON = "/queue-depth"
+    """`{"escrow_queue_depth": int}`, or 503 while the depth is unknown."""
+    SANDBOX_MCP_FAUCET = "/faucet/mcp"
+    SANDBOX_MCP_ESCROW = "/escrow/mcp"
+    """The sandbox serves both MCP servers on its one port."""
     HEALTH = "/health"
     """Fly agent: what Fly's proxy checks; it never depends on a service elsewhere."""
 
@@ -192,6 +208,7 @@ class MountPath(StrEnum):
     WORKSPACE = "/workspace"
     FAUCET_RESULT = "/workspace/faucet-result.json"
     CREDENTIALS = "/var/run/secrets/purpleflea"
+    TLS = "/var/run/tls"
     SANDBOX_DATA = "/data"
     FLY_DATA = "/data"
 

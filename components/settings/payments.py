@@ -70,6 +70,8 @@ class Faucet(Section):
     """Whether an unreachable faucet fails the pod; otherwise the agent starts without the credit and says why."""
     deadline_seconds: Annotated[int, Field(ge=1, le=600)] = 60
     """Seconds for which an unreachable faucet is tried."""
+    resources: Resources = resources("50m", "64Mi", "500m", "128Mi")
+    """CPU and memory of the init container."""
 
 
 class Escrow(Section):

@@ -38,6 +38,8 @@ class Dns(Section):
     """Namespace of the DNS pods."""
     pod_labels: Labels = {"k8s-app": "kube-dns"}
     """Labels of the DNS pods."""
+    cidrs: tuple[Cidr, ...] = ("169.254.20.10/32",)
+    """Networks of node-local DNS caches, which are no pods."""
 
 
 class ApiServer(Section):

@@ -1,0 +1,122 @@
+"""An agent's Job, or CronJob where it has a schedule."""
+
+import json
+
+from components.manifests import agent_pod, naming
+from components.manifests.naming import Manifest, content_hash, labels, metadata
+from components.settings import Agent, Settings, usdc_text
+from runtime.contract import (
+    AGENT_LABEL,
+    ESCROW_ID_ANNOTATION,
+    ESCROW_REQUEST_ANNOTATION,
+    SETTLEMENT_FINALIZER,
+    Component,
+    Env,
+    ExitCode,
+    command,
+)
+
+
+def build(settings: Settings, agent: Agent) -> Manifest:
+    """The Job of one agent, or its CronJob.
+
+    A Job's template cannot change, so its name ends in a hash of its content: a changed agent is a new Job, in
+    Pulumi, Helm and kubectl alike. It is found by its label: `kubectl get jobs -l purpleflea.com/agent=NAME`.
+    """
+    return _cron_job(settings, agent) if agent.schedule else _job(settings, agent)
+
+
+def _job(settings: Settings, agent: Agent) -> Manifest:
+    found = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"namespace": settings.namespace, **_job_metadata(settings, agent)},
+        "spec": _job_spec(settings, agent),
+    }
+    found["metadata"]["name"] = agent.name if settings.job.stable_name else f"{agent.name}-{content_hash(found)}"
+    if settings.operator.enabled:
+        # From the manifest on, so that even a TTL of zero cannot remove the Job before it is recorded. Without an
+        # operator nobody would take it off again.
+        found["metadata"]["finalizers"] = [SETTLEMENT_FINALIZER]
+    return found
+
+
+def _cron_job(settings: Settings, agent: Agent) -> Manifest:
+    # No finalizer here: the CronJob controller copies labels and annotations only. The operator adds it on sight.
+    own = metadata(settings, agent.name, Component.AGENT)
+    own["labels"] |= {AGENT_LABEL: agent.name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": own,
+        "spec": {
+            "schedule": agent.schedule,
+            "timeZone": agent.time_zone,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 600,
+            "successfulJobsHistoryLimit": 5,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {"metadata": _job_metadata(settings, agent), "spec": _job_spec(settings, agent)},
+        },
+    }
+
+
+def _job_metadata(settings: Settings, agent: Agent) -> Manifest:
+    found: Manifest = {"labels": _labels(agent)}
+    if settings.funding.mode == "request":
+        request = {"payee": agent.payee, "amountUsdc": budget(settings, agent)}
+        found["annotations"] = {ESCROW_REQUEST_ANNOTATION: json.dumps(request)}
+    elif agent.escrow_id:
+        found["annotations"] = {ESCROW_ID_ANNOTATION: agent.escrow_id}
+    return found
+
+
+def _job_spec(settings: Settings, agent: Agent) -> Manifest:
+    values = {
+        Env.AGENT_NAME: agent.name,
+        Env.TASK_DESCRIPTION: agent.task,
+        Env.TASK_BUDGET_USDC: budget(settings, agent),
+    }
+    container = agent_pod.agent_container(
+        settings,
+        agent.command or [*command("agent_worker"), "--once"],
+        agent.resources,
+        agent.image,
+        agent_pod.agent_env(settings, values, agent.env, agent.agent_id),
+    )
+    found: Manifest = {
+        "ttlSecondsAfterFinished": settings.job.ttl_seconds_after_finished,
+        "backoffLimit": settings.job.backoff_limit,
+        "activeDeadlineSeconds": settings.job.active_deadline_seconds,
+        "parallelism": agent.parallelism,
+        "completions": agent.completions or agent.parallelism,
+        "podFailurePolicy": {"rules": _failure_rules()},
+        "template": {
+            "metadata": {"labels": _labels(agent)},
+            "spec": agent_pod.spec(settings, container, agent.agent_id, restartPolicy="Never"),
+        },
+    }
+    if settings.funding.mode == "request":
+        found["suspend"] = True  # until the operator has locked the money
+    return found
+
+
+def _failure_rules() -> list[Manifest]:
+    return [
+        {
+            "action": "FailJob",
+            "onExitCodes": {"operator": "In", "values": [ExitCode.BAD_SETTING.value]},
+        },
+        # A drained node is no failure of the work, and must not become a dispute.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+
+
+def budget(settings: Settings, agent: Agent) -> str:
+    """USDC for one run of the agent."""
+    amount = agent.budget_usdc
+    return usdc_text(settings.escrow.default_budget_usdc if amount is None else amount)
+
+
+def _labels(agent: Agent) -> dict[str, str]:
+    return {**labels(Component.AGENT), "app": naming.AGENT_APP, AGENT_LABEL: agent.name}

@@ -1,0 +1,52 @@
+"""The long-running agents (`pf-agent-workers`) that the autoscaler scales and payroll pays."""
+
+from components.manifests import agent_pod, naming, pod
+from components.manifests.naming import Manifest, metadata, selector
+from components.settings import Settings, usdc_text
+from runtime.contract import Component, Env, Port, command
+
+PORT = "worker"
+
+
+def deployment(settings: Settings) -> Manifest:
+    """The Deployment; without `replicas` where an autoscaler owns them, or every `up` would undo its work."""
+    spec: Manifest = {
+        "selector": {"matchLabels": selector(Component.WORKER)},
+        "template": {
+            "metadata": {"labels": selector(Component.WORKER)},
+            "spec": agent_pod.spec(
+                settings,
+                _container(settings),
+                "",
+                terminationGracePeriodSeconds=settings.worker.termination_grace_period_seconds,
+            ),
+        },
+    }
+    if not settings.hpa.enabled:
+        spec["replicas"] = settings.worker.replicas
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(settings, naming.WORKERS, Component.WORKER),
+        "spec": spec,
+    }
+
+
+def _container(settings: Settings) -> Manifest:
+    worker = settings.worker
+    values = {Env.TASK_DESCRIPTION: worker.task, Env.TASK_BUDGET_USDC: budget(settings)}
+    return agent_pod.agent_container(
+        settings,
+        worker.command or command("agent_worker"),
+        worker.resources,
+        worker.image,
+        [*agent_pod.agent_env(settings, values, worker.env, ""), pod.field_env(Env.POD_NAME, "metadata.name")],
+        ports=[{"name": PORT, "containerPort": Port.WORKER.value}],
+        **pod.probes(PORT),
+    )
+
+
+def budget(settings: Settings) -> str:
+    """USDC for one task of a worker."""
+    amount = settings.worker.budget_usdc
+    return usdc_text(settings.escrow.default_budget_usdc if amount is None else amount)

@@ -1,0 +1,240 @@
+"""The `Escrow` definition: the in-cluster account of one Job. `kubectl get escrows` is the statement.
+
+What the API server itself holds, whoever writes: the Job, the dialect and the token never change; payee, amount and
+escrow id are set once; the phase moves forward only, and out of `NeedsReview` only together with a new entry in
+`status.acts`, that is by a person; what was intended, paid and decided is set once. Every text and list is bounded,
+which also bounds what the rules may cost.
+"""
+
+from components.manifests.naming import Manifest, metadata
+from components.settings import Settings
+from components.settings.values import USDC_PATTERN
+from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase
+
+NAME = f"{ESCROW_PLURAL}.{ESCROW_GROUP}"
+_RANK = {phase.value: rank for rank, phase in enumerate(Phase)} | {Phase.NEEDS_REVIEW.value: 4, Phase.SETTLED.value: 5}
+_REVIEW = Phase.NEEDS_REVIEW.value
+
+
+def custom_resource_definition(settings: Settings) -> Manifest:
+    """The definition, served and stored in one version with a status subresource."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata(settings, NAME, namespaced=False),
+        "spec": {
+            "group": ESCROW_GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": ESCROW_KIND,
+                "listKind": f"{ESCROW_KIND}List",
+                "plural": ESCROW_PLURAL,
+                "singular": ESCROW_KIND.lower(),
+                "shortNames": ["esc"],
+            },
+            "versions": [
+                {
+                    "name": ESCROW_VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
+                    "selectableFields": [{"jsonPath": ".spec.escrowId"}, {"jsonPath": ".status.phase"}],
+                    "schema": {"openAPIV3Schema": schema()},
+                }
+            ],
+        },
+    }
+
+
+def schema() -> Manifest:
+    """The OpenAPI schema of one Escrow."""
+    return {
+        "type": "object",
+        "description": "The account of one Job: what was locked, for whom, what was paid, and why.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": _spec(),
+            "status": _status(),
+        },
+        "x-kubernetes-validations": [
+            _rule("!has(oldSelf.status) || has(self.status)", "a status is never taken away"),
+            _rule(
+                "!has(self.status) || !has(self.status.phase) || !(self.status.phase in ['Funded', 'Verifying'])"
+                " || has(self.spec.escrowId)",
+                "no escrow is bound yet: spec.escrowId comes before Funded and Verifying",
+            ),
+        ],
+    }
+
+
+def _spec() -> Manifest:
+    return {
+        "type": "object",
+        "required": ["job", "dialect", "token"],
+        "properties": {
+            "job": _fixed(
+                {
+                    "type": "object",
+                    "description": "The Job that is paid for; a Job recreated under the same name has another UID.",
+                    "required": ["name", "uid"],
+                    "properties": {"name": _text(253), "uid": _text(64)},
+                },
+                "the Job never changes",
+            ),
+            "dialect": _fixed(
+                {"type": "string", "enum": ["kubernetes", "fly", "server"], "description": "Which HTTP surface."},
+                "the dialect never changes",
+            ),
+            "token": _fixed(
+                _text(128, "Sent with the create, so that an escrow whose answer was lost is found again."),
+                "the token never changes",
+            ),
+            "escrowId": _text(128, "The escrow at the payment service."),
+            "payee": _text(128, "Who is paid."),
+            "amountUsdc": _amount("USDC locked for this Job."),
+        },
+        "x-kubernetes-validations": [_once(name) for name in ("escrowId", "payee", "amountUsdc")],
+    }
+
+
+def _status() -> Manifest:
+    properties = {
+        "phase": {"type": "string", "enum": [phase.value for phase in Phase], "description": "Only moves forward."},
+        "intent": {
+            "type": "string",
+            "enum": ["release", "dispute", "cancel"],
+            "description": "Written before the call.",
+        },
+        "attempts": {"type": "integer", "format": "int32", "minimum": 0, "description": "Acts sent so far."},
+        "lastAnswer": {
+            "type": "object",
+            "description": "What the payment service last said.",
+            "properties": {
+                "operation": _text(64),
+                "code": {"type": "integer", "format": "int32", "description": "HTTP status; 0: no answer came."},
+                "digest": _text(80, "SHA-256 of the body, which itself is kept nowhere."),
+                "time": _time(),
+            },
+        },
+        **{f"{moment}At": _time() for moment in ("locked", "decided", "settled", "autoRelease")},
+        "outcome": {"type": "string", "enum": ["Paid", "Disputed", "Refunded", "Cancelled"]},
+        "lockedUsdc": _amount("USDC that the service says it holds."),
+        "paidUsdc": _amount("USDC that reached the payee."),
+        "feeUsdc": _amount("USDC that the service kept."),
+        "referralUsdc": _amount("USDC of the fee that went to the referrer."),
+        "reason": _text(1024, "Why, for a person."),
+        "observedGeneration": {"type": "integer", "format": "int64"},
+        "conditions": _conditions(),
+        "acts": _acts(),
+    }
+    return {"type": "object", "properties": properties, "x-kubernetes-validations": _status_rules()}
+
+
+def _status_rules() -> list[Manifest]:
+    ranks = "{" + ", ".join(f"'{phase}': {rank}" for phase, rank in _RANK.items()) + "}"
+    acts = "(has({0}.acts) ? size({0}.acts) : 0)"
+    acted = f"{acts.format('self')} > {acts.format('oldSelf')}"
+    reviewed = f"has(oldSelf.phase) && oldSelf.phase == '{_REVIEW}'"
+    once = ("lockedUsdc", "paidUsdc", "feeUsdc", "referralUsdc", "outcome", "settledAt")
+    return [
+        _rule(
+            "!has(oldSelf.phase) || (has(self.phase) && "
+            f"(oldSelf.phase == '{_REVIEW}' || {ranks}[self.phase] >= {ranks}[oldSelf.phase]))",
+            "the phase only moves forward",
+        ),
+        _rule(
+            f"!({reviewed}) || self.phase == '{_REVIEW}' || {acted}",
+            "only a person's act, appended to status.acts, leads out of NeedsReview",
+        ),
+        _rule(
+            f"!has(oldSelf.intent) || (has(self.intent) && self.intent == oldSelf.intent) || ({reviewed})",
+            "an intent is decided once",
+        ),
+        *[_once(name, unless=reviewed if name == "lockedUsdc" else "") for name in once],
+        _rule(
+            "!has(self.phase) || self.phase != 'Settled' || (has(self.outcome) && has(self.settledAt))",
+            "Settled needs outcome and settledAt",
+        ),
+        _rule(
+            "!has(oldSelf.attempts) || (has(self.attempts) && self.attempts >= oldSelf.attempts)", "attempts only grow"
+        ),
+        _rule("!has(oldSelf.acts) || (has(self.acts) && oldSelf.acts.all(act, act in self.acts))", "acts are kept"),
+    ]
+
+
+def _conditions() -> Manifest:
+    return {
+        "type": "array",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "reason", "lastTransitionTime"],
+            "properties": {
+                "type": _text(64),
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "reason": _text(128),
+                "message": {"type": "string", "maxLength": 1024},
+                "lastTransitionTime": _time(),
+                "observedGeneration": {"type": "integer", "format": "int64"},
+            },
+        },
+    }
+
+
+def _acts() -> Manifest:
+    return {
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "atomic",
+        "description": "What people did, oldest first.",
+        "items": {
+            "type": "object",
+            "required": ["who", "when", "what", "reason"],
+            "properties": {"who": _text(256), "when": _time(), "what": _text(128), "reason": _text(512)},
+        },
+    }
+
+
+def _columns() -> list[Manifest]:
+    paths = {
+        "Job": ".spec.job.name",
+        "Phase": ".status.phase",
+        "Amount": ".spec.amountUsdc",
+        "Payee": ".spec.payee",
+        "Paid": ".status.paidUsdc",
+        "Outcome": ".status.outcome",
+    }
+    columns = [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]
+    return [*columns, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
+
+
+def _rule(rule: str, message: str) -> Manifest:
+    return {"rule": rule, "message": message}
+
+
+def _fixed(schema: Manifest, message: str) -> Manifest:
+    return {**schema, "x-kubernetes-validations": [_rule("self == oldSelf", message)]}
+
+
+def _once(name: str, unless: str = "") -> Manifest:
+    kept = f"!has(oldSelf.{name}) || (has(self.{name}) && self.{name} == oldSelf.{name})"
+    return _rule(f"{kept} || ({unless})" if unless else kept, f"{name} is set once")
+
+
+def _text(longest: int, description: str = "") -> Manifest:
+    found: Manifest = {"type": "string", "minLength": 1, "maxLength": longest}
+    return found | ({"description": description} if description else {})
+
+
+def _amount(description: str) -> Manifest:
+    return {"type": "string", "pattern": USDC_PATTERN, "maxLength": 16, "description": description}
+
+
+def _time() -> Manifest:
+    return {"type": "string", "format": "date-time", "maxLength": 40}

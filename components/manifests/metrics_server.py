@@ -1,0 +1,148 @@
+"""The metrics server (`pf-metrics-server`): the escrow queue as a Kubernetes custom metric and as plain JSON.
+
+Its certificate, two ways. `self`: the server makes a CA and a pair at start, keeps the key in memory and writes the
+CA into `caBundle` of the APIServices, which it alone may patch; nothing else need be installed, and the manifests
+leave `caBundle` out so that no tool undoes it. `certManager`: cert-manager makes the pair and injects the CA.
+"""
+
+from components.manifests import credentials, naming, pod
+from components.manifests.naming import Manifest, metadata, selector
+from components.settings import Settings
+from runtime.contract import (
+    CUSTOM_METRICS_GROUP,
+    CUSTOM_METRICS_VERSIONS,
+    Component,
+    Env,
+    MountPath,
+    Port,
+    command,
+)
+
+TLS_SECRET = "pf-metrics-server-tls"  # noqa: S105 - the name of a Secret is no secret
+SELF_SIGNED_ISSUER = "pf-metrics-server"
+_TLS_VOLUME = "tls"
+
+
+def uses_cert_manager(settings: Settings) -> bool:
+    """Whether cert-manager makes the certificate; KEDA needs none."""
+    return settings.hpa.engine == "hpa" and settings.hpa.metrics_server.tls == "certManager"
+
+
+def deployment(settings: Settings) -> Manifest:
+    """One replica: it holds the key of the CA that it registered."""
+    template = selector(Component.METRICS)
+    volumes = [credentials.volume(settings)]
+    if uses_cert_manager(settings):
+        volumes.append({"name": _TLS_VOLUME, "secret": {"secretName": TLS_SECRET, "defaultMode": 0o440}})
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(settings, naming.METRICS_SERVER, Component.METRICS),
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": template},
+            "template": {
+                "metadata": {"labels": template},
+                "spec": pod.spec(
+                    settings,
+                    naming.METRICS_ACCOUNT,
+                    [_container(settings)],
+                    api_access=settings.hpa.engine == "hpa",
+                    volumes=volumes,
+                ),
+            },
+        },
+    }
+
+
+def _container(settings: Settings) -> Manifest:
+    mounts = [credentials.mount()]
+    tls: dict[Env, str] = {}
+    if uses_cert_manager(settings):
+        mounts.append({"name": _TLS_VOLUME, "mountPath": MountPath.TLS.value, "readOnly": True})
+        tls = {Env.TLS_DIRECTORY: MountPath.TLS.value}
+    return pod.container(
+        settings,
+        "metrics-server",
+        command("metrics_server"),
+        settings.hpa.metrics_server.resources,
+        env=[
+            credentials.file_env(),
+            *pod.api_env(settings),
+            *pod.env({Env.POLL_SECONDS: settings.hpa.metrics_server.poll_seconds, **tls}),
+            pod.field_env(Env.POD_NAMESPACE, "metadata.namespace"),
+        ],
+        ports=[
+            {"name": "custom-metrics", "containerPort": Port.CUSTOM_METRICS.value},
+            {"name": "metrics", "containerPort": Port.METRICS.value},
+            {"name": "health", "containerPort": Port.HEALTH.value},
+        ],
+        volumeMounts=mounts,
+        **pod.probes("health"),
+    )
+
+
+def service(settings: Settings) -> Manifest:
+    """The Service that the aggregator dials, that KEDA and Prometheus read, and that the metric describes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(settings, naming.METRICS_SERVER, Component.METRICS),
+        "spec": {
+            "selector": selector(Component.METRICS),
+            "ports": [
+                {"name": "custom-metrics", "port": 443, "targetPort": "custom-metrics"},
+                {"name": "metrics", "port": Port.METRICS.value, "targetPort": "metrics"},
+            ],
+        },
+    }
+
+
+def api_service(settings: Settings, version: str) -> Manifest:
+    """Registers one version of the custom metrics API; there is one on a cluster, so prometheus-adapter clashes."""
+    inject = {"cert-manager.io/inject-ca-from": f"{settings.namespace}/{naming.METRICS_SERVER}"}
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": metadata(
+            settings,
+            f"{version}.{CUSTOM_METRICS_GROUP}",
+            Component.METRICS,
+            annotations=inject if uses_cert_manager(settings) else None,
+            namespaced=False,
+        ),
+        "spec": {
+            "group": CUSTOM_METRICS_GROUP,
+            "version": version,
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100 + CUSTOM_METRICS_VERSIONS.index(version),
+            "service": {"name": naming.METRICS_SERVER, "namespace": settings.namespace, "port": 443},
+        },
+    }
+
+
+def issuer(settings: Settings) -> Manifest:
+    """A self-signed cert-manager Issuer, where `hpa.metricsServer.issuer` names none."""
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Issuer",
+        "metadata": metadata(settings, SELF_SIGNED_ISSUER, Component.METRICS),
+        "spec": {"selfSigned": {}},
+    }
+
+
+def certificate(settings: Settings) -> Manifest:
+    """The pair that cert-manager makes and renews."""
+    name = f"{naming.METRICS_SERVER}.{settings.namespace}.svc"
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "metadata": metadata(settings, naming.METRICS_SERVER, Component.METRICS),
+        "spec": {
+            "secretName": TLS_SECRET,
+            "dnsNames": [name, f"{name}.cluster.local"],
+            "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+            "issuerRef": {"kind": "Issuer", "name": settings.hpa.metrics_server.issuer or SELF_SIGNED_ISSUER},
+        },
+    }

@@ -1,0 +1,11 @@
+"""The stack's namespace under the `restricted` Pod Security level."""
+
+from components.manifests.naming import Manifest, metadata
+from components.settings import Settings
+
+
+def namespace(settings: Settings) -> Manifest:
+    """The namespace; a pod that is not `restricted` is refused there, whoever makes it."""
+    found = metadata(settings, settings.namespace, namespaced=False)
+    found["labels"] |= {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": found}

@@ -1,0 +1,69 @@
+"""Names, labels and content hashes. The guides' names stay as they are; users paste them."""
+
+import hashlib
+import json
+from typing import Any, Final
+
+from components.settings import Settings
+from runtime.contract import DOMAIN, METRICS_SERVICE, OPERATOR_LEASE, Component
+
+Manifest = dict[str, Any]
+"""A Kubernetes object, or a part of one, as the API server takes it."""
+
+AGENT_ACCOUNT: Final = "pf-agent-sa"
+OPERATOR_ACCOUNT: Final = "pf-operator-sa"
+PAYROLL_ACCOUNT: Final = "pf-payroll-sa"
+METRICS_ACCOUNT: Final = "pf-metrics-sa"
+SANDBOX_ACCOUNT: Final = "pf-sandbox-sa"
+
+SECRET_READER: Final = "pf-secret-reader"  # noqa: S105 - the name of a Role
+AGENT_READS_SECRET: Final = "pf-agent-reads-secret"  # noqa: S105 - the name of a RoleBinding
+OPERATOR: Final = OPERATOR_LEASE
+PAYROLL: Final = "pf-agent-payroll"
+WORKERS: Final = "pf-agent-workers"
+AUTOSCALER: Final = "pf-agent-hpa"
+METRICS_SERVER: Final = METRICS_SERVICE
+MCP_PROXY: Final = "pf-mcp-proxy"
+SANDBOX: Final = "pf-sandbox"
+AGENT_APP: Final = "purple-flea-agent"
+"""Value of the guide's `app` label on every agent pod."""
+
+
+def cluster_name(settings: Settings, name: str) -> str:
+    """A name for an object outside namespaces: two stacks on one cluster must not share it."""
+    return f"{name}:{settings.namespace}"
+
+
+def selector(component: Component) -> dict[str, str]:
+    """The labels that pick one component's pods."""
+    return {"app.kubernetes.io/component": component.value, "app.kubernetes.io/part-of": "purpleflea"}
+
+
+def labels(component: Component | None = None, **more: str) -> dict[str, str]:
+    """Labels of an object."""
+    return {**(selector(component) if component else {"app.kubernetes.io/part-of": "purpleflea"}), **more}
+
+
+def metadata(
+    settings: Settings,
+    name: str,
+    component: Component | None = None,
+    *,
+    annotations: dict[str, str] | None = None,
+    namespaced: bool = True,
+) -> Manifest:
+    """`metadata` of an object in the stack's namespace, or outside namespaces."""
+    found: Manifest = {"name": name, "labels": labels(component)}
+    if namespaced:
+        found["namespace"] = settings.namespace
+    if annotations:
+        found["annotations"] = annotations
+    return found
+
+
+def content_hash(content: Any) -> str:
+    """Eight hex digits that change with the content and with nothing else."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:8]
+
+
+CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"

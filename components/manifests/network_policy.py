@@ -1,0 +1,168 @@
+"""Default deny in the namespace, then for each program only whom it must reach and who must reach it.
+
+NetworkPolicy knows pods and addresses, not host names: the payment services are "the public Internet on port 443",
+with private networks left out. The API server is no pod either, and is named by network.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from components.manifests import services
+from components.manifests.naming import Manifest, metadata, selector
+from components.settings import Settings
+from runtime.contract import Component, Port
+
+_PAYING = (Component.AGENT, Component.WORKER, Component.OPERATOR, Component.PAYROLL, Component.METRICS)
+
+
+def default_deny(settings: Settings) -> Manifest:
+    """No pod in the namespace is reached or reaches anything unless another policy says so."""
+    return _policy(settings, "pf-default-deny", {}, [], [])
+
+
+def dns(settings: Settings) -> Manifest:
+    """Every pod in the namespace may ask the cluster's DNS."""
+    place = settings.network_policy.dns
+    peers: list[Manifest] = [
+        {"namespaceSelector": _named(place.namespace), "podSelector": {"matchLabels": dict(place.pod_labels)}},
+        *[{"ipBlock": {"cidr": cidr}} for cidr in place.cidrs],
+    ]
+    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    return _policy(settings, "pf-dns", {}, None, [{"to": peers, "ports": ports}])
+
+
+def agents(settings: Settings) -> Manifest:
+    """Agents reach the services; nobody reaches an agent but the collector of metrics."""
+    return _component(settings, Component.AGENT, [_scrape(settings, Port.HEALTH)], _payment(settings, outside=True))
+
+
+def workers(settings: Settings) -> Manifest:
+    """Workers reach the services; payroll reads their work log."""
+    ingress = [
+        {"from": [_pods(Component.PAYROLL)], "ports": [_tcp(Port.WORKER)]},
+        _scrape(settings, Port.WORKER, Port.HEALTH),
+    ]
+    return _component(settings, Component.WORKER, ingress, _payment(settings, outside=True))
+
+
+def operator(settings: Settings) -> Manifest:
+    """The operator reaches the API server and the services."""
+    egress = [_api_server(settings), *_payment(settings)]
+    return _component(settings, Component.OPERATOR, [_scrape(settings, Port.METRICS)], egress)
+
+
+def payroll(settings: Settings) -> Manifest:
+    """Payroll reaches the API server, the services and the workers."""
+    egress = [
+        _api_server(settings),
+        *_payment(settings),
+        {"to": [_pods(Component.WORKER)], "ports": [_tcp(Port.WORKER)]},
+    ]
+    return _component(settings, Component.PAYROLL, [], egress)
+
+
+def metrics_server(settings: Settings) -> Manifest:
+    """The aggregator, KEDA and the collector of metrics reach the metrics server; it reaches the queue."""
+    place = settings.network_policy
+    # The aggregator dials from the control plane's own address.
+    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in place.api_server.cidrs]
+    ingress = [{"from": blocks, "ports": [_tcp(Port.CUSTOM_METRICS)]}, _scrape(settings, Port.METRICS)]
+    if settings.hpa.engine == "keda":
+        keda = [{"namespaceSelector": _named(place.keda_namespace)}]
+        ingress = [{"from": keda, "ports": [_tcp(Port.METRICS)]}, _scrape(settings, Port.METRICS)]
+    return _component(settings, Component.METRICS, ingress, [_api_server(settings), *_payment(settings)])
+
+
+def sandbox(settings: Settings) -> Manifest:
+    """Whoever pays reaches the sandbox; it reaches nobody."""
+    ingress = [{"from": [_pods(component) for component in _PAYING], "ports": [_tcp(Port.SANDBOX)]}]
+    return _component(settings, Component.SANDBOX, ingress, [])
+
+
+def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
+    """Egress to the configured services; `outside` also where none of them is, for what agents call on their own."""
+    parts = [urlsplit(url) for url in (*services.urls(settings).values(), *services.mcp_urls(settings).values())]
+    rules: list[Manifest] = []
+    if settings.sandbox.enabled:
+        rules.append({"to": [_pods(Component.SANDBOX)], "ports": [_tcp(Port.SANDBOX)]})
+    own = urlsplit(services.sandbox_url(settings)).hostname
+    named, numbered = set(), set()
+    for part in parts:
+        port = part.port or (443 if part.scheme == "https" else 80)
+        host = part.hostname or ""
+        if host != own:
+            (numbered if _is_address(host) else named).add((host, port))
+    # An address that is written down is meant, even where it is a private one.
+    rules += [
+        {"to": [{"ipBlock": {"cidr": str(ip_network(host))}}], "ports": [_tcp(port)]} for host, port in sorted(numbered)
+    ]
+    if named or outside:
+        ports = sorted({*settings.network_policy.egress.ports, *(port for _, port in named)})
+        rules.append({"to": _outside(settings), "ports": [_tcp(port) for port in ports]})
+    return rules
+
+
+def _outside(settings: Settings) -> list[Manifest]:
+    egress = settings.network_policy.egress
+    blocks = []
+    for cidr in egress.cidrs:
+        # `except` must lie inside the block: each family gets its own exceptions, and a narrow block gets none.
+        inside = [excluded for excluded in egress.excluded_cidrs if _contains(cidr, excluded)]
+        blocks.append({"ipBlock": {"cidr": cidr} | ({"except": inside} if inside else {})})
+    return blocks
+
+
+def _contains(outer: str, inner: str) -> bool:
+    block, part = ip_network(outer), ip_network(inner)
+    if isinstance(block, IPv4Network) and isinstance(part, IPv4Network):
+        return part.subnet_of(block)
+    return isinstance(block, IPv6Network) and isinstance(part, IPv6Network) and part.subnet_of(block)
+
+
+def _api_server(settings: Settings) -> Manifest:
+    place = settings.network_policy.api_server
+    return {"to": [{"ipBlock": {"cidr": cidr}} for cidr in place.cidrs], "ports": [_tcp(port) for port in place.ports]}
+
+
+def _scrape(settings: Settings, *ports: int) -> Manifest:
+    collector = {"namespaceSelector": _named(settings.network_policy.monitoring_namespace)}
+    return {"from": [collector], "ports": [_tcp(port) for port in ports]}
+
+
+def _component(settings: Settings, component: Component, ingress: list[Manifest], egress: list[Manifest]) -> Manifest:
+    return _policy(settings, f"pf-{component.value}", {"matchLabels": selector(component)}, ingress, egress)
+
+
+def _policy(
+    settings: Settings, name: str, pods: Manifest, ingress: Iterable[Manifest] | None, egress: list[Manifest]
+) -> Manifest:
+    spec: Manifest = {"podSelector": pods, "policyTypes": ["Egress"], "egress": egress}
+    if ingress is not None:
+        spec |= {"policyTypes": ["Ingress", "Egress"], "ingress": list(ingress)}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(settings, name),
+        "spec": spec,
+    }
+
+
+def _pods(component: Component) -> Manifest:
+    return {"podSelector": {"matchLabels": selector(component)}}
+
+
+def _named(namespace: str) -> Manifest:
+    return {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+
+
+def _tcp(port: int) -> Manifest:
+    return {"protocol": "TCP", "port": int(port)}
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""The escrow operator's Deployment (`pf-escrow-operator`)."""
+
+from components.manifests import credentials, naming, pod, services
+from components.manifests.naming import Manifest, content_hash, metadata, selector
+from components.settings import Settings, usdc_text
+from runtime.contract import CONTENT_HASH_ANNOTATION, Component, Env, Port, command
+
+
+def watch_namespace(settings: Settings) -> str:
+    """`WATCH_NAMESPACE`: one namespace, a comma-separated list, or a selector."""
+    return settings.operator.watch_namespace or settings.namespace
+
+
+def watched_namespaces(settings: Settings) -> tuple[str, ...]:
+    """The namespaces that the operator watches by name; empty where it watches by a selector."""
+    watched = watch_namespace(settings)
+    return () if watched.startswith("selector:") else tuple(watched.split(","))
+
+
+def deployment(settings: Settings) -> Manifest:
+    """The operator; one replica is replaced, never doubled, and several elect a leader."""
+    replicas = settings.operator.replicas
+    template = selector(Component.OPERATOR)
+    # Environment from a Secret is read at start only: a changed URL must make new pods.
+    config = content_hash(services.urls(settings))
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(settings, naming.OPERATOR, Component.OPERATOR),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": template},
+            "strategy": {"type": "Recreate" if replicas == 1 else "RollingUpdate"},
+            "template": {
+                "metadata": {"labels": template, "annotations": {CONTENT_HASH_ANNOTATION: config}},
+                "spec": pod.spec(
+                    settings,
+                    naming.OPERATOR_ACCOUNT,
+                    [_container(settings)],
+                    api_access=True,
+                    affinity=_spread(),
+                    terminationGracePeriodSeconds=30,
+                    volumes=[credentials.volume(settings)],
+                ),
+            },
+        },
+    }
+
+
+def pod_disruption_budget(settings: Settings) -> Manifest:
+    """Keeps a drain from taking every replica at once; only where there are several."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(settings, naming.OPERATOR, Component.OPERATOR),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(Component.OPERATOR)}},
+    }
+
+
+def _container(settings: Settings) -> Manifest:
+    operator = settings.operator
+    bounds = {
+        Env.NAMESPACE_BUDGET_USDC: operator.namespace_budget_usdc,
+        Env.NAMESPACE_DAILY_BUDGET_USDC: operator.namespace_daily_budget_usdc,
+    }
+    return pod.container(
+        settings,
+        "operator",
+        command("operator"),
+        operator.resources,
+        operator.image,
+        env=[
+            credentials.file_env(),
+            *pod.api_env(settings),
+            *pod.env(
+                {
+                    Env.WATCH_NAMESPACE: watch_namespace(settings),
+                    Env.DEFAULT_BUDGET_USDC: usdc_text(settings.escrow.default_budget_usdc),
+                    **{name: "" if amount is None else usdc_text(amount) for name, amount in bounds.items()},
+                    Env.RESYNC_SECONDS: operator.resync_seconds,
+                    Env.AUTO_RELEASE: settings.escrow.auto_release_on_job_complete,
+                    Env.LEADER_ELECTION: operator.replicas > 1,
+                }
+            ),
+            pod.field_env(Env.POD_NAME, "metadata.name"),
+            pod.field_env(Env.POD_NAMESPACE, "metadata.namespace"),
+        ],
+        ports=[
+            {"name": "health", "containerPort": Port.HEALTH.value},
+            {"name": "metrics", "containerPort": Port.METRICS.value},
+        ],
+        volumeMounts=[credentials.mount()],
+        **pod.probes("health"),
+    )
+
+
+def _spread() -> Manifest:
+    term = {"labelSelector": {"matchLabels": selector(Component.OPERATOR)}, "topologyKey": "kubernetes.io/hostname"}
+    return {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]
+        }
+    }

@@ -1,0 +1,57 @@
+"""The payroll CronJob (`pf-agent-payroll`)."""
+
+from components.manifests import credentials, naming, pod
+from components.manifests.naming import Manifest, metadata, selector
+from components.settings import Settings
+from runtime.contract import Component, Env, command
+
+
+def cron_job(settings: Settings) -> Manifest:
+    """Payroll; a CronJob may start twice or not at all, so two runs never overlap and a late one is skipped."""
+    payroll = settings.payroll
+    template = selector(Component.PAYROLL)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": metadata(settings, naming.PAYROLL, Component.PAYROLL),
+        "spec": {
+            "schedule": payroll.schedule,
+            "timeZone": payroll.time_zone,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": payroll.starting_deadline_seconds,
+            "successfulJobsHistoryLimit": 5,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": template},
+                "spec": {
+                    "backoffLimit": 1,
+                    "template": {
+                        "metadata": {"labels": template},
+                        "spec": pod.spec(
+                            settings,
+                            naming.PAYROLL_ACCOUNT,
+                            [_container(settings)],
+                            api_access=True,
+                            restartPolicy="OnFailure",
+                        ),
+                    },
+                },
+            },
+        },
+    }
+
+
+def _container(settings: Settings) -> Manifest:
+    return pod.container(
+        settings,
+        "payroll",
+        command("payroll"),
+        settings.payroll.resources,
+        env=[
+            credentials.env_from_secret(settings, Env.API_KEY),
+            *pod.api_env(settings),
+            *pod.env({Env.RELEASE_AGE_MINUTES: settings.payroll.release_age_minutes}),
+            pod.field_env(Env.POD_NAME, "metadata.name"),
+            pod.field_env(Env.POD_NAMESPACE, "metadata.namespace"),
+        ],
+    )

@@ -1,0 +1,92 @@
+"""Pods and containers that satisfy the `restricted` level, so that no workload has to think of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.manifests import credentials, services
+from components.manifests.naming import Manifest
+from components.settings import Settings
+from components.settings.section import Resources
+from runtime.contract import Env, Route
+
+USER_ID = 10001
+"""User and group of every container; the runtime image declares the same."""
+
+
+def env(values: Mapping[Env, str | int | bool]) -> list[Manifest]:
+    """Plain environment variables; booleans as `true`/`false`, empty values left out."""
+    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+    return [{"name": name.value, "value": text} for name, text in texts.items() if text]
+
+
+def field_env(name: Env, path: str) -> Manifest:
+    """An environment variable from the pod's own object."""
+    return {"name": name.value, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def api_env(settings: Settings) -> list[Manifest]:
+    """What every program needs that speaks to the payment service, apart from the key."""
+    return [
+        credentials.env_from_secret(settings, Env.ESCROW_URL),
+        *env({Env.API_DIALECT: settings.api.dialect, Env.ALLOW_HTTP: services.allow_http(settings) or ""}),
+    ]
+
+
+def resources(amounts: Resources) -> Manifest:
+    """`resources` of a container."""
+    return amounts.model_dump()
+
+
+def http_probe(path: Route, port: str, **timing: int) -> Manifest:
+    """A probe over HTTP on a named port."""
+    return {"httpGet": {"path": path.value, "port": port}, "timeoutSeconds": 3, **timing}
+
+
+def probes(port: str) -> Manifest:
+    """Start-up, liveness (progress, not merely a socket) and readiness of a server."""
+    return {
+        "startupProbe": http_probe(Route.LIVEZ, port, periodSeconds=2, failureThreshold=30),
+        "livenessProbe": http_probe(Route.LIVEZ, port, periodSeconds=10, failureThreshold=6),
+        "readinessProbe": http_probe(Route.READYZ, port, periodSeconds=5, failureThreshold=2),
+    }
+
+
+def container(
+    settings: Settings, name: str, command: Sequence[str], amounts: Resources, image: str = "", **more: Any
+) -> Manifest:
+    """One container: no privilege, no capability, a read-only root file system."""
+    return {
+        "name": name,
+        "image": image or settings.images.runtime,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": list(command),
+        "resources": resources(amounts),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        **more,
+    }
+
+
+def spec(settings: Settings, account: str, containers: list[Manifest], *, api_access: bool, **more: Any) -> Manifest:
+    """A pod's `spec`. `api_access` mounts the ServiceAccount's token: only for what talks to the API server."""
+    found: Manifest = {
+        "serviceAccountName": account,
+        "automountServiceAccountToken": api_access,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": containers,
+        **more,
+    }
+    if settings.images.pull_secrets:
+        found["imagePullSecrets"] = [{"name": name} for name in settings.images.pull_secrets]
+    return found

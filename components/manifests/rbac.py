@@ -1,0 +1,205 @@
+"""Who may do what, and why. The grants are data, so that `docs/rbac.md` is written from what is rendered."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from components.manifests import credentials, naming
+from components.manifests.naming import Manifest, cluster_name, metadata
+from components.settings import Settings
+from runtime.contract import CUSTOM_METRICS_GROUP, CUSTOM_METRICS_VERSIONS, ESCROW_GROUP, ESCROW_PLURAL, Component
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One rule of a Role and its reason."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+
+    def rule(self) -> Manifest:
+        """The rule as RBAC has it."""
+        found: Manifest = {"apiGroups": [self.group], "resources": [*self.resources], "verbs": [*self.verbs]}
+        return found | ({"resourceNames": [*self.names]} if self.names else {})
+
+
+OPERATOR_GRANTS: Final = (
+    Grant("batch", ("jobs",), ("get", "list", "watch", "patch"), "see Jobs end; annotate, resume and let go of them"),
+    Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "watch", "create", "patch"), "keep one account a Job"),
+    Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("get", "patch"), "write the intent before the call"),
+    Grant("", ("pods",), ("list",), "name the container that failed in a dispute's reason"),
+    Grant("", ("events",), ("create", "patch"), "say on the Job what happened"),
+)
+OPERATOR_CLUSTER_GRANTS: Final = (
+    *OPERATOR_GRANTS,
+    Grant("", ("namespaces",), ("get", "list", "watch"), "find the namespaces that the selector picks"),
+)
+LEASE_GRANTS: Final = (
+    Grant("coordination.k8s.io", ("leases",), ("create",), "elect a leader; a create cannot be bound to a name"),
+    Grant("coordination.k8s.io", ("leases",), ("get", "patch", "update"), "hold the lease", (naming.OPERATOR,)),
+)
+PAYROLL_GRANTS: Final = (
+    Grant("", ("pods",), ("get", "list"), "find the workers whose logs are read"),
+    Grant(
+        ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "create", "patch"), "leave Jobs' escrows alone, keep its own"
+    ),
+    Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("get", "patch"), "write the intent before the call"),
+    Grant("", ("events",), ("create", "patch"), "say what was paid"),
+)
+METRICS_CA_GRANTS: Final = (
+    Grant(
+        "apiregistration.k8s.io",
+        ("apiservices",),
+        ("get", "patch"),
+        "register the CA of the certificate it made",
+        tuple(f"{version}.{CUSTOM_METRICS_GROUP}" for version in CUSTOM_METRICS_VERSIONS),
+    ),
+)
+
+
+def secret_grants(settings: Settings) -> tuple[Grant, ...]:
+    """The agent's one right: its credentials, by name."""
+    return (Grant("", ("secrets",), ("get",), "read its own credentials", (credentials.secret_name(settings),)),)
+
+
+def service_account(settings: Settings, name: str, component: Component) -> Manifest:
+    """A ServiceAccount whose token is mounted only where a pod asks for it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(settings, name, component),
+        "automountServiceAccountToken": False,
+    }
+
+
+def secret_reader(settings: Settings) -> Manifest:
+    """Role `pf-secret-reader`."""
+    return _role(settings, naming.SECRET_READER, Component.AGENT, secret_grants(settings))
+
+
+def agent_reads_secret(settings: Settings) -> Manifest:
+    """RoleBinding `pf-agent-reads-secret`."""
+    account = naming.AGENT_ACCOUNT
+    return _binding(settings, naming.AGENT_READS_SECRET, Component.AGENT, "Role", naming.SECRET_READER, account)
+
+
+def operator_role(settings: Settings, namespace: str) -> Manifest:
+    """The operator's rights in one watched namespace."""
+    return _role(settings, naming.OPERATOR, Component.OPERATOR, OPERATOR_GRANTS, namespace)
+
+
+def operator_role_binding(settings: Settings, namespace: str) -> Manifest:
+    """Gives them to the operator."""
+    account = naming.OPERATOR_ACCOUNT
+    return _binding(settings, naming.OPERATOR, Component.OPERATOR, "Role", naming.OPERATOR, account, namespace)
+
+
+def operator_cluster_role(settings: Settings) -> Manifest:
+    """The operator's rights where it watches by a selector: namespaces to come are not known by name."""
+    name = cluster_name(settings, naming.OPERATOR)
+    return _cluster_role(settings, name, Component.OPERATOR, OPERATOR_CLUSTER_GRANTS)
+
+
+def operator_cluster_role_binding(settings: Settings) -> Manifest:
+    """Gives them to the operator."""
+    name = cluster_name(settings, naming.OPERATOR)
+    return _cluster_binding(settings, name, Component.OPERATOR, name, naming.OPERATOR_ACCOUNT)
+
+
+def operator_lease_role(settings: Settings) -> Manifest:
+    """Leader election, where the operator has more than one replica."""
+    return _role(settings, f"{naming.OPERATOR}-lease", Component.OPERATOR, LEASE_GRANTS)
+
+
+def operator_lease_role_binding(settings: Settings) -> Manifest:
+    """Gives it to the operator."""
+    name = f"{naming.OPERATOR}-lease"
+    return _binding(settings, name, Component.OPERATOR, "Role", name, naming.OPERATOR_ACCOUNT)
+
+
+def payroll_role(settings: Settings) -> Manifest:
+    """Payroll's rights."""
+    return _role(settings, naming.PAYROLL, Component.PAYROLL, PAYROLL_GRANTS)
+
+
+def payroll_role_binding(settings: Settings) -> Manifest:
+    """Gives them to payroll."""
+    name = naming.PAYROLL
+    return _binding(settings, name, Component.PAYROLL, "Role", name, naming.PAYROLL_ACCOUNT)
+
+
+def metrics_auth_delegator(settings: Settings) -> Manifest:
+    """Lets the metrics server ask the API server who may read a metric."""
+    name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-delegator")
+    return _cluster_binding(settings, name, Component.METRICS, "system:auth-delegator", naming.METRICS_ACCOUNT)
+
+
+def metrics_auth_reader(settings: Settings) -> Manifest:
+    """Lets it read which front proxy to trust, a ConfigMap in `kube-system`."""
+    name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-reader")
+    role = "extension-apiserver-authentication-reader"
+    return _binding(settings, name, Component.METRICS, "Role", role, naming.METRICS_ACCOUNT, "kube-system")
+
+
+def metrics_ca_role(settings: Settings) -> Manifest:
+    """Registering its own CA in the two APIServices, where it makes its own certificate."""
+    name = cluster_name(settings, f"{naming.METRICS_SERVER}-ca")
+    return _cluster_role(settings, name, Component.METRICS, METRICS_CA_GRANTS)
+
+
+def metrics_ca_role_binding(settings: Settings) -> Manifest:
+    """Gives it to the metrics server."""
+    name = cluster_name(settings, f"{naming.METRICS_SERVER}-ca")
+    return _cluster_binding(settings, name, Component.METRICS, name, naming.METRICS_ACCOUNT)
+
+
+def _role(
+    settings: Settings, name: str, component: Component, grants: tuple[Grant, ...], namespace: str = ""
+) -> Manifest:
+    found = metadata(settings, name, component) | ({"namespace": namespace} if namespace else {})
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": found,
+        "rules": [grant.rule() for grant in grants],
+    }
+
+
+def _cluster_role(settings: Settings, name: str, component: Component, grants: tuple[Grant, ...]) -> Manifest:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRole",
+        "metadata": metadata(settings, name, component, namespaced=False),
+        "rules": [grant.rule() for grant in grants],
+    }
+
+
+def _binding(
+    settings: Settings, name: str, component: Component, kind: str, role: str, account: str, namespace: str = ""
+) -> Manifest:
+    found = metadata(settings, name, component) | ({"namespace": namespace} if namespace else {})
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": found,
+        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": role},
+        "subjects": [_subject(settings, account)],
+    }
+
+
+def _cluster_binding(settings: Settings, name: str, component: Component, role: str, account: str) -> Manifest:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": metadata(settings, name, component, namespaced=False),
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": [_subject(settings, account)],
+    }
+
+
+def _subject(settings: Settings, account: str) -> Manifest:
+    return {"kind": "ServiceAccount", "name": account, "namespace": settings.namespace}

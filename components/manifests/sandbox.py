@@ -1,0 +1,72 @@
+"""The sandbox (`pf-sandbox`): a local Purple Flea with its ledger on a volume."""
+
+from components.manifests import credentials, naming, pod
+from components.manifests.naming import Manifest, metadata, selector
+from components.settings import Settings
+from runtime.contract import Component, Env, MountPath, Port, command
+
+_PORT = "sandbox"
+_VOLUME = "ledger"
+
+
+def deployment(settings: Settings) -> Manifest:
+    """One replica, replaced and never doubled: the ledger has one writer."""
+    template = selector(Component.SANDBOX)
+    volume = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": naming.SANDBOX}}
+    container = pod.container(
+        settings,
+        "sandbox",
+        command("sandbox"),
+        settings.sandbox.resources,
+        env=[
+            credentials.env_from_secret(settings, Env.SANDBOX_API_KEY),
+            credentials.env_from_secret(settings, Env.AGENT_ID),
+            *pod.env({Env.SANDBOX_DATABASE: f"{MountPath.SANDBOX_DATA.value}/ledger.db"}),
+        ],
+        ports=[{"name": _PORT, "containerPort": Port.SANDBOX.value}],
+        volumeMounts=[{"name": _VOLUME, "mountPath": MountPath.SANDBOX_DATA.value}],
+        **pod.probes(_PORT),
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(settings, naming.SANDBOX, Component.SANDBOX),
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": template},
+            "template": {
+                "metadata": {"labels": template},
+                "spec": pod.spec(settings, naming.SANDBOX_ACCOUNT, [container], api_access=False, volumes=[volume]),
+            },
+        },
+    }
+
+
+def service(settings: Settings) -> Manifest:
+    """The Service that answers for all six Purple Flea services."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(settings, naming.SANDBOX, Component.SANDBOX),
+        "spec": {
+            "selector": selector(Component.SANDBOX),
+            "ports": [{"name": _PORT, "port": Port.SANDBOX.value, "targetPort": _PORT}],
+        },
+    }
+
+
+def volume_claim(settings: Settings) -> Manifest:
+    """The ledger's volume."""
+    spec: Manifest = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": settings.sandbox.storage}},
+    }
+    if settings.sandbox.storage_class:
+        spec["storageClassName"] = settings.sandbox.storage_class
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata(settings, naming.SANDBOX, Component.SANDBOX),
+        "spec": spec,
+    }
