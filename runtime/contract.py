@@ -123,6 +123,8 @@ class Env(StrEnum):
     """Sandbox: the key it accepts from the start, besides those it issues."""
     TLS_DIRECTORY = "PF_TLS_DIRECTORY"
     """Metrics server: directory with `tls.crt` and `tls.key`; unset: it makes its own pair and registers the CA."""
+    SANDBOX_ADMIN_TOKEN = "PF_SANDBOX_ADMIN_TOKEN"
+    """Sandbox: bearer token of `/admin`; without it there is no `/admin`."""
     LOG_LEVEL = "PF_LOG_LEVEL"
     ESCROW_BASE = "ESCROW_BASE"
     """Fly agent: base URL of the escrow service (the Fly guide's name)."""

@@ -33,7 +33,13 @@ class Agents:
         with self._database.transaction() as connection:
             made = connection.execute(
                 "INSERT OR IGNORE INTO agents VALUES (?, ?, ?, ?, ?)",
-                (agent_id, owner_id or agent_id, f"ref_{secrets.token_hex(4)}", self.referrer(referral_code, agent_id), self._clock.now()),
+                (
+                    agent_id,
+                    owner_id or agent_id,
+                    f"ref_{secrets.token_hex(4)}",
+                    self.referrer(referral_code, agent_id),
+                    self._clock.now(),
+                ),
             )
             return made.rowcount == 1
 
@@ -55,6 +61,13 @@ class Agents:
             if taken.rowcount == 0:
                 raise RefusedError(403, "forbidden", "That agent_id belongs to another key")
             return True
+
+    def register_new(self, referral_code: str | None) -> tuple[str, str]:
+        """Make a new agent, as each casino registration does. Returns its id and its key."""
+        agent_id = f"ag_{secrets.token_hex(6)}"
+        with self._database.transaction():
+            self.ensure(agent_id, referral_code=referral_code)
+            return agent_id, self.issue_key(agent_id)
 
     def acts_for(self, caller_id: str | None, agent_id: str) -> bool:
         """Whether the caller's key may act as this agent."""
@@ -108,9 +121,12 @@ class Agents:
         """
         now = self._clock.now()
         with self._database.transaction() as connection:
-            if per_ip and connection.execute(
-                "SELECT 1 FROM claims WHERE ip = ? AND at > ?", (ip, now - _DAY_SECONDS)
-            ).fetchone():
+            if (
+                per_ip
+                and connection.execute(
+                    "SELECT 1 FROM claims WHERE ip = ? AND at > ?", (ip, now - _DAY_SECONDS)
+                ).fetchone()
+            ):
                 raise RefusedError(429, "ip_rate_limited", "Already claimed from this IP today.")
             if self.find(agent_id) is None:
                 raise RefusedError(404, "agent_not_found", "Register the agent first.")

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
@@ -25,7 +25,9 @@ class Database:
         self.path = path
         self._mutex = threading.RLock()
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise DatabaseUnusableError(f"Python's SQLite is {sqlite3.sqlite_version}; the sandbox needs 3.37 or newer.")
+            raise DatabaseUnusableError(
+                f"Python's SQLite is {sqlite3.sqlite_version}; the sandbox needs 3.37 or newer."
+            )
         self._lock = _lock_for_writing(path)
         try:
             self._connection = _open(path)
@@ -34,7 +36,7 @@ class Database:
             raise
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """BEGIN IMMEDIATE … COMMIT, or ROLLBACK on any exception; an inner use joins the outer transaction."""
         with self._mutex:
             connection = self._connection
@@ -62,7 +64,9 @@ def _lock_for_writing(path: Path) -> TextIO:
     try:
         lock = Path(f"{path}.lock").open("a+", encoding="ascii")  # noqa: SIM115 - held as long as the database
     except OSError as error:
-        raise DatabaseUnusableError(f"Cannot write beside {path}: {error.strerror}. Name a writable --database.") from None
+        raise DatabaseUnusableError(
+            f"Cannot write beside {path}: {error.strerror}. Name a writable --database."
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -87,14 +91,16 @@ def _open(path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     try:
         _require_ours(connection, path)
-        # NORMAL: a killed process loses nothing, WAL sees to that; a power cut may lose the last commits, never the balance.
+        # NORMAL: a killed process loses nothing; a power cut may lose the last commits, never the balance.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
         if _version(connection) == 0:
             _create(connection)
     except sqlite3.Error as error:
         connection.close()
-        raise DatabaseUnusableError(f"{path} is not a usable sandbox ledger: {error}. Name another --database.") from None
+        raise DatabaseUnusableError(
+            f"{path} is not a usable sandbox ledger: {error}. Name another --database."
+        ) from None
     except DatabaseUnusableError:
         connection.close()
         raise
@@ -120,5 +126,6 @@ def _version(connection: sqlite3.Connection) -> int:
 def _create(connection: sqlite3.Connection) -> None:
     schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
     connection.executescript(
-        f"BEGIN IMMEDIATE; {schema} PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+        f"BEGIN IMMEDIATE; {schema}"
+        f" PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
     )

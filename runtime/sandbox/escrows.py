@@ -52,7 +52,9 @@ class Escrows:
                 self._agents.ensure(terms.payee_id)
             balance = self._ledger.balance(wallet(payer_id))
             if balance < terms.amount:
-                raise RefusedError(402, "insufficient_balance", "The wallet holds less than the amount", balance=balance / 1e6)
+                raise RefusedError(
+                    402, "insufficient_balance", "The wallet holds less than the amount", balance=balance / 1e6
+                )
             fee, referral, referrer_id = self._charges(payer_id, terms)
             timeout_hours = min(max(1, terms.timeout_hours), MAX_TIMEOUT_HOURS)
             row = (escrow_id, payer_id, terms.payee_id, terms.amount, fee, referrer_id, referral, terms.description)
@@ -139,7 +141,8 @@ class Escrows:
         """Return every open escrow whose time is up to its payer, completed work too, 1 % kept. Returns how many."""
         with self._database.transaction() as connection:
             due = connection.execute(
-                "SELECT * FROM escrows WHERE status IN ('funded', 'completed') AND auto_release_at <= ?", (self._clock.now(),)
+                "SELECT * FROM escrows WHERE status IN ('funded', 'completed') AND auto_release_at <= ?",
+                (self._clock.now(),),
             ).fetchall()
             due = [escrow for escrow in due if not self._is_paid_but_open(escrow)]
             for escrow in due:
@@ -186,7 +189,9 @@ class Escrows:
         self._ledger.post("refund", held(escrow["id"]), [back, *_fee_targets(escrow)], escrow["id"])
         return self._change(escrow, "refunded", actor_id, "settled_at", note)
 
-    def _change(self, escrow: sqlite3.Row, status: str, actor_id: str | None, stamp: str, note: str = "") -> sqlite3.Row:
+    def _change(
+        self, escrow: sqlite3.Row, status: str, actor_id: str | None, stamp: str, note: str = ""
+    ) -> sqlite3.Row:
         with self._database.transaction() as connection:
             connection.execute(
                 f"UPDATE escrows SET status = ?, {stamp} = ? WHERE id = ?",  # noqa: S608 - `stamp` is one of our columns

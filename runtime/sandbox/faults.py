@@ -79,7 +79,13 @@ class Fault:
         self.kind, self.moment = Kind(self.kind), Moment(self.moment)
         if self.moment is Moment.BETWEEN and self.operation != "release":
             raise ValueError("only a release has a moment between credit and status")
-        for name, low, high in (("nth", 1, None), ("every", 1, None), ("times", 1, None), ("seconds", 0, 600), ("status", 200, 599)):
+        for name, low, high in (
+            ("nth", 1, None),
+            ("every", 1, None),
+            ("times", 1, None),
+            ("seconds", 0, 600),
+            ("status", 200, 599),
+        ):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and low <= value <= (high or value)):
                 raise ValueError(f"{name} is {value!r}, not a number from {low}" + (f" to {high}" if high else ""))
@@ -144,5 +150,7 @@ class Faults:
             if not hits:
                 return None
             self.injected_total += 1
-            self.recent.appendleft({"at": now, "operation": operation, "dialect": dialect, "kind": hits[0].kind, "moment": hits[0].moment})
+            self.recent.appendleft(
+                {"at": now, "operation": operation, "dialect": dialect, "kind": hits[0].kind, "moment": hits[0].moment}
+            )
             return hits[0]

@@ -68,7 +68,9 @@ class Ledger:
             rows = [(entry_id, self._account_id(t.account), t.micros, t.role) for t in legs]
             rows.append((entry_id, self._account_id(source), -sum(t.micros for t in legs), "source"))
             connection.executemany("INSERT INTO legs VALUES (?, ?, ?, ?)", rows)
-            connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (entry_id, self._clock.now(), kind, escrow_id))
+            connection.execute(
+                "INSERT INTO entries VALUES (?, ?, ?, ?)", (entry_id, self._clock.now(), kind, escrow_id)
+            )
         return entry_id
 
     def balance(self, account: Account) -> int:
@@ -90,7 +92,9 @@ class Ledger:
 
     def _account_id(self, account: Account) -> int:
         with self._database.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO accounts (kind, holder) VALUES (?, ?)", (account.kind, account.holder))
+            connection.execute(
+                "INSERT OR IGNORE INTO accounts (kind, holder) VALUES (?, ?)", (account.kind, account.holder)
+            )
             return connection.execute(
                 "SELECT id FROM accounts WHERE kind = ? AND holder = ?", (account.kind, account.holder)
             ).fetchone()["id"]

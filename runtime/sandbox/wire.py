@@ -15,7 +15,9 @@ from runtime.sandbox.faults import Fault, Kind
 
 _CONNECTION: Final = "sandbox_connection"
 _LARGE_BYTES: Final = 10 * 1024 * 1024
-_HTML: Final = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+_HTML: Final = (
+    "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+)
 
 
 class FaultableProtocol(H11Protocol):
@@ -31,9 +33,11 @@ async def send_faulty(fault: Fault, answer: Response | None, scope: Scope, recei
     transport: asyncio.Transport = scope["state"][_CONNECTION].transport
     if fault.kind is Kind.RESET:
         reset(transport)
+        await _disconnected(receive)
     elif fault.kind is Kind.HALF:
         await _send_half(true, send)
         transport.close()
+        await _disconnected(receive)
     elif fault.kind is Kind.DUPLICATE:
         await true(scope, receive, send)
         transport.write(_raw(true))
@@ -47,6 +51,12 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+async def _disconnected(receive: Receive) -> None:
+    """Until the server knows, too; it would complain of an unfinished answer otherwise."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _send_half(answer: Response, send: Send) -> None:
     await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
     half = bytes(answer.body[: len(answer.body) // 2])
@@ -55,7 +65,12 @@ async def _send_half(answer: Response, send: Send) -> None:
 
 def _raw(answer: Response) -> bytes:
     head = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n".encode()
-    return head + b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers) + b"\r\n" + bytes(answer.body)
+    return (
+        head
+        + b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
+        + b"\r\n"
+        + bytes(answer.body)
+    )
 
 
 def _substitute(fault: Fault, true: Response) -> Response:

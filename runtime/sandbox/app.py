@@ -1,0 +1,123 @@
+"""The sandbox's ASGI application: three dialects, the books, probes and metrics."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from runtime import contract
+from runtime.money import MICRO
+from runtime.sandbox.admin import admin_routes
+from runtime.sandbox.dialect_fly import FLY
+from runtime.sandbox.dialect_kubernetes import KUBERNETES
+from runtime.sandbox.dialect_server import SERVER
+from runtime.sandbox.openapi import describe
+from runtime.sandbox.page import render_page
+from runtime.sandbox.rest import Endpoint, Service
+from runtime.sandbox.statement import statement, statement_csv
+
+OPERATIONS: Final = (*SERVER, *KUBERNETES, *FLY)
+_SWEEP_SECONDS: Final = 1.0
+_log: Final = logging.getLogger("runtime.sandbox")
+
+
+def build_app(service: Service, admin_token: str | None = None) -> Starlette:
+    """The application around a service; `/admin` exists only with a token."""
+    service.registry.register(_Books(service))
+    description = describe(OPERATIONS)
+
+    def page(_request: Request) -> Response:
+        return render_page(service)
+
+    def statement_json(_request: Request) -> Response:
+        return JSONResponse(statement(service))
+
+    def statement_as_csv(_request: Request) -> Response:
+        return Response(statement_csv(service), media_type="text/csv; charset=utf-8")
+
+    def metrics(_request: Request) -> Response:
+        return Response(generate_latest(service.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    def openapi(_request: Request) -> Response:
+        return JSONResponse(description)
+
+    def live(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    def ready(_request: Request) -> Response:
+        try:
+            with service.database.transaction():
+                pass
+        except sqlite3.Error as error:
+            return PlainTextResponse(f"the ledger cannot be written: {error}\n", 503)
+        return PlainTextResponse("ok\n")
+
+    plain = {
+        "/": page,
+        "/statement": statement_json,
+        "/statement.csv": statement_as_csv,
+        "/openapi.json": openapi,
+        contract.Route.METRICS: metrics,
+        contract.Route.LIVEZ: live,
+        contract.Route.READYZ: ready,
+    }
+    routes = [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in OPERATIONS]
+    routes += [Route(path, handler, methods=["GET"]) for path, handler in plain.items()]
+    routes += admin_routes(service, admin_token) if admin_token else []
+    app = Starlette(routes=routes, lifespan=_sweeping(service), exception_handlers={404: _not_found, 405: _not_found})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    """Like the published server: valid JSON, which a client that skips the status takes for an answer."""
+    return JSONResponse({"error": "not_found"}, 404)
+
+
+def _sweeping(service: Service) -> Any:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        sweep = asyncio.create_task(_sweep(service))
+        yield
+        sweep.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweep
+
+    return lifespan
+
+
+async def _sweep(service: Service) -> None:
+    """Refund what is due even when nobody asks."""
+    while True:
+        try:
+            service.escrows.refund_due()
+        except sqlite3.Error:
+            _log.exception("refunds that are due were not made; trying again")
+        await asyncio.sleep(_SWEEP_SECONDS)
+
+
+class _Books(Collector):
+    """Reads the gauges from the ledger when they are scraped, so that they cannot lag behind it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        states = GaugeMetricFamily("sandbox_escrows", "Escrows by status.", labels=["status"])
+        balances = GaugeMetricFamily("sandbox_balance_usdc", "Sum of the accounts of a kind.", labels=["account"])
+        with self._service.database.transaction() as connection:
+            for row in connection.execute("SELECT status, count(*) AS number FROM escrows GROUP BY status"):
+                states.add_metric([row["status"]], row["number"])
+            for row in connection.execute("SELECT kind, sum(balance) AS total FROM accounts GROUP BY kind"):
+                balances.add_metric([row["kind"]], row["total"] / MICRO)
+        return [states, balances]

@@ -1,0 +1,176 @@
+"""A sandbox for tests, as a public API: in this process for direct access, or as a process of its own to kill.
+
+    with running_sandbox() as sandbox:
+        key = sandbox.issue_key("payer")
+        sandbox.deposit("payer", "5.00")
+        sandbox.fault("release", "reset", moment="after", nth=1)
+        ...
+        assert sandbox.statement()["balanced"]
+
+Rate limits are off here unless asked for; everything else is as `python -m runtime.sandbox` serves it.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import httpx
+
+from runtime.contract import Env
+from runtime.sandbox.rest import Service
+from runtime.sandbox.server import Options, SandboxServer
+
+_START_SECONDS: Final = 30
+
+
+class _Control:
+    """What a test may do to a sandbox from outside, over its admin endpoint."""
+
+    def __init__(self, url: str, admin_token: str) -> None:
+        self.url = url
+        self.admin_token = admin_token
+        self._http = httpx.Client(
+            base_url=url, headers={"authorization": f"Bearer {admin_token}"}, timeout=30, trust_env=False
+        )
+
+    def fault(self, operation: str, kind: str = "status", **rule: Any) -> dict[str, Any]:
+        """Put a fault in force; the fields are `runtime.sandbox.faults.Fault`'s."""
+        return self._call("POST", "/admin/faults", {"operation": operation, "kind": kind} | rule)
+
+    def faults(self) -> dict[str, Any]:
+        """The rules in force with their counts, and what was injected last."""
+        return self._call("GET", "/admin/faults")
+
+    def clear_faults(self) -> None:
+        """Be healthy again."""
+        self._call("DELETE", "/admin/faults")
+
+    def issue_key(self, agent_id: str) -> str:
+        """A key for the agent, who is made if needed."""
+        return self._call("POST", "/admin/keys", {"agent_id": agent_id})["api_key"]
+
+    def revoke_key(self, key: str) -> None:
+        """Stop accepting a key."""
+        self._call("POST", "/admin/keys/revoke", {"api_key": key})
+
+    def deposit(self, agent_id: str, amount_usdc: str) -> None:
+        """Money from outside into the agent's wallet."""
+        self._call("POST", "/admin/deposits", {"agent_id": agent_id, "amount_usdc": amount_usdc})
+
+    def advance(self, *, seconds: int = 0, hours: int = 0) -> int:
+        """Move the sandbox's clock forward, refund what falls due; returns its epoch seconds."""
+        return self._call("POST", "/admin/clock", {"advance_seconds": seconds + 3600 * hours})["now"]
+
+    def resolve(self, escrow_id: str, outcome: str) -> str:
+        """Decide as the service's support would: `release` or `refund`. Returns the new status."""
+        return self._call("POST", f"/admin/escrows/{escrow_id}/resolve", {"outcome": outcome})["status"]
+
+    def statement(self) -> dict[str, Any]:
+        """The whole ledger, see `runtime.sandbox.statement`."""
+        return self._call("GET", "/statement")
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        response = self._http.request(method, path, json=body)
+        if response.is_error:
+            raise ValueError(f"{method} {path}: {response.status_code} {response.text}")
+        return response.json()
+
+    def _close(self) -> None:
+        self._http.close()
+
+
+class RunningSandbox(_Control):
+    """A sandbox served by a thread of this process; `service` and what it holds may be used directly."""
+
+    def __init__(self, server: SandboxServer, admin_token: str) -> None:
+        super().__init__(server.url, admin_token)
+        self.service: Service = server.service
+        self.clock = server.service.clock
+        self.ledger = server.service.ledger
+        self.agents = server.service.agents
+        self.escrows = server.service.escrows
+
+
+@contextmanager
+def running_sandbox(
+    database: Path | None = None, *, rate_limits: bool = False, claim_per_ip: bool = True, start_key: str | None = None
+) -> Generator[RunningSandbox]:
+    """A sandbox on a free loopback port for the length of the block; its database is temporary unless given."""
+    token = secrets.token_hex(8)
+    with tempfile.TemporaryDirectory(prefix="purpleflea-sandbox-") as scratch:
+        options = Options(
+            database or Path(scratch) / "ledger.db",
+            start_key=start_key, admin_token=token, rate_limits=rate_limits, claim_per_ip=claim_per_ip,
+        )  # fmt: skip
+        ready = threading.Event()
+        server = SandboxServer(options, lambda _server: ready.set())
+        thread = threading.Thread(target=server.run_until_stopped, name="sandbox", daemon=True)
+        thread.start()
+        if not ready.wait(_START_SECONDS):
+            raise TimeoutError("the sandbox did not start")
+        sandbox = RunningSandbox(server, token)
+        try:
+            yield sandbox
+        finally:
+            sandbox._close()
+            server.should_exit = True
+            thread.join()
+
+
+class SandboxProcess(_Control):
+    """A sandbox in a process of its own, `python -m runtime.sandbox`, for tests that kill it."""
+
+    def __init__(self, database: Path, *options: str, start_key: str | None = None) -> None:
+        token = secrets.token_hex(8)
+        environment = (
+            os.environ | {Env.SANDBOX_ADMIN_TOKEN: token} | ({Env.SANDBOX_API_KEY: start_key} if start_key else {})
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "runtime.sandbox",
+            "--port",
+            "0",
+            "--database",
+            str(database),
+            "--no-rate-limits",
+        ]
+        self.process = subprocess.Popen([*command, *options], env=environment, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None  # noqa: S101 - asked for above
+        line = self.process.stdout.readline()
+        if " on " not in line:
+            raise RuntimeError(f"the sandbox did not start, exit code {self.process.wait()}")
+        super().__init__(line.rsplit(" ", 1)[1].strip(), token)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> int:
+        """SIGTERM, and wait; returns the exit code."""
+        self.process.terminate()
+        return self._reap()
+
+    def _reap(self) -> int:
+        self._close()
+        assert self.process.stdout is not None  # noqa: S101
+        self.process.stdout.close()
+        return self.process.wait(_START_SECONDS)
+
+    def __enter__(self) -> "SandboxProcess":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.stop()
