@@ -93,8 +93,8 @@ def _spec() -> Manifest:
                 _text(128, "Sent with the create, so that an escrow whose answer was lost is found again."),
                 "the token never changes",
             ),
-            "escrowId": _text(128, "The escrow at the payment service."),
-            "payee": _text(128, "Who is paid."),
+            "escrowId": _text(200, "The escrow at the payment service."),
+            "payee": _text(253, "Who is paid."),
             "amountUsdc": _amount("USDC locked for this Job."),
         },
         "x-kubernetes-validations": [_once(name) for name in ("escrowId", "payee", "amountUsdc")],
@@ -114,19 +114,44 @@ def _status() -> Manifest:
             "type": "object",
             "description": "What the payment service last said.",
             "properties": {
-                "operation": _text(64),
-                "code": {"type": "integer", "format": "int32", "description": "HTTP status; 0: no answer came."},
-                "digest": _text(80, "SHA-256 of the body, which itself is kept nowhere."),
+                "kind": _text(32, "What it amounts to: accepted, conflict, refused, unknown, sent."),
                 "time": _time(),
+                "status": {"type": "integer", "format": "int32", "description": "HTTP status, where there was one."},
+                "code": _text(128, "The service's word, or ours for what was wrong."),
+                "digest": _text(64, "SHA-256 of the answer, which itself is kept nowhere."),
             },
         },
-        **{f"{moment}At": _time() for moment in ("locked", "decided", "settled", "autoRelease")},
+        **{f"{moment}At": _time() for moment in ("locked", "decided", "closed", "autoRelease")},
         "outcome": {"type": "string", "enum": ["Paid", "Disputed", "Refunded", "Cancelled"]},
+        "payee": _text(253, "Who is paid, as agreed or as the service says."),
         "lockedUsdc": _amount("USDC that the service says it holds."),
         "paidUsdc": _amount("USDC that reached the payee."),
         "feeUsdc": _amount("USDC that the service kept."),
         "referralUsdc": _amount("USDC of the fee that went to the referrer."),
         "reason": _text(1024, "Why, for a person."),
+        "evidence": _text(4096, "All that is known, for a person."),
+        "remedy": _text(1024, "What a person should do."),
+        "drift": {"type": "boolean", "description": "It ended by another's act, not as intended."},
+        "jobEnding": {
+            "type": "object",
+            "description": "How the Job ended; from here on the Job itself may go.",
+            "required": ["type", "time"],
+            "properties": {
+                "type": {"type": "string", "enum": ["Complete", "Failed", "Deleted"]},
+                "time": _time(),
+                "message": _text(1024),
+            },
+        },
+        "creation": {
+            "type": "object",
+            "description": "The create that was sent, or is about to be, for a Job that asked for an escrow.",
+            "required": ["fingerprint", "sentAt", "attempts"],
+            "properties": {
+                "fingerprint": _text(64, "Of the request: the token never carries another one."),
+                "sentAt": _time(),
+                "attempts": {"type": "integer", "format": "int32", "minimum": 1},
+            },
+        },
         "observedGeneration": {"type": "integer", "format": "int64"},
         "conditions": _conditions(),
         "acts": _acts(),
@@ -139,7 +164,7 @@ def _status_rules() -> list[Manifest]:
     acts = "(has({0}.acts) ? size({0}.acts) : 0)"
     acted = f"{acts.format('self')} > {acts.format('oldSelf')}"
     reviewed = f"has(oldSelf.phase) && oldSelf.phase == '{_REVIEW}'"
-    once = ("lockedUsdc", "paidUsdc", "feeUsdc", "referralUsdc", "outcome", "settledAt")
+    once = ("lockedUsdc", "paidUsdc", "feeUsdc", "referralUsdc", "outcome", "jobEnding")
     return [
         _rule(
             "!has(oldSelf.phase) || (has(self.phase) && "
@@ -154,13 +179,10 @@ def _status_rules() -> list[Manifest]:
             f"!has(oldSelf.intent) || (has(self.intent) && self.intent == oldSelf.intent) || ({reviewed})",
             "an intent is decided once",
         ),
-        *[_once(name, unless=reviewed if name == "lockedUsdc" else "") for name in once],
+        *[_once(name, unless=reviewed if name.endswith("Usdc") else "") for name in once],
         _rule(
-            "!has(self.phase) || self.phase != 'Settled' || (has(self.outcome) && has(self.settledAt))",
-            "Settled needs outcome and settledAt",
-        ),
-        _rule(
-            "!has(oldSelf.attempts) || (has(self.attempts) && self.attempts >= oldSelf.attempts)", "attempts only grow"
+            "!has(self.phase) || self.phase != 'Settled' || (has(self.outcome) && has(self.closedAt))",
+            "Settled needs outcome and closedAt",
         ),
         _rule("!has(oldSelf.acts) || (has(self.acts) && oldSelf.acts.all(act, act in self.acts))", "acts are kept"),
     ]
@@ -205,12 +227,13 @@ def _columns() -> list[Manifest]:
     paths = {
         "Job": ".spec.job.name",
         "Phase": ".status.phase",
-        "Amount": ".spec.amountUsdc",
-        "Payee": ".spec.payee",
+        "Locked": ".status.lockedUsdc",
+        "Payee": ".status.payee",
         "Paid": ".status.paidUsdc",
         "Outcome": ".status.outcome",
     }
     columns = [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]
+    columns.append({"name": "Reason", "type": "string", "jsonPath": ".status.reason", "priority": 1})
     return [*columns, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
 
 
