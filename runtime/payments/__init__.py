@@ -1,5 +1,11 @@
-"""Purple Flea's money operations, once, in three dialects. Start at `PaymentsClient`; the words are in `model`."""
+"""Purple Flea's money operations, once, in three dialects.
 
+Start at `PaymentsClient`; the nouns are in `model`, creating an escrow exactly once is `create_once`.
+"""
+
+from runtime.payments.client import PaymentsClient, Retries
+from runtime.payments.creation import Created, Intent, Journal, NeedsReview, create_once
+from runtime.payments.credentials import Credentials
 from runtime.payments.model import (
     Claim,
     ClaimOutcome,
@@ -13,17 +19,28 @@ from runtime.payments.model import (
     Stats,
     escrow_token,
 )
+from runtime.payments.transport import Limits, Timeouts
 
 __all__ = [
     "Claim",
     "ClaimOutcome",
+    "Created",
+    "Credentials",
     "DialectName",
     "Escrow",
     "EscrowRequest",
     "EscrowStatus",
     "Health",
+    "Intent",
+    "Journal",
+    "Limits",
+    "NeedsReview",
     "Operation",
+    "PaymentsClient",
     "Receipt",
+    "Retries",
     "Stats",
+    "Timeouts",
+    "create_once",
     "escrow_token",
 ]

@@ -1,0 +1,335 @@
+"""The payments client: every operation by name, each answer checked, each failure of a class that is the policy."""
+
+import os
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from runtime.contract import Env
+from runtime.errors import (
+    BadSetting,
+    Conflict,
+    Contradiction,
+    NotFound,
+    OutcomeUnknown,
+    Problem,
+    PurpleFleaError,
+    RateLimited,
+    Rejected,
+    Retryable,
+    Unsupported,
+)
+from runtime.money import Usdc
+from runtime.payments.answer import Answer, AnswerProblem, required
+from runtime.payments.credentials import Credentials
+from runtime.payments.dialect import Dialect, Request, Service
+from runtime.payments.fly import FlyDialect
+from runtime.payments.kubernetes import KubernetesDialect
+from runtime.payments.model import (
+    Claim,
+    ClaimOutcome,
+    DialectName,
+    Escrow,
+    EscrowRequest,
+    EscrowStatus,
+    Health,
+    Operation,
+    Receipt,
+    Stats,
+)
+from runtime.payments.server import ServerDialect
+from runtime.payments.transport import Limits, Timeouts, Transport
+
+DIALECTS: Final[Mapping[DialectName, Dialect]] = {
+    d.name: d for d in (KubernetesDialect(), FlyDialect(), ServerDialect())
+}
+MOST_PAGES: Final = 100
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a `Retryable` is sent again before it reaches the caller. Nothing else is ever sent again."""
+
+    attempts: int = 4
+    deadline_seconds: float = 30.0
+    """No new attempt after this long."""
+    first_wait_seconds: float = 0.2
+    """Doubles each time, with jitter on top."""
+    longest_wait_seconds: float = 10.0
+    """A service that asks to wait longer gets no further attempt; the error's `delay_seconds` tells the caller."""
+    jitter_seconds: float = 0.5
+
+
+class PaymentsClient:
+    """One for the process; `async with` it, or `close` it.
+
+    Args:
+        dialect: Which surface the service has.
+        escrow_url: Base URL of the escrow service.
+        credentials: Where the key comes from.
+        faucet_url: Base URL of the faucet; needed for register and claim only.
+        timeouts: See `Timeouts`.
+        limits: See `Limits`.
+        retries: See `Retries`.
+        tls: An own trust store instead of the public one.
+        allow_http: Only beside a sandbox.
+
+    Raises:
+        BadSetting: A URL that cannot work.
+
+    Every method raises what `runtime.errors` draws; `Unsupported` where the dialect lacks the operation.
+    """
+
+    def __init__(
+        self,
+        dialect: DialectName | str,
+        escrow_url: str,
+        credentials: Credentials,
+        *,
+        faucet_url: str | None = None,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        retries: Retries | None = None,
+        tls: ssl.SSLContext | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        if dialect not in DIALECTS:
+            raise BadSetting(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
+        self.dialect = DIALECTS[DialectName(dialect)]
+        self._retries = retries or Retries()
+        urls = {Service.ESCROW: escrow_url} | ({Service.FAUCET: faucet_url} if faucet_url else {})
+        self._transport = Transport(
+            urls, credentials, timeouts or Timeouts(), limits or Limits(), tls=tls, allow_http=allow_http
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Build it from the variables in `runtime.contract.Env`.
+
+        Raises:
+            BadSetting: `PF_ESCROW_URL` is missing or cannot work, or the dialect is unknown.
+        """
+        if not environ.get(Env.ESCROW_URL):
+            raise BadSetting(f"{Env.ESCROW_URL} is not set; expected something like https://escrow.purpleflea.com")
+        return cls(
+            environ.get(Env.API_DIALECT) or DialectName.KUBERNETES,
+            environ[Env.ESCROW_URL],
+            Credentials.from_environment(environ),
+            faucet_url=environ.get(Env.FAUCET_URL) or None,
+            allow_http=environ.get(Env.ALLOW_HTTP, "").lower() == "true",
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._transport.close()
+
+    def supports(self, operation: Operation) -> bool:
+        """Whether the dialect names the operation. The `server` dialect's list may still prove to be missing."""
+        return operation in self.dialect.endpoints
+
+    # --- escrow
+
+    async def create_escrow(self, order: EscrowRequest) -> Escrow:
+        """Lock the money. Sent once; `create_once` also copes with a lost answer."""
+        return await self._call(self.dialect.create(order), lambda answer: self.dialect.read_created(answer, order))
+
+    async def read_escrow(self, escrow_id: str) -> Escrow:
+        """Read one escrow."""
+        request = self.dialect.request(Operation.READ, escrow_id)
+        return await self._call(request, lambda answer: self.dialect.read_one(answer, escrow_id))
+
+    async def list_escrows(self, status: EscrowStatus = EscrowStatus.LOCKED) -> AsyncIterator[Escrow]:
+        """Yield the key's escrows in a status.
+
+        All pages are read before the first escrow comes out: whoever releases while paging shifts what the next offset
+        means, and would skip some.
+        """
+        found: dict[str, Escrow] = {}
+        for _ in range(MOST_PAGES):
+            page = await self._page(status, offset=len(found))
+            before = len(found)
+            found |= {escrow.id: escrow for escrow in page}
+            if self.dialect.page_size is None or len(page) < self.dialect.page_size or len(found) == before:
+                break
+        else:
+            raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
+        for escrow in found.values():
+            if escrow.status is status:
+                yield escrow
+
+    async def _page(self, status: EscrowStatus, offset: int) -> list[Escrow]:
+        request = self.dialect.list_page(status, offset)
+        try:
+            return await self._call(request, lambda answer: self.dialect.read_page(answer, status))
+        except NotFound as error:
+            # The published server lacks the list that its docs name. That is not an empty list.
+            raise Unsupported(
+                "this server has no list of escrows", operation=Operation.LIST, status=error.status
+            ) from None
+
+    async def find_escrow(self, token: str) -> Escrow | None:
+        """Find the escrow that carries a token; None means that the service was asked and has none.
+
+        Raises:
+            Unsupported: It cannot be looked for: no list, or one that does not show tokens.
+            Contradiction: Several escrows carry it; their ids are in the message.
+        """
+        matches: dict[str, Escrow] = {}
+        unmarked = 0
+        if not self.supports(Operation.LIST):
+            self.dialect.request(Operation.LIST)  # raises Unsupported
+        for status in self.dialect.list_words:  # in the order of an escrow's life, so that one on the move is met
+            try:
+                escrows = [escrow async for escrow in self.list_escrows(status)]
+            except Rejected as error:
+                raise Unsupported(
+                    f"the list does not take {status} escrows: {error.message}",
+                    operation=Operation.LIST,
+                    status=error.status,
+                ) from None
+            matches |= {escrow.id: escrow for escrow in escrows if escrow.token == token}
+            unmarked += sum(escrow.token is None for escrow in escrows)
+        if len(matches) > 1:
+            ids = ", ".join(sorted(matches))
+            raise Contradiction(
+                f"{token} is on several escrows: {ids}", operation=Operation.LIST, problem=Problem.DUPLICATE
+            )
+        if not matches and unmarked:
+            raise Unsupported("the list does not show which escrow carries which token", operation=Operation.LIST)
+        return next(iter(matches.values()), None)
+
+    async def complete(self, escrow_id: str) -> Receipt:
+        """Say, as the payee, that the work is done."""
+        return await self._act(Operation.COMPLETE, escrow_id)
+
+    async def release(self, escrow_id: str, locked: Usdc | None = None, payee: str | None = None) -> Receipt:
+        """Pay the payee. `locked` and `payee` are held against the answer."""
+        return await self._act(Operation.RELEASE, escrow_id, locked=locked, payee=payee)
+
+    async def dispute(self, escrow_id: str, reason: str) -> Receipt:
+        """Have the money held until Purple Flea has decided."""
+        return await self._act(Operation.DISPUTE, escrow_id, reason=reason)
+
+    async def cancel(self, escrow_id: str) -> Receipt:
+        """Give the money back to the payer."""
+        return await self._act(Operation.CANCEL, escrow_id)
+
+    async def _act(
+        self,
+        operation: Operation,
+        escrow_id: str,
+        *,
+        reason: str | None = None,
+        locked: Usdc | None = None,
+        payee: str | None = None,
+    ) -> Receipt:
+        request = self.dialect.act(operation, escrow_id, reason)
+        return await self._call(request, lambda answer: self.dialect.read_receipt(answer, request, locked, payee))
+
+    # --- the service and the faucet
+
+    async def stats(self) -> Stats:
+        """Read the service's public totals."""
+        return await self._call(self.dialect.request(Operation.STATS), _read_stats)
+
+    async def health(self) -> Health:
+        """Ask whether the service answers."""
+        return await self._call(
+            self.dialect.request(Operation.HEALTH), lambda answer: Health(region=answer.text("region"))
+        )
+
+    async def register(self, agent_id: str) -> None:
+        """Register an agent; registering it again changes nothing."""
+        request = self.dialect.request(Operation.REGISTER, body={"agent_id": agent_id})
+
+        def read(answer: Answer) -> None:
+            if answer.text("agent_id") not in (None, agent_id):
+                raise AnswerProblem(Problem.WRONG_PARTY, "the answer is about another agent")
+
+        await self._call(request, read)
+
+    async def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> Claim:
+        """Claim the faucet's dollar. Refusals are outcomes; only silence, confusion and a bad key are errors."""
+        request = self.dialect.claim(agent_id, name, referral_code)
+        try:
+            return await self._call(request, lambda answer: self.dialect.read_claim(answer, agent_id))
+        except Conflict as error:
+            return _refused(ClaimOutcome.ALREADY, agent_id, error)
+        except RateLimited as error:
+            return _refused(ClaimOutcome.RATE_LIMITED, agent_id, error)
+        except (Rejected, NotFound) as error:
+            return _refused(ClaimOutcome.REFUSED, agent_id, error)
+
+    # --- one call
+
+    async def _call(self, request: Request, read: Callable[[Answer], T]) -> T:
+        import stamina  # here, because a program that only checks its settings need not load it
+
+        retries = self._retries
+        async for attempt in stamina.retry_context(
+            on=self._wait_before_retry,
+            attempts=retries.attempts,
+            timeout=retries.deadline_seconds,
+            wait_initial=retries.first_wait_seconds,
+            wait_max=retries.longest_wait_seconds,
+            wait_jitter=retries.jitter_seconds,
+        ):
+            with attempt:
+                return await self._once(request, read)
+        raise AssertionError("the retry context returns or raises")
+
+    async def _once(self, request: Request, read: Callable[[Answer], T]) -> T:
+        answer = await self._transport.exchange(request)
+        try:
+            return read(answer)
+        except AnswerProblem as error:
+            kind = Contradiction if request.operation.repeatable else OutcomeUnknown
+            raise kind(
+                error.message,
+                operation=request.operation,
+                escrow_id=request.escrow_id or error.escrow_id,
+                request_id=answer.request_id,
+                problem=error.problem,
+            ) from None
+
+    def _wait_before_retry(self, error: Exception) -> bool | float:
+        """Say whether, or after how many seconds, to send again."""
+        if not isinstance(error, Retryable) or (isinstance(error, RateLimited) and error.operation == Operation.CLAIM):
+            return False
+        if error.delay_seconds is None:
+            return True
+        if error.delay_seconds > self._retries.longest_wait_seconds:
+            return False
+        return error.delay_seconds + random.uniform(0, self._retries.jitter_seconds)  # noqa: S311 - jitter, no secret
+
+
+def _read_stats(answer: Answer) -> Stats:
+    return Stats(
+        created=answer.count("total_created"),
+        released=answer.count("total_released"),
+        disputed=answer.count("total_disputed"),
+        volume=required(answer.amount("total_volume_usd"), "total_volume_usd"),
+        fees=required(answer.amount("total_commission_usd"), "total_commission_usd"),
+    )
+
+
+def _refused(outcome: ClaimOutcome, agent_id: str, error: PurpleFleaError) -> Claim:
+    return Claim(
+        outcome=outcome,
+        agent_id=agent_id,
+        code=error.code,
+        reason=error.message,
+        retry_after_seconds=error.delay_seconds if isinstance(error, RateLimited) else None,
+    )

@@ -1,0 +1,49 @@
+"""The published open-source server's surface. Its docs name a list that its code lacks: 404 there is `Unsupported`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from runtime.payments.dialect import Dialect, Endpoint, Fields, Request, Service
+from runtime.payments.model import DialectName, EscrowRequest, EscrowStatus, Operation
+
+
+class ServerDialect(Dialect):
+    """`/escrow/...`; the token stands in brackets at the end of the description."""
+
+    name = DialectName.SERVER
+    endpoints: ClassVar = {
+        Operation.CREATE: Endpoint("POST", "/escrow/create"),
+        Operation.READ: Endpoint("GET", "/escrow/{id}"),
+        Operation.LIST: Endpoint("GET", "/escrow/list"),
+        Operation.COMPLETE: Endpoint("POST", "/escrow/complete/{id}"),
+        Operation.RELEASE: Endpoint("POST", "/escrow/release/{id}"),
+        Operation.DISPUTE: Endpoint("POST", "/escrow/dispute/{id}"),
+        Operation.STATS: Endpoint("GET", "/escrow/stats", authenticated=False),
+        Operation.HEALTH: Endpoint("GET", "/health", authenticated=False),
+        Operation.CLAIM: Endpoint("POST", "/faucet/claim", Service.FAUCET, authenticated=False),
+    }
+    fields = Fields(amount="amount_usd", payee="counterparty_id", payer="creator_id")
+    list_words: ClassVar = {
+        EscrowStatus.LOCKED: "locked",
+        EscrowStatus.COMPLETED: "completed",
+        EscrowStatus.RELEASED: "released",
+        EscrowStatus.DISPUTED: "disputed",
+        EscrowStatus.REFUNDED: "refunded",
+        EscrowStatus.AUTO_RELEASED: "auto_released",
+    }
+    page_size = 100
+    refuses = ("payer",)
+
+    def create_body(self, order: EscrowRequest) -> Mapping[str, Any]:
+        """Return `{amount_usd, description, counterparty_agent_id, timeout_hours?, referral_code?}`."""
+        optional = {"timeout_hours": order.timeout_hours, "referral_code": order.referral_code}
+        return {
+            "amount_usd": order.amount.to_json_number(),
+            "description": f"{order.description} [{order.token}]",
+            "counterparty_agent_id": order.payee,
+        } | {name: value for name, value in optional.items() if value is not None}
+
+    def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> Request:
+        """Build the claim; the agent id is a casino's."""
+        body = {"agent_casino_id": agent_id} | ({"referral_code": referral_code} if referral_code else {})
+        return self.request(Operation.CLAIM, body=body)

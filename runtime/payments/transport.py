@@ -1,0 +1,281 @@
+"""One exchange over HTTP: sends a request, bounds the answer in time and size, and names what went wrong.
+
+What a failure means depends on one question, whether the service may have acted:
+
+    before the first byte was sent                            Unreachable (Retryable)
+    429; 401; 3xx that says "ask elsewhere"                   refused unread: RateLimited; Unauthorized; BadSetting
+    another 4xx with a JSON object                            the service refused: NotFound, Conflict, Rejected
+    all else: 5xx, 408, a 4xx page of some proxy, silence,    a repeatable operation: Unavailable (Retryable)
+    half an answer, HTML, an empty or malformed 200           any other: OutcomeUnknown
+"""
+
+import asyncio
+import email.utils
+import json
+import re
+import ssl
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from runtime.errors import (
+    BadSetting,
+    Conflict,
+    Facts,
+    NotFound,
+    OutcomeUnknown,
+    Problem,
+    PurpleFleaError,
+    RateLimited,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+)
+from runtime.money import loads
+from runtime.payments.answer import Answer
+from runtime.payments.credentials import Credentials
+from runtime.payments.dialect import JSON, Request, Service
+
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+# The published server counts per minute and sends no Retry-After; asking again at once would only be counted too.
+_DEFAULT_RETRY_AFTER_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long each step of an exchange may take, in seconds. The first four are the Fly guide's."""
+
+    connect_seconds: float = 3.0
+    read_seconds: float = 10.0
+    """Between two pieces of the answer."""
+    write_seconds: float = 5.0
+    pool_seconds: float = 1.0
+    """Waiting for a free connection."""
+    exchange_seconds: float = 30.0
+    """All of it, so that an answer cannot drip for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of anything there may be."""
+
+    connections: int = 50
+    kept_alive: int = 20
+    kept_alive_seconds: float = 15.0
+    body_bytes: int = 4 * 1024 * 1024
+    """Of one answer; a page of a list is the largest."""
+
+
+def checked_url(url: str, *, allow_http: bool) -> str:
+    """Return the service's base URL without a trailing slash.
+
+    Raises:
+        BadSetting: No scheme or host, credentials or a query in it, or `http://` where it is not allowed. Never shows
+            credentials.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BadSetting("a service URL is malformed; expected something like https://escrow.purpleflea.com") from None
+    shown = f"{parts.scheme or '(no scheme)'}://{parts.hostname or '(no host)'}{f':{port}' if port else ''}"
+    if parts.username is not None or parts.password is not None:
+        raise BadSetting(f"the URL {shown} carries credentials: the key belongs into its own setting")
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise BadSetting(f"the service URL {shown} is not https://host[:port]")
+    if parts.scheme == "http" and not allow_http:
+        raise BadSetting(f"{shown} would send the key in the clear: use https, or allow http beside a sandbox")
+    if parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", url):
+        raise BadSetting(f"the service URL {shown} has a query, a fragment or blanks")
+    return url.rstrip("/")
+
+
+class Transport:
+    """Owns the process's one `httpx.AsyncClient`.
+
+    Args:
+        urls: Base URL of each service that is used.
+        credentials: Asked for the key at every authenticated request.
+        timeouts: See `Timeouts`.
+        limits: See `Limits`.
+        tls: An own trust store, e.g. a company's; default is the public one. There is no way to switch checking off.
+        allow_http: Permits `http://` URLs, and then uses no proxy from the environment: a sandbox is near.
+    """
+
+    def __init__(
+        self,
+        urls: Mapping[Service, str],
+        credentials: Credentials,
+        timeouts: Timeouts,
+        limits: Limits,
+        *,
+        tls: ssl.SSLContext | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        self._urls = {service: checked_url(url, allow_http=allow_http) for service, url in urls.items()}
+        self._credentials = credentials
+        self._exchange_seconds = timeouts.exchange_seconds
+        self._body_bytes = limits.body_bytes
+        self._http = httpx.AsyncClient(
+            verify=tls or True,
+            follow_redirects=False,  # a redirect would carry the key, or the money, elsewhere
+            trust_env=not allow_http,
+            headers={"User-Agent": "purpleflea", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(
+                connect=timeouts.connect_seconds,
+                read=timeouts.read_seconds,
+                write=timeouts.write_seconds,
+                pool=timeouts.pool_seconds,
+            ),
+            limits=httpx.Limits(
+                max_connections=limits.connections,
+                max_keepalive_connections=limits.kept_alive,
+                keepalive_expiry=limits.kept_alive_seconds,
+            ),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def exchange(self, request: Request) -> Answer:
+        """Send once and return a JSON object that came with a 2xx.
+
+        Raises:
+            PurpleFleaError: Of the class that the table at the top of this module gives.
+        """
+        facts = Facts(operation=request.operation, escrow_id=request.escrow_id, request_id=uuid.uuid4().hex)
+        arguments = self._arguments(request, facts)
+        try:
+            async with (
+                asyncio.timeout(self._exchange_seconds),
+                self._http.stream(request.endpoint.method, **arguments) as response,
+            ):
+                facts["status"] = response.status_code
+                body = await self._bounded_body(response, request, facts)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            reason = f"no connection to the {request.endpoint.service} service: {_reason(error)}"
+            raise Unreachable(reason, **facts | {"problem": Problem.NO_CONNECTION}) from None
+        except (httpx.TimeoutException, TimeoutError) as error:
+            raise lost(request, Problem.TIMEOUT, f"no complete answer in time: {_reason(error)}", facts) from None
+        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+            raise BadSetting(f"the request could not be written: {_reason(error)}", **facts) from None
+        except httpx.HTTPError as error:
+            raise lost(request, Problem.BROKEN_OFF, f"the answer broke off: {_reason(error)}", facts) from None
+        return _read(request, response, body, facts)
+
+    def _arguments(self, request: Request, facts: Facts) -> dict[str, Any]:
+        base = self._urls.get(request.endpoint.service)
+        if base is None:
+            raise BadSetting(f"no URL of the {request.endpoint.service} service is set", **facts)
+        headers = {"Accept": request.endpoint.accept, "X-Request-Id": facts["request_id"] or ""}
+        if request.endpoint.authenticated:
+            headers["Authorization"] = f"Bearer {self._credentials.key()}"
+        content = None
+        if request.body is not None:
+            headers["Content-Type"] = JSON
+            content = json.dumps(request.body, allow_nan=False).encode()
+        return {"url": base + request.path, "headers": headers, "content": content, "params": request.query or None}
+
+    async def _bounded_body(self, response: httpx.Response, request: Request, facts: Facts) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.aiter_raw():  # raw: we asked for no compression, so nothing can inflate
+            size += len(piece)
+            if size > self._body_bytes:
+                raise lost(request, Problem.TOO_LARGE, f"the answer is longer than {self._body_bytes} bytes", facts)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+def lost(request: Request, problem: Problem, message: str, facts: Facts) -> PurpleFleaError:
+    """Return the error for an exchange that nobody can tell the outcome of."""
+    kind = Unavailable if request.operation.repeatable else OutcomeUnknown
+    return kind(message, **facts | {"problem": problem})
+
+
+def _read(request: Request, response: httpx.Response, body: bytes, facts: Facts) -> Answer:
+    status = response.status_code
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    parsed, flaw = _parse(content_type, body)
+    if status not in (200, 201):
+        raise _refusal(request, response, parsed, facts)
+    if parsed is None:
+        problem = Problem.MALFORMED if content_type in request.endpoint.accept.split(", ") else Problem.CONTENT_TYPE
+        raise lost(request, problem, flaw, facts)
+    return Answer(parsed, _server_time(response), facts["request_id"])
+
+
+def _parse(content_type: str, body: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Return the JSON object, or None and what is wrong."""
+    if content_type == "text/event-stream":
+        events = re.findall(rb"^data: ?(.*)$", body, re.MULTILINE)
+        body = events[-1] if events else b""
+    elif content_type != JSON:
+        return None, f"the answer is {content_type or 'of no stated type'}, not {JSON}"
+    if not body:
+        return None, "the answer is empty"
+    try:
+        parsed = loads(body)
+    except ValueError:
+        return None, f"the answer's {len(body)} bytes are not JSON"
+    return (parsed, "") if isinstance(parsed, dict) else (None, "the answer is JSON but no object")
+
+
+def _refusal(
+    request: Request, response: httpx.Response, body: Mapping[str, Any] | None, facts: Facts
+) -> PurpleFleaError:
+    status = response.status_code
+    facts = facts | {"code": _text((body or {}).get("error"))}
+    message = _text((body or {}).get("message")) or f"the service answered {response.reason_phrase or status}"
+    if status == 429:
+        return RateLimited(message, delay_seconds=_retry_after(response), **facts)
+    if status == 401:
+        return Unauthorized(f"the key was refused: {message}", **facts)
+    if status in (301, 307, 308):
+        problem = Facts(problem=Problem.REDIRECT)
+        return BadSetting("the service URL redirects elsewhere; the key was not sent there", **facts | problem)
+    if 400 <= status < 500 and status not in (408, 425) and body is not None:
+        kind = {404: NotFound, 409: Conflict}.get(status, Rejected)
+        return kind(message, **facts)
+    problem = Problem.SERVER_ERROR if status >= 500 else Problem.UNEXPECTED_STATUS
+    return lost(request, problem, message, facts)
+
+
+def _text(value: object) -> str | None:
+    """Return a server's text fit for a log line: bounded, and on one line."""
+    return re.sub(r"[^ -~]", "?", value[:200]) if isinstance(value, str) and value else None
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__} {error}".strip()
+
+
+def _server_time(response: httpx.Response) -> datetime | None:
+    return _http_date(response.headers.get("date", ""))
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Read Retry-After, seconds or a date by the service's own clock, between 0 and an hour."""
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        seconds = float(text)
+    elif until := _http_date(text):
+        seconds = (until - (_server_time(response) or datetime.now(UTC))).total_seconds()
+    else:
+        seconds = _DEFAULT_RETRY_AFTER_SECONDS
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)

@@ -1,0 +1,34 @@
+import pytest
+
+from runtime.payments import Credentials, PaymentsClient, Retries, Timeouts
+from tests.runtime.payments.scripted_server import scripted_server
+
+KEY = "pf_live_test-key-7351"
+QUICK = Retries(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.05, jitter_seconds=0.001)
+SHORT = Timeouts(connect_seconds=2, read_seconds=0.3, write_seconds=2, pool_seconds=2, exchange_seconds=0.6)
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+async def server():
+    async with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def client_of(server):
+    """Makes clients of the scripted server, by dialect."""
+    made = []
+
+    def make(dialect="server", **changes):
+        settings = {"faucet_url": server.url, "retries": QUICK, "allow_http": True} | changes
+        made.append(PaymentsClient(dialect, settings.pop("url", server.url), Credentials(KEY), **settings))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.close()
