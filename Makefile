@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STACK  ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help render render-check test check bench requirements clean
+.PHONY: help render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,18 @@ check: $(VENV)/.installed-dev ## lint, format, types, import arrows
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ty check --python $(VENV)
 	@$(VENV)/bin/lint-imports
+
+toolchain: $(VENV)/.installed-dev ## fetch or build every real program the tests use (once, ten minutes)
+	@$(PY) -m tests.toolchain build
+
+toolchain-status: $(VENV)/.installed-dev ## say which of them are there, from where, which version
+	@$(PY) -m tests.toolchain status
+
+cluster: $(VENV)/.installed-dev ## bring up a real one-node Kubernetes and print its KUBECONFIG (root, Linux)
+	@$(PY) -m tests.toolchain up
+
+cluster-down: $(VENV)/.installed-dev ## end it; nothing of it is left
+	@$(PY) -m tests.toolchain down
 
 bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 	@$(PY) -m tests.bench

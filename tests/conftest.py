@@ -2,4 +2,5 @@
 
 pytest_plugins: list[str] = [
     "tests.runtime.sandbox.fixtures",
+    "tests.toolchain.fixtures",
 ]

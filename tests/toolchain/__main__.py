@@ -1,0 +1,79 @@
+"""The test toolchain from a shell: `python -m tests.toolchain status|build|up|down`."""
+
+import argparse
+import sys
+
+from tests.toolchain import cache, cluster, tools
+from tests.toolchain.supervisor import Failed
+
+
+def status() -> None:
+    """What is there, from where, which version; nothing is fetched or built."""
+    for tool in tools.TOOLS.values():
+        found, passed_over = tools.present(tool)
+        if found:
+            print(f"{tool.name:<26}{found.version:<10}{found.source}: {found.path}")
+        else:
+            print(f"{tool.name:<26}{'-':<10}not there; {_obtained(tool)}")
+        for reason in passed_over:
+            print(f"{'':<36}passed over: {reason}")
+    print(f"cache: {cache.root()}; running clusters: {', '.join(cluster.names()) or 'none'}")
+
+
+def _obtained(tool: tools.Tool) -> str:
+    ways = [f"Debian package {tool.debian}"] if tool.debian else []
+    if recipe := tool.recipe:
+        ways.append(f"a build of {recipe.name} {recipe.version}, {recipe.seconds} s")
+    return f"`make toolchain` gets it: {' or '.join(ways)}"
+
+
+def build() -> None:
+    """Fetch or build everything; goes on after a failure, and then exits with 2."""
+    failed = False
+    for name in tools.TOOLS:
+        try:
+            tools.find(name)
+        except tools.Missing as missing:
+            failed = True
+            print(f"{missing}", file=sys.stderr)
+    status()
+    if failed:
+        sys.exit(2)
+
+
+def up(level: str) -> None:
+    """Bring this checkout's cluster up, or find it running, and print how to use it."""
+    running = cluster.start(level, cluster.checkout_name(level), owner=None)
+    print("# " + ", ".join(f"{event} {seconds} s" for event, seconds in running.seconds.items()))
+    print(f"export KUBECONFIG={running.kubeconfig}")
+
+
+def down() -> None:
+    """End this checkout's clusters; says so when there is none."""
+    ended = [level for level in ("node", "controlplane") if cluster.stop(cluster.checkout_name(level))]
+    print(f"ended: {', '.join(ended)}" if ended else "no cluster of this checkout runs")
+
+
+def main() -> None:
+    """Parse the command line; an obstacle is one message and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m tests.toolchain", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for function in (status, build, down):
+        commands.add_parser(function.__name__, help=function.__doc__)
+    upward = commands.add_parser("up", help=up.__doc__)
+    upward.add_argument("--level", choices=("node", "controlplane"), default="node")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "up":
+            up(arguments.level)
+        else:
+            {"status": status, "build": build, "down": down}[arguments.command]()
+    except (tools.Missing, Failed) as error:
+        print(f"{error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+module purpleflea.test/pause
+
+go 1.26.0

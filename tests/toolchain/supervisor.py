@@ -1,0 +1,211 @@
+"""One process per cluster: it starts the components, starts one again on request, and ends all of them when it is told
+to or when its owner is gone, however that one died.
+
+Single-threaded on purpose: a component is bound to the thread that started it, so that a kill -9 of this process ends
+all of them too. What even that leaves behind, directories and cgroups, the next start sweeps (`cluster.py`).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from tests.toolchain import cache
+from tests.toolchain.builder import bound_to_parent
+
+POLL_SECONDS = 0.02
+IDLE_SECONDS = 0.2
+STOP_SECONDS = 5
+
+
+class Stopped(Exception):
+    """Somebody asked this supervisor to end, or its owner is gone."""
+
+
+class Failed(Exception):
+    """A cluster did not come up; the text says which part and ends with its log."""
+
+
+class Supervisor:
+    """The components of the cluster in `directory`; `owner` is a process id, or None for no owner."""
+
+    def __init__(self, directory: Path, owner: int | None) -> None:
+        self.directory = directory
+        self.seconds: dict[str, float] = {}
+        self._owner = psutil.Process(owner) if owner else None
+        self._begun = time.monotonic()
+        self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._reserved = socket.socket()
+        self.description: dict[str, Any] = {}
+
+    def start(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+        """Start a component; its output goes to `log/<name>.log`."""
+        self._commands[name] = command, environment or {}
+        with (self.directory / "log" / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [*bound_to_parent(), *command],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+            )
+
+    def reserve_port(self) -> int:
+        """A free port on loopback that stays ours: bound but not listening, so only a shared bind of ours can join."""
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        return self._reserved.getsockname()[1]
+
+    def restart(self, name: str) -> None:
+        """Start a component that has ended (a test killed it) with the command it had."""
+        process = self._processes[name]
+        if process.poll() is None:
+            raise Failed(f"{name} still runs as process {process.pid}; stop it first")
+        self.start(name, *self._commands[name])
+
+    def wait_until(self, what: str, probe: Callable[[], bool], seconds: float = 60) -> None:
+        """Poll `probe` until it is true; a component that ends meanwhile is a failure."""
+        deadline = time.monotonic() + seconds
+        while not probe():
+            self.check_owner()
+            for name, process in self._processes.items():
+                if process.poll() is not None:
+                    raise Failed(f"{name} ended with status {process.returncode} before {what}{self._log_tail(name)}")
+            if time.monotonic() > deadline:
+                logs = "".join(self._log_tail(name, 3) for name in self._processes)
+                raise Failed(f"{what}: not within {seconds:.0f} s; is the machine overloaded?{logs}")
+            time.sleep(POLL_SECONDS)
+
+    def mark(self, event: str) -> None:
+        """Remember how long after the start something happened."""
+        self.seconds[event] = round(time.monotonic() - self._begun, 2)
+
+    def check_owner(self) -> None:
+        """Raise `Stopped` when the owner is gone."""
+        if self._owner and not (self._owner.is_running() and self._owner.status() != psutil.STATUS_ZOMBIE):
+            raise Stopped
+
+    def publish(self) -> dict[str, Any]:
+        """Write down for everyone where the cluster is and which processes it has now."""
+        components = {name: process.pid for name, process in self._processes.items()}
+        document = {**self.description, "seconds": self.seconds, "components": components}
+        part = self.directory / "cluster.json.part"
+        part.write_text(json.dumps(document, indent=1))
+        part.rename(self.directory / "cluster.json")
+        return document
+
+    def serve(self) -> None:
+        """Answer requests on `control` (a Unix socket) until it is over: one line `restart NAME`, one line back."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            os.chdir(self.directory)  # a short, relative name: the limit is 107 bytes
+            listener.bind("control")
+            listener.listen()
+            listener.settimeout(IDLE_SECONDS)
+            while True:
+                self.check_owner()
+                for process in self._processes.values():
+                    process.poll()
+                with contextlib.suppress(TimeoutError):
+                    self._answer(listener.accept()[0])
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rw") as stream:
+            connection.settimeout(STOP_SECONDS)
+            try:
+                verb, name = stream.readline().split()
+                if verb != "restart":
+                    raise Failed(f"{verb} is no request; restart NAME is")
+                self.restart(name)
+                self.publish()
+                print("done", file=stream, flush=True)
+            except (Failed, KeyError, ValueError, OSError) as error:
+                with contextlib.suppress(OSError):
+                    print(f"{type(error).__name__}: {error}", file=stream, flush=True)
+
+    def end_all(self) -> None:
+        """End every component, the last started first; nothing here is worth a slow farewell."""
+        for process in reversed(self._processes.values()):
+            if process.poll() is None:
+                process.kill()
+        for process in self._processes.values():
+            process.wait()
+
+    def _log_tail(self, name: str, lines: int = 12) -> str:
+        text = (self.directory / "log" / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return "".join(f"\n  {name}: {line}" for line in text[-lines:])
+
+
+@contextlib.contextmanager
+def _claimed(directory: Path) -> Iterator[None]:
+    """Make the directory and hold its lock: whoever can take that lock knows that the cluster is dead."""
+    with cache.locked("clusters"):
+        directory.parent.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700)
+        for part in ("log", "pki"):
+            (directory / part).mkdir()
+        lock = (directory / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print(os.getpid(), file=lock, flush=True)
+    try:
+        yield
+    finally:
+        with cache.locked("clusters"), lock:
+            shutil.rmtree(directory, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another cluster lives there
+                directory.parent.rmdir()
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
+def main() -> None:
+    """Read the request from standard input, bring the cluster up, report one line, keep it until it is over."""
+    from tests.toolchain import levels
+
+    request = json.loads(sys.stdin.readline())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    directory = Path(request["directory"])
+    level = levels.LEVELS[request["level"]]
+    with contextlib.suppress(Stopped), _claimed(directory):
+        supervisor = Supervisor(directory, request["owner"])
+        try:
+            report = _boot(supervisor, level, request)
+            print(json.dumps(report), flush=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if "error" not in report:
+                supervisor.serve()
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            supervisor.end_all()
+            level.clean(directory.name)
+
+
+def _boot(supervisor: Supervisor, level: Any, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        programs = {name: Path(path) for name, path in request["programs"].items()}
+        supervisor.description = {"level": request["level"], "pid": os.getpid(), "owner": request["owner"]}
+        supervisor.description |= level.boot(supervisor, programs)
+        return supervisor.publish()
+    except (Failed, OSError, subprocess.CalledProcessError) as error:
+        return {"error": f"{error}"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The real programs the tests stand on, and the one rule that finds each of them.
+
+In this order: the environment variable, the PATH and `KUBEBUILDER_ASSETS`, a Debian package, a build from pinned Go
+modules. The first that is there and new enough is taken; the last two end in the cache (`builder.py`).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+KUBERNETES = "1.36.3"
+PULUMI = "3.259.0"
+
+
+class Missing(Exception):
+    """Something a level needs is not there; the text says what, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One `go build` in the directory of that name, whose go.mod and go.sum pin everything."""
+
+    name: str
+    version: str
+    packages: tuple[str, ...]
+    seconds: int
+    """A cold build on two cores, downloads included: what the progress line promises."""
+    space_megabytes: int
+    """What a cold build takes on disk with Go's own caches."""
+    linker: str = ""
+    tags: str = ""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program by the name it has on the PATH."""
+
+    name: str
+    recipe: Recipe | None = None
+    debian: str = ""
+    minimum: tuple[int, ...] = ()
+    """The oldest version that is taken from elsewhere."""
+    version_arguments: tuple[str, ...] = ("--version",)
+    beside: tuple[str, ...] = ()
+    """Programs of the same release that must lie in the same directory."""
+    path: str | None = None
+    """Directories to look in instead of the PATH; empty where the name means something else there."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that decides, named as envtest names them."""
+        return "TEST_ASSET_" + re.sub(r"\W", "_", self.name).upper()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a tool is, which rule found it and what it says its version is."""
+
+    path: Path
+    source: str
+    version: str
+
+
+def _kubernetes_linker() -> str:
+    major, minor, _ = KUBERNETES.split(".")
+    package = "k8s.io/component-base/version"
+    values = {"gitVersion": f"v{KUBERNETES}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join(f"-X {package}.{name}={value}" for name, value in values.items())
+
+
+def _in(module: str, *packages: str) -> tuple[str, ...]:
+    return tuple(f"{module}/{package}" for package in packages)
+
+
+_KUBERNETES_PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+_CONTAINERD = "github.com/containerd/containerd/v2"
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "kubernetes", KUBERNETES, _in("k8s.io/kubernetes/cmd", *_KUBERNETES_PARTS), 330, 5000, _kubernetes_linker()
+        ),
+        Recipe("etcd", "3.6.16", ("go.etcd.io/etcd/server/v3",), 45, 1000),
+        Recipe(
+            "containerd",
+            "2.4.2",
+            _in(_CONTAINERD, "cmd/containerd", "cmd/containerd-shim-runc-v2", "cmd/ctr"),
+            150,
+            1500,
+            f"-X {_CONTAINERD}/version.Version=v2.4.2 -X {_CONTAINERD}/version.Package={_CONTAINERD}",
+            "no_btrfs no_devmapper no_zfs",
+        ),
+        Recipe("coredns", "1.15.0", (".",), 70, 1000),
+        Recipe(
+            "cni",
+            "1.9.1",
+            _in("github.com/containernetworking/plugins/plugins", "main/bridge", "main/loopback", "ipam/host-local"),
+            20,
+            500,
+        ),
+        Recipe("pause", "1", (".",), 5, 200),
+        Recipe(
+            "pulumi",
+            PULUMI,
+            ("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",),
+            300,
+            3000,
+            f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{PULUMI}",
+            "osusergo grpcnotrace",
+        ),
+    )
+}
+
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        *(Tool(name, RECIPES["kubernetes"], minimum=(1, 33)) for name in _KUBERNETES_PARTS),
+        Tool("etcd", RECIPES["etcd"], minimum=(3, 5)),
+        Tool(
+            "containerd",
+            RECIPES["containerd"],
+            debian="containerd",
+            minimum=(1, 6),
+            beside=("containerd-shim-runc-v2", "ctr"),
+        ),
+        Tool("runc", debian="runc", minimum=(1, 1)),
+        Tool("nft", debian="nftables", minimum=(1, 0, 1)),
+        Tool("coredns", RECIPES["coredns"], version_arguments=("-version",)),
+        Tool("bridge", RECIPES["cni"], version_arguments=(), beside=("loopback", "host-local"), path="/opt/cni/bin"),
+        Tool("pause", RECIPES["pause"], version_arguments=(), path=""),
+        Tool("busybox", debian="busybox-static", version_arguments=("--help",)),
+        Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
+    )
+}
+"""Each by the name `find` knows; `bridge` stands for the three CNI plugins."""
+
+
+def find(name: str) -> Found:
+    """The tool by that name, fetched or built first when it must be; `Missing` says why it cannot be had."""
+    from tests.toolchain import builder, debian
+
+    tool = TOOLS[name]
+    found, reasons = present(tool)
+    if found:
+        return found
+    for obtain in (debian.fetch, builder.build):
+        try:
+            obtain(tool)
+        except Missing as error:
+            reasons.append(str(error))
+            continue
+        found, refused = present(tool)
+        if found:
+            return found
+        reasons += [reason for reason in refused if reason not in reasons]
+    raise Missing(f"{name}: {'; '.join(reasons)}; or set {tool.variable} to a program of yours")
+
+
+def present(tool: Tool) -> tuple[Found | None, list[str]]:
+    """What is there already without fetching or building anything, and what was passed over and why."""
+    from tests.toolchain import builder, debian
+
+    if explicit := os.environ.get(tool.variable):
+        path = Path(explicit).absolute()
+        if not os.access(path, os.X_OK):
+            raise Missing(f"{tool.variable} names {explicit}, which is no program; correct or unset it")
+        return Found(path, tool.variable, version(tool, path)), []
+    refused = []
+    cached = [(debian.cached(tool), f"Debian package {tool.debian}"), (builder.cached(tool), "built")]
+    for path, source in [*_on_path(tool), *cached]:
+        if not path:
+            continue
+        text = version(tool, path)
+        if tool.minimum and _numbers(text) < tool.minimum:
+            wanted = ".".join(map(str, tool.minimum))
+            refused.append(f"{path} is {text or 'of unknown version'}, older than {wanted}")
+        elif lacking := [name for name in tool.beside if not os.access(path.with_name(name), os.X_OK)]:
+            refused.append(f"{path} has no {', '.join(lacking)} beside it")
+        else:
+            return Found(path, source, text), refused
+    return None, refused
+
+
+def version(tool: Tool, path: Path) -> str:
+    """The first version number the program prints; empty when it prints none."""
+    if not tool.version_arguments:
+        return tool.recipe.version if tool.recipe else ""
+    try:
+        run = subprocess.run([path, *tool.version_arguments], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = re.search(r"\d+\.\d+(\.\d+)?", run.stdout + run.stderr)
+    return match.group() if match else ""
+
+
+def _on_path(tool: Tool) -> list[tuple[Path, str]]:
+    search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin" if tool.path is None else tool.path
+    places = [("PATH", search), ("KUBEBUILDER_ASSETS", os.environ.get("KUBEBUILDER_ASSETS", ""))]
+    hits = [(shutil.which(tool.name, path=where), source) for source, where in places if where]
+    return [(Path(hit), source) for hit, source in hits if hit]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
