@@ -15,14 +15,15 @@ _API = "admissionregistration.k8s.io/v1"
 
 def allowed_accounts(settings: Settings) -> list[str]:
     """ServiceAccounts whose pods may refer to the Secret."""
-    own = [
-        naming.AGENT_ACCOUNT,
-        naming.OPERATOR_ACCOUNT,
-        naming.PAYROLL_ACCOUNT,
-        naming.METRICS_ACCOUNT,
-        naming.SANDBOX_ACCOUNT,
-    ]
-    return [*own, *settings.admission.allowed_service_accounts]
+    scaled = settings.worker.enabled and settings.hpa.enabled
+    own = {
+        naming.AGENT_ACCOUNT: True,
+        naming.OPERATOR_ACCOUNT: settings.operator.enabled,
+        naming.PAYROLL_ACCOUNT: settings.worker.enabled and settings.payroll.enabled,
+        naming.METRICS_ACCOUNT: scaled,
+        naming.SANDBOX_ACCOUNT: settings.sandbox.enabled,
+    }
+    return [*(name for name, used in own.items() if used), *settings.admission.allowed_service_accounts]
 
 
 def policy(settings: Settings) -> Manifest:

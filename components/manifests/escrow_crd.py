@@ -2,7 +2,8 @@
 
 What the API server itself holds, whoever writes: the Job, the dialect and the token never change; payee, amount and
 escrow id are set once; the phase moves forward only, and out of `NeedsReview` only together with a new entry in
-`status.acts`, that is by a person; what was intended, paid and decided is set once. Every text and list is bounded,
+`status.acts`, that is by a person; what was intended, paid and decided is set once. `Decided` and `Verifying` share a
+rank, because the note that an act is being sent is taken back when nothing happened. Every text and list is bounded,
 which also bounds what the rules may cost.
 """
 
@@ -12,7 +13,14 @@ from components.settings.values import USDC_PATTERN
 from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase
 
 NAME = f"{ESCROW_PLURAL}.{ESCROW_GROUP}"
-_RANK = {phase.value: rank for rank, phase in enumerate(Phase)} | {Phase.NEEDS_REVIEW.value: 4, Phase.SETTLED.value: 5}
+_RANK = {
+    Phase.PENDING: 0,
+    Phase.FUNDED: 1,
+    Phase.DECIDED: 2,
+    Phase.VERIFYING: 2,
+    Phase.NEEDS_REVIEW: 3,
+    Phase.SETTLED: 4,
+}
 _REVIEW = Phase.NEEDS_REVIEW.value
 
 
@@ -160,7 +168,7 @@ def _status() -> Manifest:
 
 
 def _status_rules() -> list[Manifest]:
-    ranks = "{" + ", ".join(f"'{phase}': {rank}" for phase, rank in _RANK.items()) + "}"
+    ranks = "{" + ", ".join(f"'{phase.value}': {rank}" for phase, rank in _RANK.items()) + "}"
     acts = "(has({0}.acts) ? size({0}.acts) : 0)"
     acted = f"{acts.format('self')} > {acts.format('oldSelf')}"
     reviewed = f"has(oldSelf.phase) && oldSelf.phase == '{_REVIEW}'"
@@ -232,7 +240,7 @@ def _columns() -> list[Manifest]:
         "Paid": ".status.paidUsdc",
         "Outcome": ".status.outcome",
     }
-    columns = [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]
+    columns: list[Manifest] = [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]
     columns.append({"name": "Reason", "type": "string", "jsonPath": ".status.reason", "priority": 1})
     return [*columns, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
 

@@ -16,11 +16,10 @@ def deployment(settings: Settings) -> Manifest:
     container = pod.container(
         settings,
         "sandbox",
-        command("sandbox"),
+        [*command("sandbox"), "--host", "0.0.0.0"],  # noqa: S104 - its Service and NetworkPolicy bound who gets there
         settings.sandbox.resources,
         env=[
             credentials.env_from_secret(settings, Env.SANDBOX_API_KEY),
-            credentials.env_from_secret(settings, Env.AGENT_ID),
             *pod.env({Env.SANDBOX_DATABASE: f"{MountPath.SANDBOX_DATA.value}/ledger.db"}),
         ],
         ports=[{"name": _PORT, "containerPort": Port.SANDBOX.value}],

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
+from components.settings import checks
 from components.settings.fly import FlySettings
 from components.settings.payments import (
     Api,
@@ -19,7 +20,7 @@ from components.settings.payments import (
     Services,
 )
 from components.settings.platform import Encryption, Images, NetworkPolicy
-from components.settings.problems import Problem, SettingsError, from_pydantic
+from components.settings.problems import Problem, SettingsError, dotted, from_pydantic, removable, rests_on, without
 from components.settings.section import Section
 from components.settings.values import DnsLabel, usdc_text
 from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker
@@ -81,10 +82,33 @@ class Settings(Section):
     fly: FlySettings = FlySettings()
     """The Fly.io app."""
 
+    @model_validator(mode="after")
+    def _across(self) -> Self:
+        if found := list(checks.problems(self)):
+            raise SettingsError(found)
+        return self
+
     @classmethod
     def parse(cls, mapping: Mapping[str, Any]) -> Self:
         """Settings from a `purpleflea:` mapping; raises `SettingsError` with every mistake at once."""
-        try:
-            return cls.model_validate(mapping)
-        except ValidationError as error:
-            raise SettingsError([from_pydantic(details, cls) for details in error.errors()]) from None
+        found: list[Problem] = []
+        removed: list[str] = []
+        remaining = mapping
+        while True:
+            try:
+                settings = cls.model_validate(remaining, by_alias=True, by_name=False)
+            except ValidationError as error:
+                details = error.errors()
+                found = found or [from_pydantic(one, cls) for one in details]
+                # What is left without the refused values may hold further mistakes: a person wants to see them all.
+                places = [removable(one) for one in details]
+                removed += [dotted(place) for place in places]
+                if () not in places:
+                    remaining = without(remaining, places)
+                    continue
+            except SettingsError as error:
+                found += [problem for problem in error.problems if not rests_on(problem, removed)]
+            else:
+                if not found:
+                    return settings
+            raise SettingsError(found)

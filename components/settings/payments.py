@@ -15,16 +15,16 @@ from components.settings.values import (
     TimeZone,
     Usdc,
 )
-from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_KEYS
+from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_KEYS, SECRET_NAME
 
 
 class Credentials(Section):
     """The Secret with the API key; its values are never settings but Pulumi secrets."""
 
-    existing_secret: OptionalDnsName = ""
-    """Name of a Secret that exists already in the namespace; empty: the stack creates `purpleflea-creds`."""
+    existing_secret: OptionalDnsName = SECRET_NAME
+    """Name of a Secret that exists already in the namespace; `""`: the stack creates `purpleflea-creds`."""
     agent_wallet: Annotated[str, Field(max_length=128)] = ""
-    """Agent id (wallet) that a created Secret carries; needed unless `existingSecret` is set or a sandbox is used."""
+    """Agent id (wallet) that a created Secret carries; needed where one is created and no sandbox is used."""
     api_key_key: SecretKey = SECRET_KEYS[0]
     """Key of the API key in the Secret."""
     agent_wallet_key: SecretKey = SECRET_KEYS[1]

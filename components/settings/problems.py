@@ -1,6 +1,7 @@
 """All mistakes of a stack's settings in one error, each with its full path and what is allowed."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -51,6 +52,10 @@ def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
         return Problem(path, f"{_shown(details['input'])} is not allowed", (str(context["expected"]),))
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(path, f"a mapping of keys is needed, not {type(details['input']).__name__}")
+    if kind in ("tuple_type", "list_type"):
+        return Problem(path, f"a list is needed, not {type(details['input']).__name__}")
+    if kind == "string_type":
+        return Problem(path, f"text is needed, not {_shown(details['input'])}; put it in quotes")
     message = str(context["error"]) if kind == "value_error" else f"{_shown(details['input'])}: {details['msg']}"
     return Problem(path, message)
 
@@ -58,6 +63,39 @@ def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
 def real_location(location: Location) -> Location:
     """Without the part that pydantic adds when a mapping's key is wrong."""
     return tuple(part for part in location if part != "[key]")
+
+
+def without(mapping: Any, locations: list[Location]) -> Any:
+    """A copy of the settings without the values at these places."""
+    if isinstance(mapping, Mapping):
+        items = {key: (value, _below(locations, key)) for key, value in mapping.items()}
+        return {key: without(value, inner) for key, (value, inner) in items.items() if () not in inner}
+    if isinstance(mapping, list):
+        return [without(value, inner) for i, value in enumerate(mapping) if () not in (inner := _below(locations, i))]
+    return mapping
+
+
+def rests_on(problem: Problem, refused: list[str]) -> bool:
+    """Whether a finding rests on a value that was refused already."""
+    return any(
+        one == two or one.startswith((f"{two}.", f"{two}[")) or two.startswith((f"{one}.", f"{one}["))
+        for one in (problem.path, *problem.concerns)
+        for two in refused
+    )
+
+
+def removable(details: ErrorDetails) -> Location:
+    """The smallest part whose removal can mend the mistake; never one item of a list, the others keep their numbers."""
+    location = real_location(details["loc"])
+    if details["type"] == "missing":
+        location = location[:-1]
+    while location and isinstance(location[-1], int):
+        location = location[:-1]
+    return location
+
+
+def _below(locations: list[Location], part: str | int) -> list[Location]:
+    return [location[1:] for location in locations if location and location[0] == part]
 
 
 def _shown(value: Any) -> str:

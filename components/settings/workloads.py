@@ -6,6 +6,7 @@ from pydantic import Field
 
 from components.settings.section import Resources, Section, resources
 from components.settings.values import (
+    DnsLabel,
     DnsName,
     EnvName,
     OptionalCron,
@@ -39,7 +40,7 @@ class JobDefaults(Section):
 class Agent(Section):
     """One agent: a Job, or with a schedule a CronJob."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=52)]
+    name: Annotated[DnsLabel, Field(max_length=52)]
     """Unique name; at most 52 characters, because Kubernetes and the content hash append to it."""
     image: OptionalImage = ""
     """Pinned image; empty: the runtime image."""

@@ -1,0 +1,146 @@
+"""What no single field can show: checks across the settings. Each finding names the paths that it rests on."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from components.settings.fly import fly_problems
+from components.settings.problems import ROOT, Problem
+from components.settings.section import Resources
+from components.settings.values import quantity
+from runtime.contract import Env, Port
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+
+RESERVED_ENV = frozenset(name.value for name in Env)
+_TAKEN_PORTS = (Port.HEALTH.value, Port.WORKER.value)
+
+
+def problems(settings: "Settings") -> Iterator[Problem]:
+    """Every finding across the settings; none where they are right."""
+    yield from _resources(settings, ROOT)
+    yield from _credentials(settings)
+    yield from _urls(settings)
+    yield from _times(settings)
+    yield from _agents(settings)
+    yield from _workers(settings)
+    yield from _platform(settings)
+    if settings.fly.enabled:
+        yield from (replace(found, concerns=(f"{ROOT}.fly",)) for found in fly_problems(settings.fly))
+
+
+def _resources(section: BaseModel, path: str) -> Iterator[Problem]:
+    if isinstance(section, Resources):
+        for kind in ("cpu", "memory"):
+            request, limit = getattr(section.requests, kind), getattr(section.limits, kind)
+            if quantity(request) > quantity(limit):
+                yield _problem(f"{path}.requests.{kind}", f"{request} must not exceed the limit, {limit}", path)
+        return
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        for place, part in ((f"[{i}]", v) for i, v in enumerate(value)) if isinstance(value, tuple) else (("", value),):
+            if isinstance(part, BaseModel):
+                yield from _resources(part, f"{path}.{info.alias}{place}")
+
+
+def _credentials(settings: "Settings") -> Iterator[Problem]:
+    path, keys = f"{ROOT}.credentials", settings.credentials
+    if not (keys.existing_secret or keys.agent_wallet or settings.sandbox.enabled):
+        yield _problem(
+            f"{path}.agentWallet",
+            "is required: the agent id that the created Secret carries; or name an existing Secret in existingSecret",
+            f"{ROOT}.sandbox",
+            path,
+        )
+    names = Counter((keys.api_key_key, keys.agent_wallet_key, keys.faucet_url_key, keys.escrow_url_key))
+    for name, count in names.items():
+        if count > 1:
+            yield _problem(path, f"key {name!r} stands for {count} different things", path)
+
+
+def _urls(settings: "Settings") -> Iterator[Problem]:
+    if settings.sandbox.enabled:
+        return
+    for section in ("services", "mcp"):
+        part = getattr(settings, section)
+        for name, info in type(part).model_fields.items():
+            if str(getattr(part, name)).startswith("http://"):
+                message = "must be https: plain http is allowed beside a sandbox only (sandbox.enabled: true)"
+                yield _problem(f"{ROOT}.{section}.{info.alias}", message, f"{ROOT}.sandbox")
+
+
+def _times(settings: "Settings") -> Iterator[Problem]:
+    hours, escrow = settings.escrow.timeout_hours, f"{ROOT}.escrow.timeoutHours"
+    for path, seconds, unit in (
+        ("job.activeDeadlineSeconds", settings.job.active_deadline_seconds, 1),
+        ("payroll.releaseAgeMinutes", settings.payroll.release_age_minutes * 60, 60),
+    ):
+        if seconds >= hours * 3600:
+            yield _problem(
+                f"{ROOT}.{path}",
+                f"must be below the escrow's time-out, {hours * 3600 // unit}: after {hours} h the money goes back",
+                escrow,
+            )
+
+
+def _agents(settings: "Settings") -> Iterator[Problem]:
+    request = settings.funding.mode == "request"
+    if request and not settings.operator.enabled:
+        yield _problem(
+            f"{ROOT}.funding.mode", "request needs the operator (operator.enabled: true)", f"{ROOT}.operator"
+        )
+    counts = Counter(agent.name for agent in settings.agents)
+    for index, agent in enumerate(settings.agents):
+        path = f"{ROOT}.agents[{index}]"
+        if counts[agent.name] > 1:
+            yield _problem(f"{path}.name", f"{agent.name!r} stands {counts[agent.name]} times; names are unique", path)
+        if request and not agent.payee:
+            yield _problem(f"{path}.payee", "is required where the operator funds the Job", f"{ROOT}.funding", path)
+        if request and agent.escrow_id:
+            yield _problem(f"{path}.escrowId", "belongs to funding.mode: annotation", f"{ROOT}.funding", path)
+        if agent.schedule and agent.escrow_id:
+            yield _problem(
+                f"{path}.escrowId", "pays for one Job only, not for a schedule; use funding.mode: request", path
+            )
+        if agent.completions is not None and agent.completions < agent.parallelism:
+            message = f"{agent.completions} is fewer than parallelism ({agent.parallelism})"
+            yield _problem(f"{path}.completions", message, path)
+        yield from _environment(agent.env, f"{path}.env")
+
+
+def _workers(settings: "Settings") -> Iterator[Problem]:
+    hpa, path = settings.hpa, f"{ROOT}.hpa"
+    yield from _environment(settings.worker.env, f"{ROOT}.worker.env")
+    if hpa.min_replicas > hpa.max_replicas:
+        message = f"{hpa.min_replicas} must not exceed maxReplicas ({hpa.max_replicas})"
+        yield _problem(f"{path}.minReplicas", message, path)
+    if hpa.enabled and settings.worker.enabled and settings.api.dialect == "fly":
+        message = "the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false"
+        yield _problem(f"{path}.enabled", message, f"{ROOT}.api", f"{ROOT}.worker")
+
+
+def _environment(env: dict[str, str], path: str) -> Iterator[Problem]:
+    for name in env:
+        if name in RESERVED_ENV:
+            yield _problem(f"{path}.{name}", "is set by the stack; choose another name")
+
+
+def _platform(settings: "Settings") -> Iterator[Problem]:
+    port = settings.mcp.container_port
+    if port < 1024 or port in _TAKEN_PORTS:
+        taken = ", ".join(map(str, _TAKEN_PORTS))
+        yield _problem(
+            f"{ROOT}.mcp.containerPort", f"{port}: 1024 to 65535, and not {taken}, which the pod uses itself"
+        )
+    encryption = settings.encryption
+    if encryption.provider in ("aws", "gcp", "azure") and not encryption.key_id:
+        message = f"is required for provider {encryption.provider!r}"
+        yield _problem(f"{ROOT}.encryption.keyId", message, f"{ROOT}.encryption")
+
+
+def _problem(path: str, message: str, *concerns: str) -> Problem:
+    return Problem(path, message, concerns=(path, *concerns))
