@@ -1,0 +1,197 @@
+"""The Fly.io files of a stack: fly.toml, Dockerfile, scripts for secrets and regions, `mcp_config.json`."""
+
+import json
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from components.manifests.services import public_url
+from components.manifests.templating import PROJECT, render
+from components.settings import Settings
+from components.settings.fly import FlySettings
+from runtime.contract import FEE_RATE, FLY_SECRETS, REFERRAL_RATE, Env, MountPath, Port, Route
+
+PROCESS_GROUP = "app"
+"""Fly's name for the Machines of an app that declares no process groups."""
+METRICS_DIRECTORY = "/tmp/metrics"  # noqa: S108  inside the Machine, which runs nothing else
+
+
+def fly_files(settings: Settings) -> dict[str, str]:
+    """File name → content of everything under `fly/`; empty where the Fly app is not enabled."""
+    fly = settings.fly
+    if not (settings.enabled and fly.enabled):
+        return {}
+    scripts = {
+        "app": fly.app,
+        "group": PROCESS_GROUP,
+        "volume": fly.volume,
+        "regions": region_counts(fly),
+        "required": FLY_SECRETS[:2],
+        "optional": FLY_SECRETS[2:],
+    }
+    return {
+        "fly.toml": fly_toml(settings),
+        "Dockerfile": dockerfile(),
+        "secrets.sh": render("fly/secrets.sh", **scripts),
+        "regions.sh": render("fly/regions.sh", **scripts),
+        "mcp_config.json": mcp_config(settings),
+    }
+
+
+def fly_toml(settings: Settings) -> str:
+    """The app's configuration as flyctl reads it. Durations are strings: bare numbers mean ms or ns by place."""
+    fly = settings.fly
+    document = tomlkit.document()
+    for line in (
+        "Generated from the stack's settings; change those, not this file. From the project's folder:",
+        "  fly deploy . --config dist/<stack>/fly/fly.toml",
+    ):
+        document.add(tomlkit.comment(line))
+    document.add("app", tomlkit.string(fly.app))
+    document.add("primary_region", tomlkit.string(fly.primary_region))
+    document.add("kill_signal", _noted(fly.shutdown.signal, "the agent closes its ledger on it"))
+    document.add(
+        "kill_timeout", _noted(f"{fly.shutdown.kill_timeout_seconds}s", "Fly's default of 5s cuts payments off")
+    )
+    for name, table in _tables(settings).items():
+        document.add(tomlkit.nl())
+        document.add(name, table)
+    return tomlkit.dumps(document)
+
+
+def _tables(settings: Settings) -> dict[str, Any]:
+    fly = settings.fly
+    services = tomlkit.aot()
+    services.append(_service(fly))
+    return {
+        "build": _table(
+            "Beside this file; one Dockerfile for Fly and Kubernetes.",
+            {"dockerfile": "Dockerfile", "build-target": "fly", "args": _table("", {"BASE_IMAGE": fly.base_image})},
+        ),
+        "deploy": _table("canary and bluegreen do not go with volumes.", {"strategy": fly.strategy}),
+        "env": _table(_environment_note(settings), _environment(settings)),
+        "mounts": _table(
+            "One volume a Machine, on one host, not replicated: every Machine keeps its own ledger.",
+            {
+                "source": fly.volume.name,
+                "destination": MountPath.FLY_DATA.value,
+                "initial_size": f"{fly.volume.size_gb}gb",
+                "snapshot_retention": fly.volume.snapshot_retention_days,
+            },
+        ),
+        "services": services,
+        "vm": _array(
+            {"cpu_kind": fly.machine.cpu_kind, "cpus": fly.machine.cpus, "memory": f"{fly.machine.memory_mb}mb"}
+        ),
+        "metrics": _table("Scraped by Fly every 15 s.", {"port": Port.FLY_METRICS.value, "path": Route.METRICS.value}),
+    }
+
+
+def _environment_note(settings: Settings) -> str:
+    if settings.sandbox.enabled:
+        return "The stack's sandbox is inside the cluster: Machines use the services below, with real money."
+    return "Public; PF_API_KEY and AGENT_WALLET are secrets: see secrets.sh."
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Strings only: Fly hands them over as environment variables. Fly itself adds FLY_REGION and FLY_MACHINE_ID."""
+    fly = settings.fly
+    several_workers = {Env.METRICS_DIRECTORY: METRICS_DIRECTORY} if fly.machine.workers > 1 else {}
+    return {
+        Env.ESCROW_BASE: service_url(settings, "escrow"),
+        Env.FAUCET_BASE: service_url(settings, "faucet"),
+        Env.ESCROW_FEE: FEE_RATE,
+        Env.REFERRAL_RATE: REFERRAL_RATE,
+        Env.API_DIALECT: fly.dialect,
+        Env.WORKERS: str(fly.machine.workers),
+        Env.GRACEFUL_SHUTDOWN_SECONDS: str(fly.shutdown.graceful_seconds),
+        **several_workers,
+    }
+
+
+def service_url(settings: Settings, service: str) -> str:
+    """Where a Machine finds a service: as set, else the public one; `http://` is a sandbox's, out of its reach."""
+    configured = getattr(settings.services, f"{service}_url")
+    return configured if configured.startswith("https://") else public_url(service)
+
+
+def _service(fly: FlySettings) -> Table:
+    check = {
+        "interval": f"{fly.check.interval_seconds}s",
+        "timeout": f"{fly.check.timeout_seconds}s",
+        "grace_period": f"{fly.check.grace_period_seconds}s",
+        "method": "GET",
+        "path": Route.HEALTH.value,
+    }
+    service = {
+        "internal_port": Port.FLY_AGENT.value,
+        "protocol": "tcp",
+        "auto_stop_machines": _noted(fly.auto_stop, "Fly counts requests only, not settlements under way"),
+        "auto_start_machines": True,
+        "min_machines_running": _noted(fly.min_machines_running, "in the primary region only"),
+        "concurrency": _table(
+            "",
+            {
+                "type": fly.concurrency.type,
+                "soft_limit": fly.concurrency.soft_limit,
+                "hard_limit": fly.concurrency.hard_limit,
+            },
+        ),
+        "ports": _array(
+            {"port": 443, "handlers": ["tls", "http"]},
+            {"port": 80, "handlers": ["http"], "force_https": _noted(True, "a table of that name does not load")},
+        ),
+        # Under [[services]] a check is called http_checks; flyctl drops [[services.checks]] without a word.
+        "http_checks": _array(check),
+    }
+    return _table("A failed check only takes the Machine out of routing.", service)
+
+
+def region_counts(fly: FlySettings) -> list[str]:
+    """`["iad:1", "lhr:2"]`: absolute counts, the primary region first, because a deploy starts there."""
+    order = sorted(fly.regions, key=lambda region: (region != fly.primary_region, region))
+    return [f"{region}:{fly.regions[region]}" for region in order]
+
+
+def dockerfile() -> str:
+    """The project's Dockerfile, so that fly.toml finds it beside itself; the context stays the project's folder."""
+    text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    return f"# A copy of the project's Dockerfile, which also builds the Kubernetes image.\n{text}"
+
+
+def mcp_config(settings: Settings) -> str:
+    """`mcp_config.json` for MCP clients: the faucet's and the escrow service's tools over streamable HTTP."""
+    tools = (
+        ("faucet", settings.mcp.faucet_endpoint, "Claim free USDC for new agents"),
+        ("escrow", settings.mcp.escrow_endpoint, "Trustless USDC payments between agents"),
+    )
+    servers = {
+        f"pf-{service}": {
+            "transport": "streamable-http",
+            "url": endpoint or f"{service_url(settings, service)}/mcp",
+            "description": description,
+        }
+        for service, endpoint, description in tools
+    }
+    return json.dumps({"mcpServers": servers}, indent=2) + "\n"
+
+
+def _table(note: str, values: dict[str, Any]) -> Table:
+    table = tomlkit.table()
+    if note:
+        table.add(tomlkit.comment(note))
+    for key, value in values.items():
+        table.add(str(key), value)
+    return table
+
+
+def _array(*tables: dict[str, Any]) -> Any:
+    array = tomlkit.aot()
+    for table in tables:
+        array.append(_table("", table))
+    return array
+
+
+def _noted(value: Any, note: str) -> Any:
+    return tomlkit.item(value).comment(note)
