@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from components.settings.budget import exposure
 from components.settings.fly import fly_problems
 from components.settings.problems import ROOT, Problem
 from components.settings.section import Resources
-from components.settings.values import quantity
+from components.settings.values import quantity, usdc_text
 from runtime.contract import Env, Port
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _agents(settings)
     yield from _workers(settings)
     yield from _platform(settings)
+    yield from _cap(settings)
     if settings.fly.enabled:
         yield from (replace(found, concerns=(f"{ROOT}.fly",)) for found in fly_problems(settings.fly))
 
@@ -121,6 +123,14 @@ def _workers(settings: "Settings") -> Iterator[Problem]:
     if hpa.enabled and settings.worker.enabled and settings.api.dialect == "fly":
         message = "the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false"
         yield _problem(f"{path}.enabled", message, f"{ROOT}.api", f"{ROOT}.worker")
+
+
+def _cap(settings: "Settings") -> Iterator[Problem]:
+    cap, most = settings.budget.cap_usdc, exposure(settings)
+    if cap is not None and most.total > cap:
+        message = f"{usdc_text(cap)} USDC is less than the stack may lock at one time: {most}"
+        others = [f"{ROOT}.{part}" for part in ("agents", "worker", "hpa", "escrow.defaultBudgetUsdc")]
+        yield _problem(f"{ROOT}.budget.capUsdc", f"{message}; raise it, or lower budgets or hpa.maxReplicas", *others)
 
 
 def _environment(env: dict[str, str], path: str) -> Iterator[Problem]:

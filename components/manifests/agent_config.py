@@ -1,0 +1,82 @@
+"""What a stack tells its agents' authors: one object an agent, nothing secret in it (docs/agent-config.md)."""
+
+from components.manifests import agent_job, agent_workers, credentials, mcp_sidecar, naming, services
+from components.manifests.naming import Manifest
+from components.settings import Agent, Settings, usdc_text
+from components.settings.budget import exposure
+from runtime.contract import AGENT_LABEL
+
+
+def agent_config(settings: Settings) -> Manifest:
+    """The stack's output `agentConfig`, and `agent-config.json`: names and addresses, secrets by name only."""
+    return {
+        "namespace": settings.namespace,
+        "apiDialect": settings.api.dialect,
+        "sandbox": settings.sandbox.enabled,
+        "services": services.urls(settings),
+        "mcp": services.mcp_urls(settings) if settings.mcp.enabled else {},
+        "credentials": {
+            "secretName": credentials.secret_name(settings),
+            "keys": settings.credentials.model_dump(exclude={"existing_secret", "agent_wallet"}, by_alias=True),
+        },
+        "maximumExposure": budget(settings),
+        "agents": {agent.name: _agent(settings, agent) for agent in settings.agents} if settings.enabled else {},
+        "workers": _workers(settings) if settings.enabled and settings.worker.enabled else {},
+    }
+
+
+def budget(settings: Settings) -> Manifest:
+    """The most that may be locked at one time, with the arithmetic."""
+    most = exposure(settings)
+    return {
+        "amountUsdc": usdc_text(most.amount),
+        "feeUsdc": usdc_text(most.fee),
+        "totalUsdc": usdc_text(most.total),
+        "arithmetic": str(most),
+    }
+
+
+def _agent(settings: Settings, agent: Agent) -> Manifest:
+    manifest = agent_job.build(settings, agent)
+    cron = manifest["kind"] == "CronJob"
+    job = manifest["spec"]["jobTemplate"] if cron else manifest
+    return {
+        **_described(settings, manifest, job["spec"]["template"]["spec"]),
+        "selector": f"{AGENT_LABEL}={agent.name}",
+        "schedule": agent.schedule or None,
+        "payee": agent.payee or None,
+        "budgetUsdc": agent_job.budget(settings, agent),
+        "funding": settings.funding.mode,
+        "annotations": job["metadata"].get("annotations", {}),
+    }
+
+
+def _workers(settings: Settings) -> Manifest:
+    manifest = agent_workers.deployment(settings)
+    hpa = settings.hpa
+    return {
+        **_described(settings, manifest, manifest["spec"]["template"]["spec"]),
+        "budgetUsdc": agent_workers.budget(settings),
+        "replicas": [hpa.min_replicas, hpa.max_replicas] if hpa.enabled else [settings.worker.replicas] * 2,
+    }
+
+
+def _described(settings: Settings, manifest: Manifest, pod: Manifest) -> Manifest:
+    agent = pod["containers"][0]
+    return {
+        "kind": manifest["kind"],
+        "name": manifest["metadata"]["name"],
+        "serviceAccount": naming.AGENT_ACCOUNT,
+        "image": agent["image"],
+        "environment": {variable["name"]: _value(variable) for variable in agent["env"]},
+        "mcpProxyUrl": mcp_sidecar.proxy_url(settings) if settings.mcp.enabled else None,
+    }
+
+
+def _value(variable: Manifest) -> str | Manifest:
+    if "value" in variable:
+        return variable["value"]
+    source = variable["valueFrom"]
+    return (
+        {"secret": source["secretKeyRef"]} if "secretKeyRef" in source else {"field": source["fieldRef"]["fieldPath"]}
+    )
