@@ -1,3 +1,5 @@
+import ssl
+
 import pytest
 
 from runtime.payments import Credentials, PaymentsClient, Retries, Timeouts
@@ -5,6 +7,7 @@ from tests.runtime.payments.scripted_server import scripted_server
 
 KEY = "pf_live_test-key-7351"
 QUICK = Retries(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.05, jitter_seconds=0.001)
+TLS = ssl.create_default_context()  # once: reading the trust store takes longer than most tests
 SHORT = Timeouts(connect_seconds=2, read_seconds=0.3, write_seconds=2, pool_seconds=2, exchange_seconds=0.6)
 
 
@@ -25,7 +28,7 @@ async def client_of(server):
     made = []
 
     def make(dialect="server", **changes):
-        settings = {"faucet_url": server.url, "retries": QUICK, "allow_http": True} | changes
+        settings = {"faucet_url": server.url, "retries": QUICK, "allow_http": True, "tls": TLS} | changes
         made.append(PaymentsClient(dialect, settings.pop("url", server.url), Credentials(KEY), **settings))
         return made[-1]
 
