@@ -24,7 +24,7 @@ class Given(StrEnum):
     """What must be true before. Escrows are of 0.10 USDC from the payer for the payee, described by `{token}`."""
 
     NOTHING = "nothing"
-    """Payer and payee exist, the payer holds 5.00 USDC; `{agent}` is new to the faucet; `{escrow_id}` does not exist."""
+    """Payer and payee exist, the payer holds 5.00 USDC; the faucet does not know `{agent}`; there is no `{escrow_id}`."""
     LOCKED = "locked"
     COMPLETED = "completed"
     RELEASED = "released"
@@ -322,7 +322,10 @@ def _server_escrow(op: type[Operation], g: type[Given], a: type[Actor]) -> list[
         refused(404, "counterparty_not_found", NotFound, counterparty_agent_id="ag_who_is_that"),
         line(op.CREATE, g.FAULT, a.PAYER, create, 429, _error("rate_limited"), body=_ORDER, error=RateLimited),
         line(op.CREATE, g.FAULT, a.PAYER, create, 500, _error("internal_error"), body=_ORDER, error=OutcomeUnknown),
-        line(op.CREATE, g.FAULT, a.PAYER, create, 500, _error("debit_failed"), body=_ORDER, error=OutcomeUnknown, note="debit"),
+        line(
+            op.CREATE, g.FAULT, a.PAYER, create, 500, _error("debit_failed"),
+            body=_ORDER, error=OutcomeUnknown, note="debit",
+        ),
         read(g.LOCKED, "funded", events=Kind.LIST),
         read(g.LOCKED, "funded", a.NOBODY),
         read(g.COMPLETED, "completed", completed_at=Kind.ISO_TIME),
