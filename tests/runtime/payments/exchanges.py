@@ -24,7 +24,7 @@ class Given(StrEnum):
     """What must be true before. Escrows are of 0.10 USDC from the payer for the payee, described by `{token}`."""
 
     NOTHING = "nothing"
-    """Payer and payee exist, the payer holds 5.00 USDC; the faucet does not know `{agent}`; there is no `{escrow_id}`."""
+    """Payer and payee exist, the payer holds 5.00 USDC; the faucet knows no `{agent}`; there is no `{escrow_id}`."""
     LOCKED = "locked"
     COMPLETED = "completed"
     RELEASED = "released"
