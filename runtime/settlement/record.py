@@ -51,7 +51,7 @@ class LastAnswer:
         at: When it was noted, UTC.
         status: HTTP status; None without an answer.
         code: The service's or our word for what was wrong, e.g. `invalid_status`, `timeout`.
-        digest: First 16 hex digits of the SHA-256 of the answer's body as read; empty without one.
+        digest: First 16 hex digits of the SHA-256 of the answer as understood; tells two answers apart.
     """
 
     kind: Answer

@@ -1,0 +1,261 @@
+"""The driver around `decide`: record the intent, read, note, act, verify by reading, record.
+
+One round sends at most one act and never sleeps: what needs time comes back as "try again after so many seconds".
+It may be killed after any step and started again from the journal.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from runtime.contract import Phase
+from runtime.errors import Conflict, OutcomeUnknown, PurpleFleaError, Retryable, Unauthorized
+from runtime.payments import Escrow, Operation, PaymentsClient, Receipt
+from runtime.settlement.reading import Reader, Sight
+from runtime.settlement.record import CLOSED, Case, Journal, JournalConflict, LastAnswer, Settlement, is_urgent
+from runtime.settlement.table import Action, Answer, Decision, Facts, Intent, Outcome, Seen, decide
+
+_DOUBTFUL: Final = (Answer.SENT, Answer.UNKNOWN)
+
+
+class Step(StrEnum):
+    """The points of a round, in order; `observe` is told of each."""
+
+    DECIDED = "decided"
+    READ = "read"
+    SENDING = "sending"
+    ANSWERED = "answered"
+    VERIFIED = "verified"
+    RECORDED = "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long doubt is borne.
+
+    Args:
+        max_attempts: Acts sent for one settlement before a person looks.
+        patience: How long a service that said yes may still read open, and an act without an answer may be on its way
+            where nobody can read. Longer than the client's own time-outs.
+        first_delay: Shortest time between two rounds.
+        longest_delay: Longest time between two rounds, unless the service asks for more.
+        refund_margin: A refund by the service nearer than this is urgent.
+    """
+
+    max_attempts: int = 5
+    patience: timedelta = timedelta(seconds=90)
+    first_delay: timedelta = timedelta(seconds=2)
+    longest_delay: timedelta = timedelta(seconds=60)
+    refund_margin: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a round left the settlement.
+
+    Args:
+        record: As last written, with what this round learned.
+        retry_after_seconds: When to start the next round; None once it is Settled or NeedsReview.
+        urgent: The service will refund soon, see `Policy.refund_margin`.
+    """
+
+    record: Settlement
+    retry_after_seconds: float | None
+    urgent: bool
+
+
+def intent_after(client: PaymentsClient, *, succeeded: bool) -> Intent:
+    """Return what the end of a piece of work calls for: release, else dispute, or cancel where there is no dispute."""
+    if succeeded:
+        return Intent.RELEASE
+    return Intent.DISPUTE if client.supports(Operation.DISPUTE) else Intent.CANCEL
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ignore(_step: Step, _record: Settlement) -> None: ...
+
+
+class Settler:
+    """Settles cases through one client and one journal. Share it: several cases may be settled at the same time.
+
+    Args:
+        client: Speaks for the payer (for `complete`: the payee).
+        journal: Where the records are kept.
+        policy: How long doubt is borne.
+        now: The clock, UTC.
+        observe: Told of every step, for logs and metrics.
+    """
+
+    def __init__(
+        self,
+        client: PaymentsClient,
+        journal: Journal,
+        *,
+        policy: Policy | None = None,
+        now: Callable[[], datetime] = _utc_now,
+        observe: Callable[[Step, Settlement], None] = _ignore,
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._policy = policy or Policy()
+        self._now = now
+        self._observe = observe
+        self._reader = Reader(client)
+
+    async def settle(self, case: Case) -> Progress:
+        """Bring one case as far as it can be brought now, in one round.
+
+        Raises:
+            CaseMismatch: The key is on record for another escrow, amount, payee or intent.
+        """
+        try:
+            return await self._round(case)
+        except JournalConflict:
+            latest = await self._journal.load(case.key)
+            if latest is None:
+                raise
+            return self._progress(latest)
+
+    async def _round(self, case: Case) -> Progress:
+        record = await self._journal.load(case.key)
+        if record is None:
+            record = await self._journal.write(Settlement.decided(case, self._now()))
+        record.check(case)
+        self._observe(Step.DECIDED, record)
+        if record.phase in CLOSED:
+            return self._progress(record)
+        sight, record = await self._look(record, Step.READ)
+        decision = self._decide(record, sight)
+        if decision.action is not Action.ACT:
+            return await self._conclude(record, decision, sight)
+        acted, receipt, delay_seconds = await self._act(record)
+        if acted.attempts == record.attempts:  # nothing happened, so there is nothing to verify
+            return self._progress(acted, delay_seconds)
+        sight, acted = await self._look(acted, Step.VERIFIED)
+        return await self._conclude(acted, self._decide(acted, sight), sight, receipt)
+
+    async def _look(self, record: Settlement, step: Step) -> tuple[Sight, Settlement]:
+        sight = await self._reader.look(record)
+        if sight.escrow and sight.seen is not Seen.DISAGREES:
+            record = replace(
+                record,
+                locked=record.locked or sight.escrow.amount,
+                payee=record.payee or sight.escrow.payee,
+                refund_at=sight.escrow.auto_release_at or record.refund_at,
+            )
+        self._observe(step, record)
+        return sight, record
+
+    def _decide(self, record: Settlement, sight: Sight) -> Decision:
+        answer = record.answer
+        facts = Facts(
+            sight.seen,
+            answer.kind if answer else Answer.NONE,
+            attempts_left=record.attempts < self._policy.max_attempts,
+            patience_left=answer is None or self._now() - answer.at < self._policy.patience,
+        )
+        return decide(record.intent, facts)
+
+    async def _act(self, before: Settlement) -> tuple[Settlement, Receipt | None, float | None]:
+        """Note that the act is being sent, send it once, note the answer; the last value is a wish to wait (s)."""
+        in_doubt = before.answer is not None and before.answer.kind in _DOUBTFUL
+        note = LastAnswer(Answer.UNKNOWN if in_doubt else Answer.SENT, self._now())
+        noted = replace(before, phase=Phase.VERIFYING, attempts=before.attempts + 1, answer=note)
+        noted = await self._journal.write(noted)
+        self._observe(Step.SENDING, noted)
+        try:
+            receipt = await self._send(noted)
+        except (Retryable, Unauthorized) as error:
+            # Nothing happened: take the note back. The phase stays, because a phase never goes back.
+            undone = replace(noted, attempts=before.attempts, answer=before.answer)
+            return await self._journal.write(undone), None, getattr(error, "delay_seconds", None)
+        except PurpleFleaError as error:
+            kind = Answer.CONFLICT if isinstance(error, Conflict) else Answer.REFUSED
+            if in_doubt or isinstance(error, OutcomeUnknown):
+                kind = Answer.UNKNOWN  # an earlier act may have happened: only a yes ends that doubt
+            answer = LastAnswer(kind, self._now(), error.status, error.code or error.problem or "", _digest(str(error)))
+            noted = await self._journal.write(replace(noted, answer=answer))
+            self._observe(Step.ANSWERED, noted)
+            return noted, None, None
+        answer = LastAnswer(Answer.ACCEPTED, self._now(), 200, receipt.status, _digest(repr(receipt)))
+        noted = replace(noted, answer=answer)  # written together with what the verifying read says
+        self._observe(Step.ANSWERED, noted)
+        return noted, receipt, None
+
+    async def _send(self, record: Settlement) -> Receipt:
+        match record.intent:
+            case Intent.RELEASE:
+                return await self._client.release(record.escrow_id, record.locked, record.payee)
+            case Intent.DISPUTE:
+                return await self._client.dispute(record.escrow_id, record.reason)
+            case Intent.CANCEL:
+                return await self._client.cancel(record.escrow_id)
+            case Intent.COMPLETE:
+                return await self._client.complete(record.escrow_id)
+
+    async def _conclude(
+        self, record: Settlement, decision: Decision, sight: Sight, receipt: Receipt | None = None
+    ) -> Progress:
+        wrong = ""
+        if decision.outcome is Outcome.PAID:
+            record, wrong = _with_money(record, sight.escrow, receipt)
+        if wrong:
+            decision = replace(decide(record.intent, Facts(Seen.DISAGREES)), reason=wrong)
+        if decision.action in (Action.SETTLE, Action.REVIEW):
+            record = replace(
+                record,
+                phase=Phase.SETTLED if decision.action is Action.SETTLE else Phase.NEEDS_REVIEW,
+                outcome=decision.outcome,
+                drift=decision.drift,
+                evidence=_evidence(record, decision.reason, sight),
+                remedy=decision.remedy,
+                closed_at=self._now(),
+            )
+        elif receipt is None:  # to wait, with nothing new to write down
+            return self._progress(record, sight.delay_seconds)
+        record = await self._journal.write(record)
+        self._observe(Step.RECORDED, record)
+        return self._progress(record, sight.delay_seconds)
+
+    def _progress(self, record: Settlement, delay_seconds: float | None = None) -> Progress:
+        """Return the round's result; the delay is a tenth of the settlement's age, or what the service asks for."""
+        now, policy = self._now(), self._policy
+        delay = max(min((now - record.decided_at) / 10, policy.longest_delay), policy.first_delay).total_seconds()
+        wait = None if record.phase in CLOSED else max(delay_seconds or 0.0, delay)
+        return Progress(record, wait, is_urgent(record, now, policy.refund_margin))
+
+
+def _with_money(record: Settlement, escrow: Escrow | None, receipt: Receipt | None) -> tuple[Settlement, str]:
+    """Add what was paid, as far as the service told; the second value says what does not add up."""
+    paid = receipt.amount if receipt else None
+    fee = (receipt.fee if receipt else None) or (escrow.fee if escrow else None)
+    locked = record.locked
+    # A payment of all that was locked may be the amount before the fee: that tells neither.
+    if locked is not None and paid != locked:
+        if max(paid or locked, fee or locked) > locked or (paid and fee and paid + fee != locked):
+            return record, f"{paid} USDC were paid and {fee} kept, of {locked} locked"
+        if paid is None and fee is not None:
+            paid = locked - fee  # what left the escrow is either the payee's or the fee
+        elif paid is not None:
+            fee = locked - paid
+    return replace(record, paid=paid, fee=fee, referral=receipt.referral if receipt else None), ""
+
+
+def _evidence(record: Settlement, reason: str, sight: Sight) -> str:
+    """Everything a person needs to see at once, below what is already there."""
+    answer = record.answer
+    lines = [record.evidence, f"{record.reason}: {reason}", f"attempts: {record.attempts}; read: {sight.note}"]
+    if answer:
+        what = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
+        lines.append(f"last answer: {what} at {answer.at:%Y-%m-%dT%H:%M:%SZ}")
+    return "\n".join(line for line in lines if line)[-2000:]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

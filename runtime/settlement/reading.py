@@ -1,0 +1,126 @@
+"""Reading one escrow, by whatever way the dialect has: a read, lists that many readers share, or none."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+
+from runtime.errors import (
+    Contradiction,
+    Final,
+    NotFound,
+    Problem,
+    PurpleFleaError,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
+from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
+from runtime.settlement.record import Settlement
+from runtime.settlement.table import Intent, Seen
+
+_GOAL_STATUS = {
+    Intent.RELEASE: EscrowStatus.RELEASED,
+    Intent.DISPUTE: EscrowStatus.DISPUTED,
+    Intent.CANCEL: EscrowStatus.CANCELLED,
+    Intent.COMPLETE: EscrowStatus.COMPLETED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one read showed.
+
+    Args:
+        seen: For the table.
+        note: For a person.
+        escrow: What the service told, if it did.
+        delay_seconds: How long it asked to wait.
+    """
+
+    seen: Seen
+    note: str
+    escrow: Escrow | None = None
+    delay_seconds: float | None = None
+
+
+class Reader:
+    """Reads escrows through one client; share it, because readers of the same list share one request."""
+
+    def __init__(self, client: PaymentsClient) -> None:
+        self._client = client
+        self._lists = _SharedLists(client)
+
+    async def look(self, record: Settlement) -> Sight:
+        """Read the record's escrow. Never raises a `PurpleFleaError`: what went wrong is part of the sight."""
+        reads, lists = (self._client.supports(operation) for operation in (Operation.READ, Operation.LIST))
+        try:
+            if reads:
+                escrow = await self._client.read_escrow(record.escrow_id)
+            elif lists:
+                escrow = await self._find(record)
+            else:
+                return Sight(Seen.UNREADABLE, "the dialect has neither a read nor a list")
+        except NotFound as error:
+            return Sight(Seen.NOT_FOUND, str(error))
+        except Final as error:
+            # A key can be mended, and a bad line in a list may be about another escrow: neither is a finding here.
+            waits = isinstance(error, Unauthorized) or (isinstance(error, Contradiction) and not reads)
+            return Sight(Seen.SILENT if waits else Seen.DISAGREES, str(error))
+        except PurpleFleaError as error:
+            return Sight(Seen.SILENT, str(error), delay_seconds=getattr(error, "delay_seconds", None))
+        if escrow is None:
+            return Sight(Seen.UNLISTED, "in none of the lists")
+        if wrong := _disagreement(record, escrow):
+            return Sight(Seen.DISAGREES, wrong, escrow)
+        return Sight(Seen(escrow.status.value), f"status {escrow.status}", escrow)
+
+    async def _find(self, record: Settlement) -> Escrow | None:
+        # In the order of an escrow's life, so that one on the move is met; after an act first where it should be now.
+        statuses = list(self._client.dialect.list_words)
+        goal = _GOAL_STATUS[record.intent]
+        if record.attempts and goal in statuses:
+            statuses.sort(key=lambda status: status is not goal)
+        for status in statuses:
+            try:
+                escrows = await self._lists.get(status)
+            except (Rejected, Unsupported):
+                continue  # the service has no such list
+            except Unavailable as error:
+                if error.problem is not Problem.TOO_LARGE:
+                    raise
+                continue  # a list that has outgrown its bound tells no more than one that is not there
+            if record.escrow_id in escrows:
+                return escrows[record.escrow_id]
+        return None
+
+
+class _SharedLists:
+    """Lets readers that wait for the same list share one request: ten thousand settlements are not as many lists."""
+
+    def __init__(self, client: PaymentsClient) -> None:
+        self._client = client
+        self._locks: defaultdict[EscrowStatus, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: dict[EscrowStatus, asyncio.Task[dict[str, Escrow]]] = {}
+
+    async def get(self, status: EscrowStatus) -> dict[str, Escrow]:
+        """Return the escrows in a status by id, from a list that was asked for after this call began."""
+        if status not in self._waiting:
+            self._waiting[status] = asyncio.create_task(self._read(status))
+        return await asyncio.shield(self._waiting[status])
+
+    async def _read(self, status: EscrowStatus) -> dict[str, Escrow]:
+        async with self._locks[status]:
+            del self._waiting[status]  # whoever comes from now on may have acted since, and needs a later list
+            return {escrow.id: escrow async for escrow in self._client.list_escrows(status)}
+
+
+def _disagreement(record: Settlement, escrow: Escrow) -> str:
+    """Say in what the escrow is not the agreed one; empty when it is."""
+    if escrow.status is EscrowStatus.AUTO_RELEASED:
+        return f"status {escrow.status}: the word does not say who got the money"
+    if record.locked is not None and escrow.amount not in (None, record.locked):
+        return f"the escrow holds {escrow.amount} USDC, {record.locked} was agreed"
+    if record.payee is not None and escrow.payee not in (None, record.payee):
+        return f"the escrow's payee is {escrow.payee}, {record.payee} was agreed"
+    return ""
