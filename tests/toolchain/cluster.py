@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ class Cluster:
     directory: Path
     seconds: dict[str, float]
     """How long after the start each step was reached."""
+    host_address: str = ""
+    """Where pods reach a server that this machine runs, by address; bind it there or to 0.0.0.0. Node level only."""
+    host_name: str = ""
+    """The same by name."""
+    inside: int = 0
+    """A process in the node's namespaces, for `nsenter`; 0 where there is none."""
 
     @functools.cached_property
     def _config(self) -> lightkube.KubeConfig:
@@ -67,6 +73,11 @@ class Cluster:
     def processes(self) -> dict[str, int]:
         """The process id of each component, as it is now."""
         return json.loads((self.directory / "cluster.json").read_text())["components"]
+
+    def run_inside(self, *command: str) -> str:
+        """What a command prints that runs in the node's namespaces."""
+        enter = ["nsenter", "--target", f"{self.inside}", "--net", "--mount", "--pid", "--uts", "--"]
+        return subprocess.run([*enter, *command], check=True, capture_output=True, text=True).stdout
 
     def restart(self, component: str) -> None:
         """Start a component again that has ended."""
@@ -174,8 +185,8 @@ def _launch(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(name: str, report: dict[str, Any]) -> Cluster:
-    known = {key: report[key] for key in ("level", "url", "seconds")}
-    return Cluster(name=name, directory=root() / name, kubeconfig=Path(report["kubeconfig"]), **known)
+    known = {field.name: report[field.name] for field in fields(Cluster) if field.name in report}
+    return Cluster(**known | {"name": name, "directory": root() / name, "kubeconfig": Path(report["kubeconfig"])})
 
 
 def _supervised(directory: Path) -> bool:

@@ -54,7 +54,7 @@ class ControlPlane:
         authority.issue(
             "apiserver", "kube-apiserver", hosts=[*names, "localhost", "127.0.0.1", self.address, *self.hosts]
         )
-        authority.issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "kubeadm:cluster-admins")
+        authority.issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
         certificates.Authority(self.pki, "front-proxy-ca").issue("front-proxy-client", "front-proxy-client")
         certificates.signing_key(self.pki, "service-account")
         self.write_kubeconfig(authority, "admin", "admin", "system:masters")

@@ -1,5 +1,5 @@
-"""The two levels of a test cluster: each is a module with `PROGRAMS`, `boot` and `clean`."""
+"""The two levels of a test cluster: each is a module with `PROGRAMS`, `demand`, `boot` and `clean`."""
 
-from tests.toolchain import control_plane
+from tests.toolchain import control_plane, node
 
-LEVELS = {"controlplane": control_plane}
+LEVELS = {"controlplane": control_plane, "node": node}

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from tests.toolchain import cache
+from tests.toolchain import cache, kernel
 from tests.toolchain.builder import bound_to_parent
 
 POLL_SECONDS = 0.02
@@ -46,6 +46,7 @@ class Supervisor:
         self.seconds: dict[str, float] = {}
         self._owner = psutil.Process(owner) if owner else None
         self._begun = time.monotonic()
+        self._inside: int | None = None
         self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._reserved = socket.socket()
@@ -62,13 +63,37 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},
+                preexec_fn=self._enter if self._inside else None,
             )
+
+    def go_inside(self, process: int) -> None:
+        """From now on components start in the namespaces of `process`, as children of this one all the same."""
+        kernel.enter(process, ("pid",))
+        self._inside = process
+
+    @property
+    def inside_root(self) -> Path:
+        """The inside's root directory as seen from out here."""
+        return Path(f"/proc/{self._inside}/root")
+
+    def process(self, name: str) -> int:
+        """The process id of a component."""
+        return self._processes[name].pid
+
+    def _enter(self) -> None:
+        kernel.enter(self._inside)
+        os.chdir(self.directory)  # entering a mount namespace leads to its root
 
     def reserve_port(self) -> int:
         """A free port on loopback that stays ours: bound but not listening, so only a shared bind of ours can join."""
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._reserved.bind(("127.0.0.1", 0))
         return self._reserved.getsockname()[1]
+
+    def finish(self, name: str, seconds: float = 60) -> None:
+        """Wait for a command that ends by itself and forget it; its failure is one of the cluster."""
+        self.wait_until(f"{name} is done", lambda: self._processes[name].poll() == 0, seconds)
+        del self._processes[name], self._commands[name]
 
     def restart(self, name: str) -> None:
         """Start a component that has ended (a test killed it) with the command it had."""
@@ -83,7 +108,7 @@ class Supervisor:
         while not probe():
             self.check_owner()
             for name, process in self._processes.items():
-                if process.poll() is not None:
+                if process.poll():
                     raise Failed(f"{name} ended with status {process.returncode} before {what}{self._log_tail(name)}")
             if time.monotonic() > deadline:
                 logs = "".join(self._log_tail(name, 3) for name in self._processes)
