@@ -1,3 +1,4 @@
+import socket
 import ssl
 
 import pytest
@@ -20,6 +21,14 @@ def anyio_backend():
 async def server():
     async with scripted_server() as running:
         yield running
+
+
+@pytest.fixture
+def unused_url():
+    """Bound, but nobody listens: connections are refused at once."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture
