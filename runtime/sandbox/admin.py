@@ -1,11 +1,12 @@
 """`/admin`: what only whoever runs the sandbox may do. It exists only when an admin token is set."""
 
 import hmac
+import json
 from typing import Any, Final
 
 from starlette.routing import Route
 
-from runtime.money import ZERO
+from runtime.money import ZERO, Usdc
 from runtime.sandbox.faults import Fault
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Endpoint, Operation, Service
@@ -33,7 +34,8 @@ class _Guarded(Endpoint):
 
 def _add_fault(service: Service, call: Call) -> dict[str, Any]:
     try:
-        return service.faults.add(Fault.read(call.body)).summary()
+        document = json.loads(json.dumps(call.body, default=float))  # a fault's numbers are no money: plain floats
+        return service.faults.add(Fault.read(document)).summary()
     except (TypeError, ValueError) as error:
         raise RefusedError(400, "invalid_fault", str(error)) from None
 
@@ -68,7 +70,7 @@ def _deposit(service: Service, call: Call) -> dict[str, Any]:
     if not amount:
         raise RefusedError(400, "invalid_amount", "amount_usdc is more than 0")
     service.deposit(agent_id, amount)
-    return {"agent_id": agent_id, "amount_usdc": call.body["amount_usdc"]}
+    return {"agent_id": agent_id, "amount_usdc": str(Usdc(amount))}
 
 
 def _issue_key(service: Service, call: Call) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
+from email.utils import formatdate
 from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -14,10 +15,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime import contract
 from runtime.money import MICRO
 from runtime.sandbox.admin import admin_routes
+from runtime.sandbox.clock import Clock
 from runtime.sandbox.dialect_fly import FLY
 from runtime.sandbox.dialect_kubernetes import KUBERNETES
 from runtime.sandbox.dialect_server import SERVER
@@ -76,7 +79,25 @@ def build_app(service: Service, admin_token: str | None = None) -> Starlette:
     routes += admin_routes(service, admin_token) if admin_token else []
     app = Starlette(routes=routes, lifespan=_sweeping(service), exception_handlers={404: _not_found, 405: _not_found})
     app.router.redirect_slashes = False
+    app.add_middleware(_Dated, clock=service.clock)
     return app
+
+
+class _Dated:
+    """Puts the sandbox's time into `Date`, where clients read the service's clock."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(self._clock.now(), usegmt=True).encode()
+                message = {**message, "headers": [*message["headers"], (b"date", date)]}
+            await send(message)
+
+        await self._app(scope, receive, dated)
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:

@@ -1,7 +1,6 @@
 """The `fly` dialect: what the Fly.io guide's listings call."""
 
 import json
-from decimal import Decimal
 from typing import Any, Final
 
 from runtime.money import Usdc
@@ -28,8 +27,11 @@ def _create(service: Service, call: Call) -> dict[str, Any]:
     metadata = call.body.get("metadata", {})
     if not isinstance(metadata, dict):
         raise RefusedError(400, "invalid_request", "metadata is an object")
-    kept = json.dumps({"payer_wallet": payer_wallet, "metadata": metadata}, default=_number)
-    if len(kept) > _METADATA_BYTES:
+    try:
+        kept = json.dumps({"payer_wallet": payer_wallet, "metadata": metadata}, default=float, allow_nan=False)
+    except ValueError:
+        kept = ""
+    if not 0 < len(kept) <= _METADATA_BYTES:
         raise RefusedError(400, "invalid_request", f"metadata has at most {_METADATA_BYTES} bytes")
     terms = Terms(payee_wallet, call.amount("amount_usdc", _MINIMUM), description, kept)
     escrow = service.escrows.create(call.caller, terms, payee_must_exist=False)
@@ -40,12 +42,6 @@ def _create(service: Service, call: Call) -> dict[str, Any]:
         "payee_wallet": payee_wallet,
         "amount_usdc": usd(escrow["amount"]),
     }
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(type(value).__name__)
 
 
 def _release(service: Service, call: Call) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _release(service: Service, call: Call) -> dict[str, Any]:
 
 
 def _dispute(service: Service, call: Call) -> dict[str, Any]:
-    reason = call.text("reason", "invalid_request", most=1000)
+    reason = call.text("reason", "invalid_request", least=0, most=1000, default="") or "No reason provided"
     escrow = service.escrows.dispute(call.path["id"], call.caller, reason)
     return {"escrow_id": escrow["id"], "status": escrow["status"], "reason": reason}
 
@@ -95,7 +95,7 @@ KUBERNETES: Final = (
     ),
     _operation(
         "dispute", "/api/escrow/{id}/dispute", _dispute, (403, 404, 409), request={"reason": _ID | {"maxLength": 1000}},
-        required=("reason",), answer={"escrow_id": "string", "status": "string"},
+        answer={"escrow_id": "string", "status": "string"},
     ),
     Operation(
         "list", "kubernetes", "GET", "/api/escrows", _list, query=("status", "limit", "offset"),

@@ -107,7 +107,7 @@ class Escrows:
             if not self._agents.acts_for(caller_id, escrow["payer_id"]):
                 raise RefusedError(403, "forbidden", "Only the escrow creator can release funds")
             self._require("release", escrow, OPEN)
-            if not self._is_paid_but_open(escrow):
+            if not self._is_already_paid(escrow):
                 self._pay(escrow)
                 if not fail_after_credit:
                     return self._change(escrow, "released", caller_id, "settled_at")
@@ -129,7 +129,7 @@ class Escrows:
             if not self._agents.acts_for(caller_id, escrow["payer_id"]):
                 raise RefusedError(403, "forbidden", "Only the escrow creator can cancel")
             self._require("cancel", escrow, ("funded",))
-            if self._is_paid_but_open(escrow):
+            if self._is_already_paid(escrow):
                 raise RefusedError(500, "cancel_failed", "Failed to cancel. Contact support.")
             back = Target(wallet(escrow["payer_id"]), escrow["amount"], "refunded")
             self._ledger.post("cancel", held(escrow_id), [back], escrow_id)
@@ -144,7 +144,7 @@ class Escrows:
                 "SELECT * FROM escrows WHERE status IN ('funded', 'completed') AND auto_release_at <= ?",
                 (self._clock.now(),),
             ).fetchall()
-            due = [escrow for escrow in due if not self._is_paid_but_open(escrow)]
+            due = [escrow for escrow in due if not self._is_already_paid(escrow)]
             for escrow in due:
                 self._refund(escrow, None, f"Auto-refunded after {escrow['timeout_hours']}h timeout")
         return len(due)
@@ -154,7 +154,7 @@ class Escrows:
         with self._database.transaction():
             escrow = self.get(escrow_id)
             self._require("resolve", escrow, ("disputed", *OPEN))
-            paid = escrow["status"] in OPEN and self._is_paid_but_open(escrow)
+            paid = self._is_already_paid(escrow)
             if paid and not release:
                 raise RefusedError(409, "invalid_status", "The payee is already paid; only release can be recorded")
             if not release:
@@ -177,7 +177,7 @@ class Escrows:
         if escrow["status"] not in statuses:
             raise RefusedError(409, "invalid_status", f"Cannot {act} escrow in status '{escrow['status']}'")
 
-    def _is_paid_but_open(self, escrow: sqlite3.Row) -> bool:
+    def _is_already_paid(self, escrow: sqlite3.Row) -> bool:
         return self._ledger.balance(held(escrow["id"])) == 0
 
     def _pay(self, escrow: sqlite3.Row) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader
 from starlette.responses import HTMLResponse
 
+from runtime.sandbox.clock import iso_time
 from runtime.sandbox.rest import Service
 from runtime.sandbox.statement import accounts, escrows, movements, statement_summary
 
@@ -34,5 +35,6 @@ def _content(service: Service) -> dict[str, Any]:
             "escrows": escrows(connection, _SHOWN),
             "movements": movements(connection, _SHOWN),
             "faults": service.faults,
+            "iso_time": iso_time,
             "shown": _SHOWN,
         }

@@ -66,6 +66,7 @@ class SandboxServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,  # the application sends its own clock's
                 proxy_headers=False,  # the client's address is a rule's key: nobody may claim another's
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )

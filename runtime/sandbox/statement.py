@@ -93,11 +93,12 @@ def accounts(connection: sqlite3.Connection) -> list[dict[str, Any]]:
 def escrows(connection: sqlite3.Connection, limit: int = -1) -> list[dict[str, Any]]:
     """Escrows, oldest first; with a limit the newest ones, newest first.
 
-    `settled` is the money's view: a release that stopped half-way is paid although its status still says open.
+    `settled_by` is the money's view (`release`, `refund`, `cancel` or null): a release that stopped half-way is paid
+    although its status still says open.
     """
     order = "rowid" if limit < 0 else "rowid DESC"
-    paid = "EXISTS (SELECT 1 FROM entries WHERE escrow_id = escrows.id AND kind IN ('release', 'refund', 'cancel'))"
-    rows = connection.execute(f"SELECT *, {paid} AS settled FROM escrows ORDER BY {order} LIMIT ?", (limit,))  # noqa: S608
+    settled_by = "(SELECT kind FROM entries WHERE escrow_id = escrows.id AND kind <> 'lock')"
+    rows = connection.execute(f"SELECT *, {settled_by} AS settled_by FROM escrows ORDER BY {order} LIMIT ?", (limit,))  # noqa: S608
     return [_escrow(row) for row in rows]
 
 
@@ -119,17 +120,16 @@ def movements(connection: sqlite3.Connection, limit: int = -1) -> list[dict[str,
 
 
 def _escrow(row: sqlite3.Row) -> dict[str, Any]:
-    released = row["status"] == "released" or (row["settled"] and row["status"] in ("funded", "completed"))
     return {
         "escrow_id": row["id"],
         "status": row["status"],
-        "settled": bool(row["settled"]),
+        "settled_by": row["settled_by"],
         "from": row["payer_id"],
         "to": row["payee_id"],
         "locked_usdc": usdc(row["amount"]),
         "fee_usdc": usdc(row["fee"]),
         "referral_usdc": usdc(row["referral"]),
-        "paid_usdc": usdc(row["amount"] - row["fee"] if released else 0),
+        "paid_usdc": usdc(row["amount"] - row["fee"] if row["settled_by"] == "release" else 0),
         "description": row["description"],
         "created_at": iso_time(row["created_at"]),
         "settled_at": iso_time(row["settled_at"]),

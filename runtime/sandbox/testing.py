@@ -12,6 +12,7 @@ Rate limits are off here unless asked for; everything else is as `python -m runt
 
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -37,8 +38,14 @@ class _Control:
     def __init__(self, url: str, admin_token: str) -> None:
         self.url = url
         self.admin_token = admin_token
+        # A bare context: loading the machine's certificates would take most of a test's time, and the URL is loopback.
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx.Client(
-            base_url=url, headers={"authorization": f"Bearer {admin_token}"}, timeout=30, trust_env=False
+            base_url=url,
+            headers={"authorization": f"Bearer {admin_token}"},
+            timeout=30,
+            verify=self.tls,
+            trust_env=False,
         )
 
     def fault(self, operation: str, kind: str = "status", **rule: Any) -> dict[str, Any]:

@@ -39,8 +39,8 @@ async def send_faulty(fault: Fault, answer: Response | None, scope: Scope, recei
         transport.close()
         await _disconnected(receive)
     elif fault.kind is Kind.DUPLICATE:
+        transport.write(_raw(true))  # first: after the true one the connection may be closed
         await true(scope, receive, send)
-        transport.write(_raw(true))
     else:
         await _substitute(fault, true)(scope, receive, send)
 
