@@ -11,21 +11,30 @@ ARG BUILDER_IMAGE=${BASE_IMAGE}
 FROM ${BASE_IMAGE} AS base
 
 FROM ${BUILDER_IMAGE} AS builder
+# The official Python images ship their standard library as source only, and a read-only root keeps it so: each start
+# would compile it anew, three quarters of the CPU time of a start. A file that does not compile stays source.
+RUN stdlib=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') \
+ && { PYTHONHASHSEED=0 python3 -m compileall -q -j 1 -x site-packages --invalidation-mode unchecked-hash "$stdlib" || true; } \
+ && mkdir -p "/build/stdlib$stdlib" \
+ && cp -r "$stdlib/." "/build/stdlib$stdlib" \
+ && find /build/stdlib ! -type d ! -name '*.pyc' -exec rm {} +
 COPY requirements/runtime.txt /build/runtime.txt
 # Only wheels whose hashes are on file; no compiler is needed and none of a dependency's code runs while building.
-RUN python3 -m pip install --require-hashes --only-binary=:all: --no-compile --no-cache-dir --no-input \
-      --disable-pip-version-check --root-user-action=ignore --target=/build/app/lib -r /build/runtime.txt \
- && rm -rf /build/app/lib/bin
-COPY runtime /build/app/runtime
 # Unchecked-hash bytecode carries no source time, so two builds agree byte for byte; the read-only root file system of
 # the pods could not hold bytecode written later. One worker: the order of work is the order of the result.
-RUN PYTHONHASHSEED=0 python3 -m compileall -q -j 1 --invalidation-mode unchecked-hash \
-      -s /build -p / /build/app
+RUN python3 -m pip install --require-hashes --only-binary=:all: --no-compile --no-cache-dir --no-input \
+      --disable-pip-version-check --root-user-action=ignore --target=/build/app/lib -r /build/runtime.txt \
+ && rm -rf /build/app/lib/bin \
+ && PYTHONHASHSEED=0 python3 -m compileall -q -j 1 --invalidation-mode unchecked-hash -s /build -p / /build/app
 # The accounts of the base plus ours; the images name the user by number, so that `runAsNonRoot` can check it.
 COPY --from=base /etc/passwd /etc/group /build/etc/
 RUN echo 'agent:x:10001:10001:agent:/workspace:/usr/sbin/nologin' >> /build/etc/passwd \
  && echo 'agent:x:10001:' >> /build/etc/group \
  && mkdir -p /build/writable
+# Last, so that a change of the sources repeats nothing of the above.
+COPY runtime /build/app/runtime
+RUN PYTHONHASHSEED=0 python3 -m compileall -q -j 1 --invalidation-mode unchecked-hash \
+      -s /build -p / /build/app/runtime
 
 FROM ${BASE_IMAGE} AS programs
 ARG BASE_IMAGE
@@ -41,6 +50,7 @@ COPY --from=builder /build/etc/passwd /build/etc/group /etc/
 # The only two places a program may write to; pods mount an emptyDir or a volume over them.
 COPY --from=builder --chown=10001:10001 /build/writable /workspace
 COPY --from=builder --chown=10001:10001 /build/writable /data
+COPY --from=builder /build/stdlib /
 COPY --from=builder /build/app/lib /app/lib
 COPY --from=builder /build/app/runtime /app/runtime
 # PYTHONSAFEPATH: a file that an agent leaves in its working directory is never imported.

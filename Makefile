@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STACK  ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down
+.PHONY: help render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,16 @@ cluster: $(VENV)/.installed-dev ## bring up a real one-node Kubernetes and print
 
 cluster-down: $(VENV)/.installed-dev ## end it; nothing of it is left
 	@$(PY) -m tests.toolchain down
+
+# docker answers `info` only when its daemon does; podman and buildah need none.
+ENGINE ?= $(shell for engine in docker podman buildah; do $$engine info >/dev/null 2>&1 && echo $$engine && break; done)
+IMAGE  ?= purpleflea/runtime:0.1.0
+TARGET ?= runtime
+BASE   ?=
+
+image: ## build the runtime image (ENGINE=docker|podman|buildah IMAGE=name:tag TARGET=runtime|fly BASE=python image)
+	@test -n "$(ENGINE)" || { echo "make image: none of docker, podman and buildah answers; start the docker daemon, install podman or buildah, or name an engine with ENGINE=" >&2; exit 2; }
+	$(ENGINE) build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE_IMAGE=$(BASE)) --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) .
 
 bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 	@$(PY) -m tests.bench

@@ -32,16 +32,33 @@ def programs(*packages: str) -> Path:
 
 
 def _entry(packages: tuple[str, ...]) -> tuple[str, str]:
-    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
-    key = f"{release.get('VERSION_CODENAME', 'unknown')}-{platform.machine()}"
-    return "debian-" + "+".join(packages), key
+    return "debian-" + "+".join(packages), release()
+
+
+def release() -> str:
+    """Which packages these are, e.g. `bookworm-x86_64`."""
+    fields = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    return f"{fields.get('VERSION_CODENAME', 'unknown')}-{platform.machine()}"
+
+
+def unpack_system(packages: tuple[str, ...], root: Path, without: tuple[str, ...] = ()) -> None:
+    """Fill `root` with these packages and all that they depend on but `without`, as if on an empty machine.
+
+    No script of a package runs. The tree has a merged /usr whichever way the packages still name their files.
+    """
+    apt = root.parent / "apt"
+    for name in ("bin", "lib", "lib64", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for archive in _download(packages, apt, installed=False):
+        if archive.name.partition("_")[0] not in without:
+            files = subprocess.run(["dpkg-deb", "--fsys-tarfile", archive], check=True, capture_output=True).stdout
+            unpack = ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", root]
+            subprocess.run(unpack, input=files, check=True, capture_output=True)
+    shutil.rmtree(apt)
 
 
 def _unpack(packages: tuple[str, ...], part: Path) -> None:
-    names = " ".join(packages)
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise Missing(f"no apt here to fetch the Debian package {names}; install it your system's way")
-    cache.say(f"fetching the Debian package {names}")
     archives = _download(packages, part / "apt")
     tree = part / "tree"
     for archive in archives:
@@ -50,10 +67,20 @@ def _unpack(packages: tuple[str, ...], part: Path) -> None:
     _link_programs(part, cache.entry(*_entry(packages)), alone=len(archives) == 1)
 
 
-def _download(packages: tuple[str, ...], place: Path) -> list[Path]:
-    """The packages and what the machine lacks of their dependencies; nothing of the machine's apt is changed."""
+def _download(packages: tuple[str, ...], place: Path, *, installed: bool = True) -> list[Path]:
+    """The packages and what the machine lacks of their dependencies; nothing of the machine's apt is changed.
+
+    Without `installed` nothing counts as being there already.
+    """
+    names = " ".join(packages)
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise Missing(f"no apt here to fetch the Debian package {names}; install it your system's way")
+    cache.say(f"fetching the Debian package {names}")
     (place / "lists" / "partial").mkdir(parents=True)
     options = [f"Dir::Cache={place}", f"Dir::Cache::archives={place}", "Debug::NoLocking=1", "APT::Sandbox::User="]
+    if not installed:
+        (place / "status").touch()
+        options.append(f"Dir::State::status={place / 'status'}")
     install = ["install", "--download-only", "--yes", "--no-install-recommends", *packages]
     run = _apt(options, install)
     if run.returncode and "Unable to locate package" in run.stderr + run.stdout:
@@ -63,7 +90,7 @@ def _download(packages: tuple[str, ...], place: Path) -> list[Path]:
     if run.returncode:
         tail = (run.stderr or run.stdout).strip().splitlines()[-1:]
         raise Missing(
-            f"apt could not fetch {' '.join(packages)} ({' '.join(tail)}); "
+            f"apt could not fetch {names} ({' '.join(tail)}); "
             "is the network there? Run it again, or install the package"
         )
     return sorted(place.glob("*.deb"))

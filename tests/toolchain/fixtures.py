@@ -19,7 +19,7 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources import core_v1
 
-from tests.toolchain import cache, cluster, tools
+from tests.toolchain import cache, cluster, images, tools
 from tests.toolchain.cluster import Cluster
 
 LEVELS = {"control_plane": "controlplane", "node": "node"}
@@ -52,6 +52,15 @@ def control_plane(request: pytest.FixtureRequest) -> Cluster:
 def node(request: pytest.FixtureRequest) -> Cluster:
     """A real cluster with real pods: ours, or the one that E2E_KUBECONFIG names."""
     return _cluster(request.config, "node")
+
+
+@pytest.fixture(scope="session")
+def runtime_image() -> images.Image:
+    """The project's own image, built from this checkout."""
+    try:
+        return images.runtime_image()
+    except tools.Missing as missing:
+        pytest.skip(f"[image] {missing}")
 
 
 @pytest.fixture

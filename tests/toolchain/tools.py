@@ -133,6 +133,7 @@ TOOLS = {
         Tool("bridge", RECIPES["cni"], version_arguments=(), beside=("loopback", "host-local"), path="/opt/cni/bin"),
         Tool("pause", RECIPES["pause"], version_arguments=(), path=""),
         Tool("busybox", debian="busybox-static", version_arguments=("--help",)),
+        Tool("buildah", debian="buildah", minimum=(1, 23)),
         Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
     )
 }
