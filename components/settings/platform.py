@@ -92,9 +92,9 @@ class Encryption(Section):
 
     provider: Literal["none", "aws", "gcp", "azure", "kms"] = "none"
     """Key service; `kms`: any local KMS v2 plug-in."""
-    key_id: Annotated[str, Field(max_length=512)] = ""
+    key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9:/_.@=+-]{0,512}$")] = ""
     """ARN, resource name or URL of the key; needed unless the provider is `none` or `kms`."""
-    endpoint: Annotated[str, Field(pattern=r"^unix://.+")] = "unix:///var/run/kmsplugin/socket.sock"
+    endpoint: Annotated[str, Field(pattern=r"^unix:///[A-Za-z0-9/_.-]+$")] = "unix:///var/run/kmsplugin/socket.sock"
     """Unix socket of the KMS plug-in on the control-plane nodes."""
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds the API server waits for the plug-in."""
