@@ -66,7 +66,11 @@ class Cluster:
         answer = self.client(namespace).create(request, service_account)
         file = self.directory / f"{namespace}.{service_account}.kubeconfig"
         file.touch(mode=0o600)
-        cluster = yaml.safe_load(self.kubeconfig.read_text())["clusters"][0]["cluster"]
+        document = yaml.safe_load(self.kubeconfig.read_text())
+        wanted = self._config.get().context.cluster
+        (cluster,) = (one["cluster"] for one in document["clusters"] if one["name"] == wanted)
+        if authority := cluster.get("certificate-authority"):
+            cluster["certificate-authority"] = f"{self.kubeconfig.parent / authority}"
         file.write_text(certificates.kubeconfig_text(cluster, {"token": answer.status.token}, namespace))
         return file
 
@@ -106,6 +110,15 @@ def start(level: str, name: str, owner: int | None) -> Cluster:
         sweep()
         request = {"level": level, "directory": f"{root() / name}", "owner": owner, "programs": programs}
         return _described(name, _launch(request))
+
+
+def external(kubeconfig: Path, host_address: str, directory: Path) -> Cluster:
+    """A cluster that somebody else keeps, for the node level; `directory` takes what tests write."""
+    url = lightkube.KubeConfig.from_file(kubeconfig).get().cluster.server
+    host = {"host_address": host_address, "host_name": host_address}
+    return Cluster(
+        name="external", level="node", url=url, kubeconfig=kubeconfig, directory=directory, seconds={}, **host
+    )
 
 
 def find(name: str) -> Cluster | None:

@@ -49,8 +49,11 @@ def control_plane(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def node(request: pytest.FixtureRequest) -> Cluster:
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A real cluster with real pods: ours, or the one that E2E_KUBECONFIG names."""
+    if theirs := os.environ.get("E2E_KUBECONFIG"):
+        written = tmp_path_factory.mktemp("external-cluster")
+        return cluster.external(Path(theirs).absolute(), os.environ.get("E2E_HOST_ADDRESS", ""), written)
     return _cluster(request.config, "node")
 
 
@@ -61,6 +64,22 @@ def runtime_image() -> images.Image:
         return images.runtime_image()
     except tools.Missing as missing:
         pytest.skip(f"[image] {missing}")
+
+
+@pytest.fixture
+def host_address(node: Cluster) -> str:
+    """Where pods reach a server that this machine runs: bind it there. `node.host_name` is its name in the cluster."""
+    if not node.host_address:
+        pytest.skip("[node] pods may not reach this machine; set E2E_HOST_ADDRESS to its address as they see it")
+    return node.host_address
+
+
+@pytest.fixture
+def own_node(node: Cluster) -> Cluster:
+    """The node, where it is ours: a test may look inside it or break it."""
+    if not node.inside:
+        pytest.skip("[node] only for a cluster of our own; unset E2E_KUBECONFIG")
+    return node
 
 
 @pytest.fixture

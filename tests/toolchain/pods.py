@@ -1,5 +1,6 @@
 """Small pods for tests of the toolchain itself: restricted, and made of busybox."""
 
+import os
 from typing import Any
 
 from lightkube.models.core_v1 import (
@@ -18,6 +19,8 @@ from lightkube.models.meta_v1 import ObjectMeta
 
 from tests.toolchain.node_files import BUSYBOX_IMAGE
 
+IMAGE = os.environ.get("E2E_BUSYBOX_IMAGE", BUSYBOX_IMAGE)
+"""For a cluster of somebody else: the name of an image with busybox that it can pull."""
 USER = 10001
 
 
@@ -25,9 +28,9 @@ def container(name: str, script: str, **more: Any) -> Container:
     """A container that runs a shell script in /work, which containers of one pod share."""
     return Container(
         name=name,
-        image=BUSYBOX_IMAGE,
-        imagePullPolicy="Never",
-        args=["sh", "-ec", script],
+        image=IMAGE,
+        imagePullPolicy="IfNotPresent",
+        command=["/bin/busybox", "sh", "-ec", script],
         securityContext=SecurityContext(
             allowPrivilegeEscalation=False,
             readOnlyRootFilesystem=True,

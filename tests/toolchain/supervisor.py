@@ -185,13 +185,15 @@ def _claimed(directory: Path) -> Iterator[None]:
         lock = (directory / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
         print(os.getpid(), file=lock, flush=True)
-    try:
+    with lock:
         yield
-    finally:
-        with cache.locked("clusters"), lock:
-            shutil.rmtree(directory, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another cluster lives there
-                directory.parent.rmdir()
+
+
+def _remove(directory: Path) -> None:
+    with cache.locked("clusters"):
+        shutil.rmtree(directory)
+        with contextlib.suppress(OSError):  # another cluster lives there
+            directory.parent.rmdir()
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -220,6 +222,7 @@ def main() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             supervisor.end_all()
             level.clean(directory.name)
+            _remove(directory)
 
 
 def _boot(supervisor: Supervisor, level: Any, request: dict[str, Any]) -> dict[str, Any]:
