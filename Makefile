@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STACK  ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down image
+.PHONY: help docs render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ image: ## build the runtime image (ENGINE=docker|podman|buildah IMAGE=name:tag T
 
 bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 	@$(PY) -m tests.bench
+
+docs: $(VENV)/.installed-render ## write the reference pages in docs/ from the code
+	@$(PY) -m components.reference
 
 requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt

@@ -31,7 +31,7 @@ AGENT_APP: Final = "purple-flea-agent"
 
 def cluster_name(settings: Settings, name: str) -> str:
     """A name for an object outside namespaces: two stacks on one cluster must not share it."""
-    return f"{name}:{settings.namespace}"
+    return f"{name}.{settings.namespace}"
 
 
 def selector(component: Component) -> dict[str, str]:

@@ -84,7 +84,7 @@ def _cron(text: str) -> str:
 def _time_zone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):
         raise ValueError(f"{text!r} is no IANA time zone; write e.g. 'Etc/UTC' or 'Europe/Berlin'") from None
     return text
 
@@ -122,29 +122,45 @@ def _image(text: str) -> str:
 
 
 def _schema(pattern: str, *examples: str) -> Any:
+    """What Helm and editors are told: the validator's rule as far as a pattern can say it."""
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
 
 
+_CPU_PATTERN = r"^[0-9]+(\.[0-9]+)?m?$"
+_MEMORY_PATTERN = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+_CRON_PATTERN = r"^\S+ +\S+ +\S+ +\S+ +\S+$"
+_URL_PATTERN = r"^https?://[^/?#@\s]+[^?#\s]*$"
+_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_NAME_PATTERN = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
+_IMAGE_PATTERN = r"^[a-z0-9][^@\s]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})$"
+
 Usdc = Annotated[Decimal, BeforeValidator(_usdc), _schema(USDC_PATTERN, "0.10")]
 """An amount in USDC: decimal string, at most six decimals, never a float."""
-OptionalUsdc = Annotated[Usdc | None, BeforeValidator(lambda value: None if value == "" else value)]
+OptionalUsdc = Annotated[
+    Usdc | None, BeforeValidator(lambda value: None if value == "" else value), _schema(f"^$|{USDC_PATTERN}", "0.10")
+]
 """An amount in USDC, or empty for no bound."""
 Cpu = Annotated[
-    str, BeforeValidator(_text), AfterValidator(_resource(",m", "CPU; write cores '1' or thousandths '250m'"))
+    str,
+    BeforeValidator(_text),
+    AfterValidator(_resource(",m", "CPU; write cores '1' or thousandths '250m'")),
+    _schema(_CPU_PATTERN, "250m"),
 ]
 Memory = Annotated[
-    str, BeforeValidator(_text), AfterValidator(_resource("Ki,Mi,Gi,Ti,k,M,G,T,", "bytes; write e.g. '64Mi'"))
+    str,
+    BeforeValidator(_text),
+    AfterValidator(_resource("Ki,Mi,Gi,Ti,k,M,G,T,", "bytes; write e.g. '64Mi'")),
+    _schema(_MEMORY_PATTERN, "64Mi"),
 ]
-Cron = Annotated[str, AfterValidator(_cron)]
-OptionalCron = Annotated[str, AfterValidator(_optional(_cron))]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Url = Annotated[str, AfterValidator(_url)]
-OptionalUrl = Annotated[str, AfterValidator(_optional(_url))]
-DnsLabel = Annotated[str, AfterValidator(_dns_label)]
-DnsName = Annotated[str, AfterValidator(_dns_name)]
-OptionalDnsName = Annotated[str, AfterValidator(_optional(_dns_name))]
-Image = Annotated[str, AfterValidator(_image)]
-OptionalImage = Annotated[str, AfterValidator(_optional(_image))]
+Cron = Annotated[str, AfterValidator(_cron), _schema(_CRON_PATTERN, "0 * * * *")]
+OptionalCron = Annotated[str, AfterValidator(_optional(_cron)), _schema(f"^$|{_CRON_PATTERN}", "0 * * * *")]
+TimeZone = Annotated[str, AfterValidator(_time_zone), _schema(r"^[A-Za-z0-9_+/-]+$", "Europe/Berlin")]
+OptionalUrl = Annotated[str, AfterValidator(_optional(_url)), _schema(f"^$|{_URL_PATTERN}", "https://host")]
+DnsLabel = Annotated[str, AfterValidator(_dns_label), _schema(_LABEL_PATTERN, "agent-jobs")]
+DnsName = Annotated[str, AfterValidator(_dns_name), _schema(_NAME_PATTERN, "my-name")]
+OptionalDnsName = Annotated[str, AfterValidator(_optional(_dns_name)), _schema(f"^$|{_NAME_PATTERN}", "my-name")]
+Image = Annotated[str, AfterValidator(_image), _schema(_IMAGE_PATTERN, "name:1.0")]
+OptionalImage = Annotated[str, AfterValidator(_optional(_image)), _schema(f"^$|{_IMAGE_PATTERN}", "name:1.0")]
 SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]

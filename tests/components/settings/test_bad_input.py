@@ -1,0 +1,138 @@
+"""Wrong settings: one clear line for each mistake, with its full path and what is allowed."""
+
+# ruff: noqa: E501 - a table is read by its rows
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.settings import Settings, SettingsError
+from tests.components import stacks
+
+
+def mistakes(mapping) -> list[str]:
+    """The lines that a person reads, after the heading."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse(mapping)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def resources(requests, limits):
+    return {"requests": {"cpu": requests, "memory": "64Mi"}, "limits": {"cpu": limits, "memory": "64Mi"}}
+
+
+JOBS = "purpleflea.agents[0]"
+TABLE = {
+    "unknown key, near one": ({"hpa": {"minreplicas": 3}}, "purpleflea.hpa.minreplicas: unknown key (allowed: minReplicas"),
+    "unknown key, near none": ({"hpa": {"zzz": 3}}, "purpleflea.hpa.zzz: unknown key (allowed: enabled, engine,"),
+    "python's spelling": ({"hpa": {"min_replicas": 3}}, "purpleflea.hpa.min_replicas: unknown key (allowed: minReplicas"),
+    "unknown section": ({"operatr": {}}, "purpleflea.operatr: unknown key (allowed: operator"),
+    "unknown key in a list": ({"agents": [{"name": "a", "img": "x"}]}, f"{JOBS}.img: unknown key (allowed: image"),
+    "a list for the whole": ([], "purpleflea: a mapping of keys is needed, not list"),
+    "a list for a section": ({"payroll": []}, "purpleflea.payroll: a mapping of keys is needed, not list"),
+    "a section for a list": ({"agents": {}}, "purpleflea.agents: a list is needed, not dict"),
+    "a number for text": ({"namespace": 5}, "purpleflea.namespace: text is needed, not 5; put it in quotes"),
+    "text for a number": ({"hpa": {"minReplicas": "x"}}, "purpleflea.hpa.minReplicas: 'x': Input should be a valid integer"),
+    "out of bounds": ({"escrow": {"timeoutHours": 721}}, "purpleflea.escrow.timeoutHours: 721: Input should be less than or"),
+    "no such choice": ({"target": "cloud"}, "purpleflea.target: 'cloud' is not allowed (allowed: 'artifacts' or 'cluster')"),
+    "float amount": ({"escrow": {"defaultBudgetUsdc": 0.1}}, "purpleflea.escrow.defaultBudgetUsdc: write the amount in quotes"),
+    "seven decimals": ({"budget": {"capUsdc": "0.1234567"}}, "purpleflea.budget.capUsdc: 0.1234567 USDC: allowed are 0 to"),
+    "negative amount": ({"budget": {"capUsdc": "-1"}}, "purpleflea.budget.capUsdc: -1 USDC: allowed are 0 to"),
+    "no amount": ({"budget": {"capUsdc": "ten"}}, "purpleflea.budget.capUsdc: 'ten' is no amount; write USDC as a decimal"),
+    "infinite amount": ({"budget": {"capUsdc": "inf"}}, "purpleflea.budget.capUsdc: inf USDC: allowed are 0 to"),
+    "wrong unit of CPU": ({"payroll": {"resources": resources("64Mi", "1")}}, "purpleflea.payroll.resources.requests.cpu: '64Mi' is no quantity of CPU"),
+    "CPU of zero": ({"payroll": {"resources": resources("0", "1")}}, "purpleflea.payroll.resources.requests.cpu: '0' must be more than zero"),
+    "request above limit": ({"payroll": {"resources": resources("2", "1500m")}}, "purpleflea.payroll.resources.requests.cpu: 2 must not exceed the limit, 1500m"),
+    "request above limit in a list": ({"agents": [{"name": "a", "resources": resources("2", "1")}]}, f"{JOBS}.resources.requests.cpu: 2 must not"),
+    "cron with six fields": ({"payroll": {"schedule": "0 0 * * * *"}}, "purpleflea.payroll.schedule: '0 0 * * * *': five fields are needed"),
+    "cron out of range": ({"payroll": {"schedule": "61 * * * *"}}, "purpleflea.payroll.schedule: '61 * * * *' is no cron expression: Bad minute"),
+    "cron that never comes": ({"payroll": {"schedule": "0 0 30 2 *"}}, "purpleflea.payroll.schedule: '0 0 30 2 *' is no cron expression"),
+    "time zone": ({"payroll": {"timeZone": "Mars/Base"}}, "purpleflea.payroll.timeZone: 'Mars/Base' is no IANA time zone"),
+    "time zone as a path": ({"payroll": {"timeZone": "../../etc/passwd"}}, "purpleflea.payroll.timeZone: '../../etc/passwd' is no IANA"),
+    "name": ({"namespace": "Agents_1"}, "purpleflea.namespace: 'Agents_1': at most 63 of a-z, 0-9 and '-'"),
+    "name too long for its suffixes": ({"agents": [{"name": "n" * 53}]}, f"{JOBS}.name: "),
+    "image without a tag": ({"images": {"runtime": "python"}}, "purpleflea.images.runtime: 'python': pin the image by a tag"),
+    "image of today": ({"operator": {"image": "op:latest"}}, "purpleflea.operator.image: 'op:latest': pin the image by a tag other than 'latest'"),
+    "URL without a scheme": ({"services": {"escrowUrl": "escrow.example"}}, "purpleflea.services.escrowUrl: 'escrow.example': a URL with scheme"),
+    "URL with credentials": ({"services": {"escrowUrl": "https://me:pw@host"}}, "purpleflea.services.escrowUrl: a service URL carries no user"),
+    "http without a sandbox": ({"services": {"escrowUrl": "http://host"}}, "purpleflea.services.escrowUrl: must be https"),
+    "network": ({"networkPolicy": {"egress": {"cidrs": ["10.0.0.1/8"]}}}, "purpleflea.networkPolicy.egress.cidrs[0]: 10.0.0.1/8 has host bits set; write"),
+    "replicas crossed": ({"hpa": {"minReplicas": 9, "maxReplicas": 8}}, "purpleflea.hpa.minReplicas: 9 must not exceed maxReplicas (8)"),
+    "deadline past the time-out": ({"job": {"activeDeadlineSeconds": 86400}}, "purpleflea.job.activeDeadlineSeconds: must be below the escrow's time-out, 86400"),
+    "release age past the time-out": ({"escrow": {"timeoutHours": 1}, "job": {"activeDeadlineSeconds": 9}, "payroll": {"releaseAgeMinutes": 60}}, "purpleflea.payroll.releaseAgeMinutes: must be below the escrow's time-out, 60"),
+    "two agents of one name": ({"agents": [{"name": "a"}, {"name": "a"}]}, f"{JOBS}.name: 'a' stands 2 times; names are unique"),
+    "nobody to pay": ({"funding": {"mode": "request"}}, f"{JOBS}.payee: is required where the operator funds the Job"),
+    "nobody who funds": ({"funding": {"mode": "request"}, "operator": {"enabled": False}, "agents": []}, "purpleflea.funding.mode: request needs the operator"),
+    "one escrow for a schedule": ({"agents": [{"name": "a", "schedule": "0 * * * *", "escrowId": "e"}]}, f"{JOBS}.escrowId: pays for one Job only"),
+    "fewer completions than pods": ({"agents": [{"name": "a", "parallelism": 3, "completions": 2}]}, f"{JOBS}.completions: 2 is fewer"),
+    "a variable of ours": ({"agents": [{"name": "a", "env": {"PF_API_KEY": "x"}}]}, f"{JOBS}.env.PF_API_KEY: is set by the stack"),
+    "a variable that is none": ({"worker": {"env": {"1X": "x"}}}, "purpleflea.worker.env.1X: "),
+    "no Secret and no agent id": ({"credentials": {"existingSecret": ""}}, "purpleflea.credentials.agentWallet: is required"),
+    "one key for two things": ({"credentials": {"apiKeyKey": "k", "faucetUrlKey": "k"}}, "purpleflea.credentials: key 'k' stands for 2 different things"),
+    "a port in use": ({"mcp": {"containerPort": 8081}}, "purpleflea.mcp.containerPort: 8081: 1024 to 65535"),
+    "a queue nobody can list": ({"api": {"dialect": "fly"}}, "purpleflea.hpa.enabled: the fly dialect cannot list escrows"),
+    "no key for encryption": ({"encryption": {"provider": "aws"}}, "purpleflea.encryption.keyId: is required for provider 'aws'"),
+    "over the cap": ({"budget": {"capUsdc": "2.12"}}, "purpleflea.budget.capUsdc: 2.12 USDC is less than the stack may lock at one time: 20 workers x 0.10 + 1 Jobs x 0.10 = 2.10 USDC, and 0.021 USDC of fees, together 2.121 USDC"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_mistake_is_told(case):
+    mapping, line = TABLE[case]
+    told = mistakes(mapping)
+    assert told[0].startswith(line)
+    assert len({text.split(": ")[0] for text in told}) == len(told), "one mistake, several lines"
+
+
+def test_all_mistakes_are_told_at_once():
+    told = mistakes(
+        {
+            "hpaa": {},
+            "hpa": {"minReplicas": "x"},
+            "agents": [{"name": "A"}, {"name": "b", "resources": {"requests": {"cpu": "2"}}}],
+            "payroll": {"resources": resources("2", "1")},
+            "services": {"escrowUrl": "http://host"},
+            "encryption": {"provider": "gcp"},
+        }
+    )
+    assert [line.split(": ")[0].removeprefix("purpleflea.") for line in told] == [
+        "agents[0].name",
+        "agents[1].resources.limits",
+        "agents[1].resources.requests.memory",
+        "encryption.keyId",
+        "hpa.minReplicas",
+        "hpaa",
+        "payroll.resources.requests.cpu",
+        "services.escrowUrl",
+    ]
+
+
+def test_finding_that_rests_on_a_mistake_is_left_out():
+    """`maxReplicas` is unreadable, so nothing can be said about the order of the two."""
+    assert len(mistakes({"hpa": {"minReplicas": 30, "maxReplicas": "many"}})) == 1
+
+
+def test_message_counts_and_lists():
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse({"a": 1, "b": 2})
+    assert str(caught.value).splitlines()[0] == "2 mistakes in the settings:"
+    assert str(caught.value).count("\n") == 2
+
+
+@given(stacks.mappings())
+def test_what_is_right_is_taken(mapping):
+    Settings.parse(mapping)
+
+
+_json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8)  # fmt: skip
+
+
+@given(section=st.sampled_from([str(f.alias) for f in Settings.model_fields.values()]), value=_json)
+def test_anything_else_is_right_or_told(section, value):
+    """Whatever stands in a section: it is taken, or it is an error that a person can read. Nothing else gets out."""
+    with contextlib.suppress(SettingsError):
+        Settings.parse({section: value})
+        return
+    assert all(line.startswith("purpleflea") for line in mistakes({section: value}))
