@@ -12,6 +12,11 @@ from runtime.contract import SECRET_NAME
 
 CONFIGURATION: Final = "encryption-configuration.yaml"
 INSTRUCTIONS: Final = "ENCRYPTION.md"
+PURPOSES: Final = {
+    CONFIGURATION: "Encryption of Secrets in etcd: for kube-apiserver's --encryption-provider-config.",
+    INSTRUCTIONS: "How to switch it on, verify it and encrypt what is there already; what EKS, GKE, AKS need instead.",
+}
+"""What each file is for, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,16 @@ PROCESS_GROUP = "app"
 METRICS_DIRECTORY = "/tmp/metrics"  # noqa: S108  inside the Machine, which runs nothing else
 
 
+PURPOSES = {
+    "fly.toml": "The Fly app: region, environment, volume, service with TLS, health check, metrics.",
+    "Dockerfile": "The image of the Fly app; the same file builds the Kubernetes image.",
+    "secrets.sh": "Stages and rotates the app's secrets, by stdin only.",
+    "regions.sh": "Machines and volumes in each region: shows the plan, changes with --apply.",
+    "mcp_config.json": "The faucet's and the escrow service's tools, for MCP clients.",
+}
+"""What each file is for, by its name."""
+
+
 def fly_files(settings: Settings) -> dict[str, str]:
     """File name → content of everything under `fly/`; empty where the Fly app is not enabled."""
     fly = settings.fly

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import sys
+import tomllib
 from pathlib import Path
 
 STATE = "state.json"
@@ -114,6 +115,20 @@ def scale_count(state, arguments) -> None:
         add_machine(state, region, left[0] if left else add_volume(state, region, "agent_data"))
 
 
+def run_secrets(state, command) -> None:
+    if command == "import":
+        secrets = parse_secrets(sys.stdin.read())
+        state["staged"].update(secrets)
+        state["calls"][-1]["visible"] = visible_to_others(secrets.values())
+    elif command == "list":
+        print("\n".join(f"{name}\tdigest\tStaged" for name in {**state["secrets"], **state["staged"]}))
+    elif command == "deploy":
+        state["secrets"].update(state["staged"])
+        state["staged"] = {}
+    else:
+        sys.exit(f"the stand-in does not know secrets {command}")
+
+
 def run(state, arguments) -> None:
     command = " ".join(arguments[:2])
     broken = state["break"].get(command)
@@ -121,15 +136,8 @@ def run(state, arguments) -> None:
         sys.exit(f"Error: {command} failed")
     if broken:
         print(broken)
-    elif command == "secrets import":
-        secrets = parse_secrets(sys.stdin.read())
-        state["staged"].update(secrets)
-        state["calls"][-1]["visible"] = visible_to_others(secrets.values())
-    elif command == "secrets list":
-        print("\n".join(f"{name}\tdigest\tStaged" for name in {**state["secrets"], **state["staged"]}))
-    elif command == "secrets deploy":
-        state["secrets"].update(state["staged"])
-        state["staged"] = {}
+    elif arguments[0] == "secrets":
+        run_secrets(state, arguments[1])
     elif command == "machine list":
         print(json.dumps(state["machines"] or None))
     elif command == "volumes list":
@@ -137,6 +145,14 @@ def run(state, arguments) -> None:
     elif command == "volumes create":
         for _ in range(int(option(arguments, "--count"))):
             add_volume(state, option(arguments, "--region"), arguments[2])
+    elif arguments[0] == "deploy":
+        state["secrets"].update(state["staged"])
+        state["staged"] = {}
+        config = tomllib.loads(Path(option(arguments, "--config")).read_text())
+        region = config["primary_region"]
+        add_machine(state, region, add_volume(state, region, config["mounts"]["source"]))
+    elif command in ("auth login", "apps create", "status --app"):
+        pass
     elif command == "scale count":
         scale_count(state, arguments)
     else:

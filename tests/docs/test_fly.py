@@ -1,0 +1,45 @@
+"""docs/fly.md: its commands are run, in their order, against an executable that does what Fly does."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from components.manifests.fly_config import PROJECT, PURPOSES, fly_files
+from components.settings import Settings
+from components.settings.fly import FlySettings
+from tests.components.manifests import fly_stand_in
+
+TEXT = (PROJECT / "docs" / "fly.md").read_text()
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", TEXT, re.M | re.S)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_five_steps_and_the_rotation_work_as_written(tmp_path):
+    folder = tmp_path / "dist" / "dev" / "fly"
+    folder.mkdir(parents=True)
+    for name, text in fly_files(Settings()).items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    fly = fly_stand_in.install(tmp_path)
+    path = f"{fly}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    values = {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent"}
+    for command in commands():
+        if command == "make render":  # has tests of its own; the files it would write stand in the folder
+            continue
+        values["PF_API_KEY"] = "pf_live_second" if "--deploy" in command else "pf_live_first"
+        subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={"PATH": path, **values}, check=True)
+    state = fly_stand_in.read(tmp_path)
+    assert Counter(machine["region"] for machine in state["machines"]) == FlySettings().regions
+    assert len(state["volumes"]) == sum(FlySettings().regions.values())
+    assert state["secrets"] == {"PF_API_KEY": "pf_live_second", "AGENT_WALLET": "0xAgent"}
+
+
+def test_names_every_file():
+    rows = re.findall(r"^\| `([^`]+)` \|", TEXT, re.M)
+    assert sorted(rows) == sorted(PURPOSES) == sorted(fly_files(Settings()))
