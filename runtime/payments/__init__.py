@@ -3,7 +3,7 @@
 Start at `PaymentsClient`; the nouns are in `model`, creating an escrow exactly once is `create_once`.
 """
 
-from runtime.payments.client import PaymentsClient, Retries
+from runtime.payments.client import PaymentsClient
 from runtime.payments.creation import Created, Intent, Journal, NeedsReview, create_once
 from runtime.payments.credentials import Credentials
 from runtime.payments.model import (
@@ -19,6 +19,7 @@ from runtime.payments.model import (
     Stats,
     escrow_token,
 )
+from runtime.payments.retry import Retries
 from runtime.payments.transport import Limits, Timeouts
 
 __all__ = [

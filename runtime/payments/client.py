@@ -1,10 +1,8 @@
 """The payments client: every operation by name, each answer checked, each failure of a class that is the policy."""
 
 import os
-import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -19,7 +17,6 @@ from runtime.errors import (
     PurpleFleaError,
     RateLimited,
     Rejected,
-    Retryable,
     Unsupported,
 )
 from runtime.money import Usdc
@@ -40,6 +37,7 @@ from runtime.payments.model import (
     Receipt,
     Stats,
 )
+from runtime.payments.retry import Retries
 from runtime.payments.server import ServerDialect
 from runtime.payments.transport import Limits, Timeouts, Transport
 
@@ -48,20 +46,6 @@ DIALECTS: Final[Mapping[DialectName, Dialect]] = {
 }
 MOST_PAGES: Final = 100
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retries:
-    """How often a `Retryable` is sent again before it reaches the caller. Nothing else is ever sent again."""
-
-    attempts: int = 4
-    deadline_seconds: float = 30.0
-    """No new attempt after this long."""
-    first_wait_seconds: float = 0.2
-    """Doubles each time, with jitter on top."""
-    longest_wait_seconds: float = 10.0
-    """A service that asks to wait longer gets no further attempt; the error's `delay_seconds` tells the caller."""
-    jitter_seconds: float = 0.5
 
 
 class PaymentsClient:
@@ -275,20 +259,7 @@ class PaymentsClient:
     # --- one call
 
     async def _call(self, request: Request, read: Callable[[Answer], T]) -> T:
-        import stamina  # here, because a program that only checks its settings need not load it
-
-        retries = self._retries
-        async for attempt in stamina.retry_context(
-            on=self._wait_before_retry,
-            attempts=retries.attempts,
-            timeout=retries.deadline_seconds,
-            wait_initial=retries.first_wait_seconds,
-            wait_max=retries.longest_wait_seconds,
-            wait_jitter=retries.jitter_seconds,
-        ):
-            with attempt:
-                return await self._once(request, read)
-        raise AssertionError("the retry context returns or raises")
+        return await self._retries.run(lambda: self._once(request, read))
 
     async def _once(self, request: Request, read: Callable[[Answer], T]) -> T:
         answer = await self._transport.exchange(request)
@@ -303,16 +274,6 @@ class PaymentsClient:
                 request_id=answer.request_id,
                 problem=error.problem,
             ) from None
-
-    def _wait_before_retry(self, error: Exception) -> bool | float:
-        """Say whether, or after how many seconds, to send again."""
-        if not isinstance(error, Retryable) or (isinstance(error, RateLimited) and error.operation == Operation.CLAIM):
-            return False
-        if error.delay_seconds is None:
-            return True
-        if error.delay_seconds > self._retries.longest_wait_seconds:
-            return False
-        return error.delay_seconds + random.uniform(0, self._retries.jitter_seconds)  # noqa: S311 - jitter, no secret
 
 
 def _read_stats(answer: Answer) -> Stats:

@@ -12,9 +12,9 @@ What a failure means depends on one question, whether the service may have acted
 import asyncio
 import email.utils
 import json
+import os
 import re
 import ssl
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,7 +150,7 @@ class Transport:
         Raises:
             PurpleFleaError: Of the class that the table at the top of this module gives.
         """
-        facts = Facts(operation=request.operation, escrow_id=request.escrow_id, request_id=uuid.uuid4().hex)
+        facts = Facts(operation=request.operation, escrow_id=request.escrow_id, request_id=os.urandom(16).hex())
         arguments = self._arguments(request, facts)
         try:
             async with (

@@ -65,8 +65,8 @@ class ScriptedServer:
                 self.received.append(request)
                 if not await self._answer(self.script(request), reader, writer):
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client or the test has ended
         finally:
             writer.close()
 

@@ -1,0 +1,49 @@
+"""Sending again what may be sent again. The error's class decides, stamina counts and waits."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from runtime.errors import RateLimited, Retryable
+from runtime.payments.model import Operation
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a `Retryable` is sent again before it reaches the caller. Nothing else is ever sent again."""
+
+    attempts: int = 4
+    deadline_seconds: float = 30.0
+    """No new attempt after this long."""
+    first_wait_seconds: float = 0.2
+    """Doubles each time, with jitter on top."""
+    longest_wait_seconds: float = 10.0
+    """A service that asks to wait longer gets no further attempt; the error's `delay_seconds` tells the caller."""
+    jitter_seconds: float = 0.5
+
+    async def run(self, send: Callable[[], Awaitable[T]]) -> T:
+        """Send until it succeeds, fails for good, or the bounds are reached; raises the last error."""
+        import stamina  # here, because a program that only checks its settings need not load it
+
+        return await stamina.AsyncRetryingCaller(
+            attempts=self.attempts,
+            timeout=self.deadline_seconds,
+            wait_initial=self.first_wait_seconds,
+            wait_max=self.longest_wait_seconds,
+            wait_jitter=self.jitter_seconds,
+        )(self._wait, send)
+
+    def _wait(self, error: Exception) -> bool | float:
+        """Say whether, or after how many seconds, to send again."""
+        if not isinstance(error, Retryable):
+            return False
+        if isinstance(error, RateLimited) and error.operation == Operation.CLAIM:
+            return False  # one claim a day: the refusal is the outcome
+        if error.delay_seconds is None:
+            return True
+        if error.delay_seconds > self.longest_wait_seconds:
+            return False
+        return error.delay_seconds + random.uniform(0, self.jitter_seconds)  # noqa: S311 - jitter, no secret
