@@ -195,7 +195,7 @@ def _settled(intent: Intent, facts: Facts) -> Decision:
     if outcome is not GOALS[intent]:
         reason = f"{intent} was intended, but the escrow was found {facts.seen}"
     elif not ours:
-        reason = f"found {facts.seen} by someone else's act"
+        reason = f"found {facts.seen}, and no {intent} of ours was accepted"
     elif facts.answer is Answer.ACCEPTED:
         reason = f"{intent} was accepted" + (f" and reads {facts.seen}" if facts.seen in STATUSES else "")
     else:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import ssl
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from runtime.contract import Phase
 from runtime.money import Usdc
 from runtime.payments import Credentials, EscrowRequest, PaymentsClient, Retries, Timeouts, escrow_token
+from runtime.sandbox.faults import Fault
 from runtime.sandbox.testing import RunningSandbox
 from runtime.settlement.driver import Policy, Settler, intent_after
 from runtime.settlement.journal import SqliteJournal
@@ -100,21 +102,35 @@ class Shop:
                 await asyncio.sleep(0.02)
         raise AssertionError(f"after {rounds} rounds still {progress}")
 
+    def fault(self, operation, kind="status", **rule):
+        """Break this dialect's operation."""
+        self.sandbox.service.faults.add(Fault(operation, kind, dialect=self.dialect, **rule))
+
     def escrow(self, case) -> dict:
         """The escrow in the sandbox's own books."""
         return next(e for e in self.sandbox.statement()["escrows"] if e["escrow_id"] == case.escrow_id)
 
     def paid(self, case) -> list[str]:
         """Every payment to the payee out of this escrow, in the sandbox's own books."""
-        entries = self.sandbox.statement()["entries"]
-        return [e["amount_usdc"] for e in entries if e["escrow_id"] == case.escrow_id and e["role"] == "paid"]
+        return _payments(self.sandbox.statement(), case)
+
+    def wait_until_paid(self, case):
+        """Return once the sandbox's books show a payment."""
+        while not self.paid(case):
+            time.sleep(0.01)
+
+
+def _payments(statement, case) -> list[str]:
+    entries = statement["entries"]
+    return [e["amount_usdc"] for e in entries if e["escrow_id"] == case.escrow_id and e["role"] == "paid"]
 
 
 def check_against_books(shop: Shop, case: Case, record: Settlement):
     """What must hold of every closed settlement, whatever happened."""
-    books = shop.escrow(case)
-    payments = shop.paid(case)
-    assert shop.sandbox.statement()["findings"] == []
+    statement = shop.sandbox.statement()
+    books = next(e for e in statement["escrows"] if e["escrow_id"] == case.escrow_id)
+    payments = _payments(statement, case)
+    assert statement["findings"] == []
     assert len(payments) <= 1
     assert record.phase in CLOSED
     assert record.intent is case.intent

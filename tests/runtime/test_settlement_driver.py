@@ -11,8 +11,9 @@ from runtime.money import Usdc
 from runtime.sandbox.testing import running_sandbox
 from runtime.settlement.driver import Policy, Step
 from runtime.settlement.journal import SqliteJournal
-from runtime.settlement.record import CaseMismatch
-from runtime.settlement.table import Answer, Intent, Outcome
+from runtime.settlement.reading import Reader
+from runtime.settlement.record import CaseMismatch, Settlement
+from runtime.settlement.table import Answer, Intent, Outcome, Seen
 from tests.runtime.settling import AMOUNT, DIALECTS, READABLE, Shop, check_against_books
 
 pytestmark = pytest.mark.anyio
@@ -188,11 +189,14 @@ async def test_the_steps_come_in_order_and_each_once(shop):
 
 
 @pytest.mark.parametrize("shop", ["kubernetes"], indirect=True)
-async def test_many_settlements_at_once_share_their_lists(shop):
-    cases = [await shop.case() for _ in range(40)]
+async def test_readers_of_the_same_list_share_it_and_one_that_comes_later_gets_a_later_one(shop):
+    case = await shop.case()
+    record = Settlement.decided(case, shop.now())
     counter = shop.sandbox.service.requests.labels("kubernetes", "list", 200)
     before = counter._value.get()
-    settler = shop.settler()
-    records = await asyncio.gather(*(settler.settle(case) for case in cases))
-    assert {progress.record.outcome for progress in records} == {Outcome.PAID}
-    assert counter._value.get() - before < 40
+    reader = Reader(shop.client)
+    sights = await asyncio.gather(*(reader.look(record) for _ in range(40)))
+    assert {sight.seen for sight in sights} == {Seen.LOCKED}
+    assert counter._value.get() - before <= 2
+    await shop.client.release(case.escrow_id)
+    assert (await reader.look(record)).seen is Seen.RELEASED
