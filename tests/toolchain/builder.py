@@ -78,7 +78,7 @@ def _go_build(recipe: Recipe, directory: Path) -> None:
         )
         _wait(process, recipe, started)
     if process.returncode:
-        raise Missing(_explain(recipe, log.read_text()))
+        raise Missing(explain(recipe, log.read_text()))
     log.unlink()
     cache.say(f"built {recipe.name} {recipe.version} in {time.monotonic() - started:.0f} s")
 
@@ -91,7 +91,8 @@ def _wait(process: subprocess.Popen[bytes], recipe: Recipe, started: float) -> N
                 return
             except subprocess.TimeoutExpired:
                 passed = time.monotonic() - started
-                cache.say(f"building {recipe.name}: {passed:.0f} s of about {recipe.seconds} s")
+                more = "" if passed < recipe.seconds else "; this machine is slower, or busy"
+                cache.say(f"building {recipe.name}: {passed:.0f} s of about {recipe.seconds} s{more}")
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)  # go ends its compilers with it
@@ -107,7 +108,8 @@ def _demand_space(recipe: Recipe) -> None:
     place = cache.root()
     free = shutil.disk_usage(place).free >> 20
     # Go's own caches may already hold all of it; a tenth is what the programs themselves need at least.
-    warm = (Path.home() / ".cache" / "go-build").is_dir() or "GOCACHE" in os.environ
+    asked = subprocess.run(["go", "env", "GOCACHE"], capture_output=True, text=True, check=True)
+    warm = Path(asked.stdout.strip()).is_dir()
     needed = recipe.space_megabytes // 10 if warm else recipe.space_megabytes
     if free < needed:
         raise Missing(
@@ -116,7 +118,8 @@ def _demand_space(recipe: Recipe) -> None:
         )
 
 
-def _explain(recipe: Recipe, log: str) -> str:
+def explain(recipe: Recipe, log: str) -> str:
+    """Why a build failed, what to do about it, and Go's last words."""
     remedy = next((text for pattern, text in REMEDIES.items() if re.search(pattern, log)), "see Go's own words")
     tail = "\n    ".join(line for line in log.strip().splitlines()[-6:] if not line.startswith("go: downloading"))
     return f"building {recipe.name} {recipe.version} failed: {remedy}\n    {tail}\n"

@@ -122,12 +122,15 @@ def external(kubeconfig: Path, host_address: str, directory: Path) -> Cluster:
 
 
 def find(name: str) -> Cluster | None:
-    """The running cluster of that name, if there is one."""
+    """The running cluster of that name, if there is one; waits for one that is just coming up or going down."""
     directory = root() / name
-    if not _supervised(directory):
-        return None
-    with contextlib.suppress(FileNotFoundError):
-        return _described(name, json.loads((directory / "cluster.json").read_text()))
+    deadline = time.monotonic() + START_SECONDS
+    while _supervised(directory):
+        with contextlib.suppress(FileNotFoundError):
+            return _described(name, json.loads((directory / "cluster.json").read_text()))
+        if time.monotonic() > deadline:
+            raise Failed(f"the cluster in {directory} neither comes up nor ends; kill the process in its lock file")
+        time.sleep(0.05)
     return None
 
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.toolchain import certificates
 from tests.toolchain.supervisor import Supervisor
+from tests.toolchain.tools import Missing
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
+MEMORY_MEGABYTES = 700
 ETCD = "unix://etcd:0"
 """A socket file named `etcd:0` in the directory where both etcd and the API server run; etcd insists on a port."""
 
@@ -114,6 +118,7 @@ class ControlPlane:
             f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
             f"--proxy-client-key-file={pki}/front-proxy-client.key",
             "--enable-aggregator-routing=true",
+            "--enable-priority-and-fairness=false",
             "--profiling=false",
         ]
 
@@ -184,7 +189,15 @@ def boot(supervisor: Supervisor, programs: dict[str, Path]) -> dict[str, Any]:
 
 
 def demand() -> None:
-    """Nothing is needed but the programs."""
+    """Refuse early what this machine cannot do."""
+    demand_memory(MEMORY_MEGABYTES)
+
+
+def demand_memory(megabytes: int) -> None:
+    """Refuse to start what would make the machine swap or kill."""
+    free = psutil.virtual_memory().available >> 20
+    if free < megabytes:
+        raise Missing(f"the cluster takes about {megabytes} MB of memory and {free} MB are free; close something")
 
 
 def clean(name: str) -> None:

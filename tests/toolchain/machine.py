@@ -26,17 +26,19 @@ def strays() -> set[str]:
     return {place for place in STRAYS if Path(place).exists()}
 
 
-def left_of(name: str, address: str) -> dict[str, list[str]]:
-    """What is here of the cluster of that name, whose network had `address` on this machine."""
+def left_of(name: str, address: str = "") -> dict[str, list[str]]:
+    """What is here of the cluster of that name, whose network, if any, had `address` on this machine."""
     directory = f"{cluster.root() / name}"
     found = {
         "processes": [f"{process.pid}" for process in psutil.process_iter() if _belongs(process, name, directory)],
         "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if directory in line],
         "cgroups": [f"{top / name}" for top in cgroups.hierarchies() if (top / name).exists()],
         "directory": [directory] if Path(directory).exists() else [],
-        "addresses": [line for line in _ip("address") if f" {address}/" in line],
-        "routes": [line for line in _ip("route") if f" via {ipaddress.ip_address(address) + 1} " in f"{line} "],
     }
+    if address:
+        node_address = ipaddress.ip_address(address) + 1
+        found["addresses"] = [line for line in _ip("address") if f" {address}/" in line]
+        found["routes"] = [line for line in _ip("route") if f" via {node_address} " in f"{line} "]
     return {kind: things for kind, things in found.items() if things}
 
 

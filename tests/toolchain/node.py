@@ -25,6 +25,8 @@ PROGRAMS = (
 )
 CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
 DNS_PORT = 53
+MEMORY_MEGABYTES = 1300
+"""Without the pods."""
 
 
 def demand() -> None:
@@ -38,6 +40,7 @@ def demand() -> None:
         raise Missing(f"a node needs root, with the rights to namespaces and networks; run it as root, {elsewhere}")
     if "overlay" not in Path("/proc/filesystems").read_text():
         raise Missing(f"a node needs overlayfs in the kernel; load it with `modprobe overlay`, {elsewhere}")
+    control_plane.demand_memory(MEMORY_MEGABYTES)
 
 
 def boot(supervisor: Supervisor, programs: dict[str, Path]) -> dict[str, Any]:

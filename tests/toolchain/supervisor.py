@@ -220,6 +220,7 @@ def main() -> None:
                 supervisor.serve()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            (directory / "cluster.json").unlink(missing_ok=True)  # who looks for it waits from here on
             supervisor.end_all()
             level.clean(directory.name)
             _remove(directory)

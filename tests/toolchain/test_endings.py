@@ -84,3 +84,18 @@ def test_killed_supervisor_takes_its_processes_along_and_the_next_start_sweeps(r
     until(lambda: machine.left_of(**report).keys() == swept, lambda: f"still there: {machine.left_of(**report)}")
     cluster.sweep()
     assert machine.left_of(**report) == {}
+
+
+def test_run_killed_while_its_cluster_starts_leaves_nothing(control_plane):
+    start = """if True:
+        import os
+        from tests.toolchain import cluster
+        cluster.start("controlplane", f"run-{os.getpid()}-early", os.getpid())
+    """
+    process = subprocess.Popen([sys.executable, "-c", start], cwd=REPOSITORY)
+    name = f"run-{process.pid}-early"
+    until((cluster.root() / name / "etcd:0").exists, lambda: "etcd did not start")
+    assert "processes" in machine.left_of(name)
+    process.kill()
+    process.wait()
+    until(lambda: not machine.left_of(name), lambda: f"left behind: {machine.left_of(name)}")
