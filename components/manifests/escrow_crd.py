@@ -184,8 +184,8 @@ def _status_rules() -> list[Manifest]:
             "only a person's act, appended to status.acts, leads out of NeedsReview",
         ),
         _rule(
-            f"!has(oldSelf.intent) || (has(self.intent) && self.intent == oldSelf.intent) || ({reviewed})",
-            "an intent is decided once",
+            f"!has(oldSelf.intent) || (has(self.intent) && self.intent == oldSelf.intent) || ({reviewed} && {acted})",
+            "an intent is decided once, and changed only by a person's act",
         ),
         *[_once(name, unless=reviewed if name.endswith("Usdc") else "") for name in once],
         _rule(

@@ -39,8 +39,6 @@ def _of_container(container: dict[str, Any], pod: dict[str, Any]) -> Iterator[st
         yield f"{name}: runAsNonRoot"
     if context.get("seccompProfile", pod.get("seccompProfile", {})).get("type") not in _SECCOMP:
         yield f"{name}: seccompProfile"
-    if context.get("procMount", "Default") != "Default":
-        yield f"{name}: procMount"
     if any(port.get("hostPort") for port in container.get("ports", ())):
         yield f"{name}: hostPort"
     for probe in (value for key, value in container.items() if key.endswith("Probe")):
