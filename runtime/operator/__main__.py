@@ -1,0 +1,150 @@
+"""`python -m runtime.operator`: configuration in, one process that watches, settles and reports until SIGTERM."""
+
+import asyncio
+import logging
+import os
+import sys
+
+import kopf
+
+from runtime.contract import Env, ExitCode
+from runtime.errors import BadSetting, Unauthorized
+from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable
+from runtime.operator.config import OperatorConfig, SettingError
+from runtime.operator.events import Events
+from runtime.operator.funding import Funding
+from runtime.operator.health import Health
+from runtime.operator.jobs import JobFacts
+from runtime.operator.leader import Leader
+from runtime.operator.logs import configure_logs, tracing
+from runtime.operator.metrics import Metrics
+from runtime.operator.queue import WorkQueue
+from runtime.operator.reconcile import Reconciler
+from runtime.operator.resync import Resync
+from runtime.operator.watching import watch_jobs
+from runtime.payments import Credentials, PaymentsClient
+
+_log = logging.getLogger("runtime.operator")
+
+
+class Operator:
+    """The parts of one operator process, put together."""
+
+    def __init__(self, config: OperatorConfig, api: KubernetesApi, client: PaymentsClient) -> None:
+        self._config = config
+        self._api = api
+        metrics = Metrics()
+        events = Events(api, config.pod_name)
+        funding = Funding(api, client, events, metrics, config)
+        self._reconciler = Reconciler(api, client, funding, events, metrics, auto_release=config.auto_release)
+        self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
+        self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 60)
+        self._resync = Resync(api, client, self._reconciler, self._queue, metrics, self._health.progress)
+        self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
+        self._stopping = asyncio.Event()
+
+    async def _look(self, job: JobFacts) -> float | None:
+        if not await self._leading():
+            return None
+        with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
+            return await self._reconciler.look(job)
+
+    async def _leading(self) -> bool:
+        """Wait until this replica leads; False when it is asked to stop before."""
+        if not self._leader.leading.is_set():
+            waits = [asyncio.ensure_future(event.wait()) for event in (self._leader.leading, self._stopping)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        return not self._stopping.is_set()
+
+    def _seen(self, job: JobFacts) -> None:
+        if not self._reconciler.idle(job):
+            self._queue.add(job.uid, job)
+
+    async def run(self) -> None:
+        """Serve until a signal; what has begun is finished first."""
+        probes = await self._health.serve(self._config.ports)
+        try:
+            namespaces = await self._namespaces()
+            await self._resync.run(namespaces)  # every Escrow is known before the first Job is looked at
+            async with asyncio.TaskGroup() as group:
+                if self._config.leader_election:
+                    group.create_task(self._leader.run(self._stopping))
+                else:
+                    self._leader.leading.set()
+                group.create_task(self._queue.run(self._stopping))
+                group.create_task(self._watch_and_list(namespaces))
+                self._health.ready = True
+                _log.info("serving namespaces %s", ", ".join(namespaces))
+        finally:
+            await probes.cleanup()
+
+    async def _watch_and_list(self, namespaces: tuple[str, ...]) -> None:
+        """Watch, and list everything once a period; start anew when a selector finds other namespaces."""
+        while not self._stopping.is_set():
+            moved = asyncio.Event()
+            watch = asyncio.create_task(watch_jobs(namespaces, self._seen, moved))
+            found = await self._list_until_moved(watch, namespaces)
+            moved.set()
+            await watch
+            if found == namespaces:
+                self._stopping.set()  # a signal ended the watch
+            namespaces = found
+
+    async def _list_until_moved(self, watch: asyncio.Task[None], namespaces: tuple[str, ...]) -> tuple[str, ...]:
+        while True:
+            await asyncio.wait([watch], timeout=self._config.resync_seconds)
+            if watch.done():
+                return namespaces
+            try:
+                if (found := await self._namespaces()) != namespaces:
+                    return found
+                await self._resync.run(namespaces)
+            except (KubernetesError, Unreachable) as error:
+                _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
+
+    async def _namespaces(self) -> tuple[str, ...]:
+        if not self._config.selector:
+            return self._config.namespaces
+        found = self._api.list("/api/v1/namespaces", labelSelector=self._config.selector)
+        return tuple(sorted([namespace["metadata"]["name"] async for namespace in found]))
+
+
+async def serve(config: OperatorConfig) -> None:
+    """Run one operator with what the environment says of the payment service."""
+    async with KubernetesApi() as api, PaymentsClient.from_environment() as client:
+        Credentials.from_environment().key()  # no key: say so now, not at the first payment
+        await Operator(config, api, client).run()
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, NotFound):
+        return f"{error}\nIs the Escrow CRD installed, and does the namespace exist? Apply the stack's manifests first."
+    if isinstance(error, Forbidden):
+        return f"{error}\nThe operator's Role lacks this right; docs/rbac.md lists all that it needs."
+    return str(error)
+
+
+def main() -> int:
+    """Exit code: 0 after a signal, 2 for a setting that another start would not mend, 1 for what it may."""
+    try:
+        configure_logs(os.environ.get(Env.LOG_LEVEL) or "INFO")
+    except ValueError as error:
+        configure_logs("INFO")
+        _log.critical("%s: %s; expected DEBUG, INFO, WARNING or ERROR", Env.LOG_LEVEL, error)
+        return ExitCode.BAD_SETTING
+    try:
+        config = OperatorConfig.from_env()
+        asyncio.run(serve(config))
+    except (SettingError, BadSetting, Unauthorized, kopf.LoginError, NotFound, Forbidden) as error:
+        _log.critical(_explain(error))
+        return ExitCode.BAD_SETTING
+    except (Unreachable, KubernetesError) as error:
+        _log.critical(_explain(error))
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""What the operator needs to know of a Job: a small, pure reading of the object.
+
+Pay on the terminal conditions `Complete` and `Failed` only: `SuccessCriteriaMet`, `FailureTarget` and
+`status.succeeded` come earlier, while pods may still run.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, SETTLEMENT_FINALIZER
+from runtime.errors import AmountError, BadSetting
+from runtime.money import Usdc
+from runtime.payments.model import checked_escrow_id
+
+REQUEST_KEYS: Final = frozenset({"payee", "amountUsdc"})
+REQUEST_LIMIT: Final = 4096
+
+
+class AnnotationError(Exception):
+    """An annotation of the Job cannot be used; the message says which and why."""
+
+
+class Ending(StrEnum):
+    """How a Job ended."""
+
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    DELETED = "Deleted"
+    """Deleted before it had ended: nobody will ever set a terminal condition."""
+
+
+@dataclass(frozen=True)
+class FundingRequest:
+    """The annotation `purpleflea.com/escrow-request`, parsed; `amount` None means the default budget."""
+
+    payee: str
+    amount: Usdc | None
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """One Job as last seen."""
+
+    namespace: str
+    name: str
+    uid: str
+    escrow_id: str | None
+    """The annotation as it stands, unchecked."""
+    request: str | None
+    """The funding request as it stands, unparsed."""
+    suspended: bool
+    ending: Ending | None
+    ending_message: str
+    ended_at: datetime | None
+    """When the terminal condition was set; None before, and for a Job that was deleted."""
+    finalizer: bool
+    deleting: bool
+    gone: bool
+    """The object no longer exists; `ending` is then what was last seen of it, or None."""
+
+    @property
+    def path(self) -> str:
+        """Path of the object at the API server."""
+        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{self.name}"
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether it asks for an escrow and has not been told of one."""
+        return self.request is not None and self.escrow_id is None
+
+    @property
+    def concerned(self) -> bool:
+        """Whether this Job has to do with money at all."""
+        return self.escrow_id is not None or self.request is not None or self.finalizer
+
+
+def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
+    """Facts of a `batch/v1` Job object; `gone` when the watch says that it was deleted."""
+    metadata = job["metadata"]
+    annotations = metadata.get("annotations") or {}
+    status = job.get("status") or {}
+    deleting = gone or "deletionTimestamp" in metadata
+    ending, message, ended_at = _ending(status.get("conditions") or [])
+    if ending is None and deleting:
+        ending, message = Ending.DELETED, "deleted before it had ended"
+    return JobFacts(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        escrow_id=annotations.get(ESCROW_ID_ANNOTATION),
+        request=annotations.get(ESCROW_REQUEST_ANNOTATION),
+        suspended=bool((job.get("spec") or {}).get("suspend")),
+        ending=ending,
+        ending_message=message,
+        ended_at=ended_at,
+        finalizer=SETTLEMENT_FINALIZER in (metadata.get("finalizers") or ()),
+        deleting=deleting,
+        gone=gone,
+    )
+
+
+def _ending(conditions: list[Mapping[str, Any]]) -> tuple[Ending | None, str, datetime | None]:
+    for condition in conditions:
+        if condition.get("status") == "True" and condition.get("type") in (Ending.COMPLETE, Ending.FAILED):
+            words = ": ".join(w for w in (condition.get("reason"), condition.get("message")) if w)
+            moment = condition.get("lastTransitionTime")
+            return Ending(condition["type"]), words, datetime.fromisoformat(moment) if moment else None
+    return None, "", None
+
+
+def job_of(escrow: Mapping[str, Any]) -> JobFacts:
+    """What an Escrow alone tells of its Job, which is no longer there or was not looked at."""
+    job, metadata = escrow["spec"]["job"], escrow["metadata"]
+    return JobFacts(
+        namespace=metadata["namespace"],
+        name=job["name"],
+        uid=job["uid"],
+        escrow_id=escrow["spec"].get("escrowId"),
+        request=None,
+        suspended=False,
+        ending=None,
+        ending_message="",
+        ended_at=None,
+        finalizer=False,
+        deleting=True,
+        gone=True,
+    )
+
+
+def parse_escrow_id(annotation: str) -> str:
+    """The escrow id of the annotation; raises `AnnotationError`."""
+    try:
+        return checked_escrow_id(annotation)
+    except BadSetting as error:
+        raise AnnotationError(f"annotation {ESCROW_ID_ANNOTATION}: {error.message}") from error
+
+
+def parse_request(annotation: str) -> FundingRequest:
+    """The funding request of the annotation; raises `AnnotationError`."""
+    where = f"annotation {ESCROW_REQUEST_ANNOTATION}"
+    example = 'expected JSON like {"payee": "worker-agent-007", "amountUsdc": "0.10"}'
+    if len(annotation) > REQUEST_LIMIT:
+        raise AnnotationError(f"{where} is longer than {REQUEST_LIMIT} characters: {example}")
+    try:
+        request = json.loads(annotation)
+    except ValueError as error:
+        raise AnnotationError(f"{where} is not JSON ({error}): {example}") from error
+    if not isinstance(request, dict) or set(request) - REQUEST_KEYS:
+        raise AnnotationError(f"{where} must be an object with the keys {sorted(REQUEST_KEYS)}: {example}")
+    payee, amount = request.get("payee"), request.get("amountUsdc")
+    if not isinstance(payee, str) or not 0 < len(payee.strip()) <= 253 or not payee.isprintable():
+        raise AnnotationError(f"{where}: payee must be a text of 1-253 printable characters: {example}")
+    if amount is not None and not isinstance(amount, str):
+        raise AnnotationError(f"{where}: amountUsdc must be a decimal string, not a JSON number: {example}")
+    try:
+        return FundingRequest(payee.strip(), Usdc.parse(amount) if amount is not None else None)
+    except AmountError as error:
+        raise AnnotationError(f"{where}: amountUsdc: {error}") from error
+
+
+def failure_reason(job: JobFacts, pods: Sequence[Mapping[str, Any]], limit: int = 400) -> str:
+    """Why a Job failed, for the dispute: its condition, the failing container, exit code and last message."""
+    words = f"Job {job.name}: {job.ending_message or 'failed'}"
+    if failure := _last_failure(pods):
+        container, terminated = failure
+        words += f"; container {container} exited with {terminated.get('exitCode')}"
+        if detail := terminated.get("message") or terminated.get("reason"):
+            words += f": {detail}"
+    return sanitise(words, limit)
+
+
+def sanitise(text: str, limit: int) -> str:
+    """One printable line of at most `limit` characters: a container's last words are anybody's text."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _last_failure(pods: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]] | None:
+    failures = []
+    for pod in pods:
+        status = pod.get("status") or {}
+        for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+            for state in (container.get("state") or {}, container.get("lastState") or {}):
+                terminated = state.get("terminated") or {}
+                if terminated.get("exitCode"):
+                    failures.append((terminated.get("finishedAt") or "", container.get("name", "?"), terminated))
+    if not failures:
+        return None
+    _, name, terminated = max(failures, key=lambda failure: failure[0])
+    return name, terminated

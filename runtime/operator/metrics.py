@@ -1,0 +1,44 @@
+"""Prometheus metrics of the operator, in the names that Kubernetes controllers use where there is a convention."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+NAMESPACE = "purpleflea"
+
+
+class Metrics:
+    """One registry a process; money is in USDC, times in seconds."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        labels = ("name",)
+        depth = Gauge("workqueue_depth", "Jobs waiting to be looked at.", labels, registry=registry)
+        retries = Counter("workqueue_retries", "Jobs put back after an error.", labels, registry=registry)
+        work = Histogram("workqueue_work_duration_seconds", "Time for one Job.", labels, registry=registry)
+        self.depth, self.retries, self.work_seconds = depth.labels("jobs"), retries.labels("jobs"), work.labels("jobs")
+        self.leader = Gauge(
+            "leader_election_master_status", "1 on the replica that leads.", ("name",), registry=registry
+        ).labels("pf-escrow-operator")
+        self.settlements = Counter(
+            "escrow_settlements", "Escrows that reached an end.", ("action", "outcome"), registry=registry
+        )
+        self.settlement_seconds = Histogram(
+            "escrow_settlement_seconds",
+            "From the Job's terminal condition to the recorded payment.",
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
+            registry=registry,
+        )
+        self.funded = Counter("escrow_funded", "Escrows created for Jobs.", ("outcome",), registry=registry)
+        self.paid = Counter("escrow_paid_usdc", "Paid to payees.", registry=registry)
+        self.locked = Gauge("escrow_locked_usdc", "Locked in open escrows, at the last list.", registry=registry)
+        self.review = Gauge("escrow_review_usdc", "Waiting for a person, at the last list.", registry=registry)
+        self.in_review = Gauge("escrow_review", "Escrows waiting for a person, at the last list.", registry=registry)
+        self.oldest = Gauge(
+            "escrow_oldest_unsettled_seconds", "Age of the oldest open escrow whose Job ended.", registry=registry
+        )
+        self.expiring = Gauge(
+            "escrow_expiring", "Open escrows within an hour of the server's time-out.", registry=registry
+        )
+        self.api_errors = Counter("escrow_api_errors", "Errors of either API.", ("api", "kind"), registry=registry)
+        self.last_list = Gauge(
+            "escrow_last_list_timestamp_seconds", "When everything was last listed.", registry=registry
+        )

@@ -1,0 +1,314 @@
+"""One Job, one look: from what is seen of a Job and its Escrow to the next thing done about them.
+
+Every path writes to the Escrow before it calls the payment service, so a crash anywhere is made good by the next
+look, whether an event, a retry or the periodic list brings it.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Phase
+from runtime.errors import Final as FinalError
+from runtime.errors import PurpleFleaError
+from runtime.escrow_object import OPEN, escrow_name, new_escrow, phase_of, read_record, stamp
+from runtime.money import MICRO, Usdc
+from runtime.operator.api import Forbidden, Json, KubernetesApi, NotFound
+from runtime.operator.escrows import EscrowJournal, EscrowObjects
+from runtime.operator.events import Events
+from runtime.operator.funding import Funding
+from runtime.operator.jobs import (
+    AnnotationError,
+    Ending,
+    JobFacts,
+    failure_reason,
+    job_of,
+    parse_escrow_id,
+    parse_request,
+    sanitise,
+)
+from runtime.operator.metrics import Metrics
+from runtime.payments import EscrowStatus, Operation, PaymentsClient, escrow_token
+from runtime.settlement.driver import Progress, Settler, intent_after
+from runtime.settlement.record import Case, Settlement
+from runtime.settlement.table import Intent, Outcome
+
+_log = logging.getLogger(__name__)
+
+_CLOSED_BY_OTHERS: Final = {
+    EscrowStatus.RELEASED: (Intent.RELEASE, Outcome.PAID),
+    EscrowStatus.DISPUTED: (Intent.DISPUTE, Outcome.DISPUTED),
+    EscrowStatus.REFUNDED: (Intent.CANCEL, Outcome.REFUNDED),
+    EscrowStatus.CANCELLED: (Intent.CANCEL, Outcome.CANCELLED),
+}
+
+_WORK_GOES_ON: Final = (Phase.PENDING, Phase.FUNDED)
+
+
+class Reconciler:
+    """Looks at Jobs: one look at a time a Job, many Jobs at once."""
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        client: PaymentsClient,
+        funding: Funding,
+        events: Events,
+        metrics: Metrics,
+        *,
+        auto_release: bool,
+    ) -> None:
+        self._api = api
+        self._client = client
+        self._escrows = EscrowObjects(api)
+        self._journal = EscrowJournal(self._escrows)
+        self._settler = Settler(client, self._journal)
+        self._funding = funding
+        self._events = events
+        self._metrics = metrics
+        self._auto_release = auto_release
+        self.phases: dict[str, Phase] = {}
+        """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do."""
+        self.claims: dict[str, str] = {}
+        """Which Job's UID holds an escrow id: two Jobs that name one escrow are never both paid from it."""
+
+    def idle(self, job: JobFacts) -> bool:
+        """Whether a look at this Job would find nothing to do, as far as is known."""
+        match self.phases.get(job.uid):
+            case Phase.FUNDED:
+                return job.ending is None and not job.gone and job.finalizer and not job.unanswered
+            case Phase.SETTLED | Phase.NEEDS_REVIEW:
+                return not job.finalizer
+        return not job.concerned
+
+    async def look(self, job: JobFacts) -> float | None:
+        """Do the next thing about one Job; the seconds after which to look again, or None."""
+        escrow = await self._escrows.get(job.namespace, job.uid) or await self._adopt(job)
+        if escrow is None:
+            if job.ending:
+                await self._release_job(job)
+            return None
+        delay: float | None = None
+        if phase_of(escrow) is Phase.PENDING:
+            escrow, delay = await self._bind(job, escrow)
+        if phase_of(escrow) is Phase.FUNDED:
+            await self._prepare_job(job, escrow)
+        if phase_of(escrow) in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
+            escrow, delay = await self._settle(job, escrow)
+        self.phases[job.uid] = phase = phase_of(escrow)
+        if phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]:
+            await self._release_job(job)
+        if phase not in OPEN:
+            await self._escrows.let_go(escrow)
+        return delay
+
+    async def _adopt(self, job: JobFacts) -> Json | None:
+        """The Escrow of a Job that has none yet; None when the Job asks for nothing or its namespace ends."""
+        if job.escrow_id is None and job.request is None:
+            return None
+        escrow_id, payee, amount, problem = None, None, None, ""
+        try:
+            if job.escrow_id is not None:
+                escrow_id = parse_escrow_id(job.escrow_id)
+            else:
+                request = parse_request(job.request or "")
+                payee, amount = request.payee, request.amount or self._funding.default_amount
+        except AnnotationError as error:
+            problem = str(error)
+        escrow = new_escrow(
+            job.namespace,
+            job.name,
+            job.uid,
+            dialect=self._client.dialect.name,
+            token=escrow_token(job.uid),
+            escrow_id=escrow_id,
+            payee=payee,
+            amount=amount,
+        )
+        try:
+            escrow = await self._escrows.create(escrow)
+        except Forbidden as error:
+            if not job.deleting:
+                raise
+            _log.warning("no Escrow for Job %s/%s: %s", job.namespace, job.name, error)  # the namespace terminates
+            return None
+        if problem and phase_of(escrow) is Phase.PENDING:
+            remedy = (
+                "Nothing was sent. Create the Job anew with a right annotation, then close this with escrowctl resolve."
+            )
+            return await self._review(job, escrow, problem, remedy)
+        return escrow
+
+    async def _bind(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
+        """From Pending to Funded: take the escrow that the annotation names, or have one created."""
+        escrow_id = escrow["spec"].get("escrowId")
+        if escrow_id is None:
+            return await self._funding.fund(job, escrow)
+        holder = self.claims.setdefault(escrow_id, job.uid)
+        if holder != job.uid:
+            problem = f"escrow {escrow_id} already pays for the Job with UID {holder}; nothing was sent for this one"
+            remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
+            return await self._review(job, escrow, problem, remedy), None
+        return await self._escrows.set_status(escrow, **await self._first_look(job, escrow_id)), None
+
+    async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
+        """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
+        status: Json = {"phase": Phase.FUNDED.value, "lockedAt": stamp(datetime.now(UTC))}
+        if not self._client.supports(Operation.READ):
+            return status
+        try:
+            found = await self._client.read_escrow(escrow_id)
+        except FinalError as error:
+            words = f"escrow {escrow_id} cannot be confirmed: {error}"
+            await self._events.post(job, "EscrowNotConfirmed", words, warning=True)
+        except PurpleFleaError as error:
+            _log.warning("escrow %s not read yet: %s", escrow_id, error)
+        else:
+            if found.amount is not None:
+                status["lockedUsdc"] = str(found.amount)
+            if found.auto_release_at is not None:
+                status["autoReleaseAt"] = stamp(found.auto_release_at)
+        return status
+
+    async def _prepare_job(self, job: JobFacts, escrow: Json) -> None:
+        """While the work goes on: the finalizer stands, a funded Job is told its escrow and resumed, once."""
+        escrow_id = escrow["spec"]["escrowId"]
+        if job.ending or job.gone:
+            return
+        if job.unanswered:
+            annotations = {"uid": job.uid, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
+            await self._api.merge_patch(job.path, {"metadata": annotations, "spec": {"suspend": False}})
+        elif job.escrow_id != escrow_id:
+            words = f"annotation {ESCROW_ID_ANNOTATION} was changed after the escrow was bound; {escrow_id} pays"
+            await self._events.post(job, "EscrowAnnotationIgnored", words, warning=True)
+        if not job.finalizer:
+            await self._edit_finalizers(job, add=True)
+
+    async def _settle(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
+        """Act on the end of the Job, or go on with what was decided before."""
+        record = read_record(escrow, job.uid)
+        if record is None and job.ending is None and (not job.gone or "jobEnding" in escrow["status"]):
+            return escrow, None
+        if record is None and job.gone and job.ending in (None, Ending.DELETED):
+            problem = "the Job vanished before its end was seen; nothing was sent"
+            remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
+            return await self._review(job, escrow, problem, remedy), None
+        extra = {} if record else {"jobEnding": _ending(job)}
+        if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
+            if "jobEnding" not in escrow["status"]:
+                escrow = await self._escrows.set_status(escrow, **extra)
+            return escrow, None
+        case = _case_again(record) if record else await self._case(job, escrow)
+        with self._journal.opened(escrow, extra) as entry:
+            progress = await self._settler.settle(case)
+        await self._report(job, record, progress)
+        return entry.escrow, progress.retry_after_seconds
+
+    async def _case(self, job: JobFacts, escrow: Json) -> Case:
+        spec, status = escrow["spec"], escrow["status"]
+        locked = status.get("lockedUsdc") or spec.get("amountUsdc")
+        succeeded = job.ending is Ending.COMPLETE
+        return Case(
+            key=job.uid,
+            escrow_id=spec["escrowId"],
+            intent=intent_after(self._client, succeeded=succeeded),
+            reason=f"Job {job.name} completed" if succeeded else failure_reason(job, await self._pods(job)),
+            locked=Usdc.parse(locked) if locked else None,
+            payee=spec.get("payee"),
+        )
+
+    async def _pods(self, job: JobFacts) -> list[Json]:
+        selector = f"batch.kubernetes.io/controller-uid={job.uid}"
+        return [pod async for pod in self._api.list(f"/api/v1/namespaces/{job.namespace}/pods", labelSelector=selector)]
+
+    async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
+        """Tell of an end, once: metrics and an event; and of a refund that comes near."""
+        record = progress.record
+        if progress.urgent and before is None:
+            words = f"escrow {record.escrow_id} is refunded by the service at {record.refund_at}; settling it first"
+            await self._events.post(job, "EscrowExpiring", words, warning=True)
+        if record.phase in OPEN or (before and before.phase not in OPEN):
+            return
+        self._metrics.settlements.labels(record.intent, record.outcome or Phase.NEEDS_REVIEW).inc()
+        if record.outcome is Outcome.PAID and record.paid is not None:
+            self._metrics.paid.inc(record.paid.micro / MICRO)
+        if job.ended_at and record.closed_at:
+            self._metrics.settlement_seconds.observe(max(0.0, (record.closed_at - job.ended_at).total_seconds()))
+        if record.phase is Phase.NEEDS_REVIEW:
+            words = f"escrow {record.escrow_id}: {record.remedy} {_command(job)}"
+            await self._events.post(job, "EscrowNeedsReview", words, warning=True)
+            return
+        amount = record.paid or record.locked
+        words = f"escrow {record.escrow_id}: {'an unknown amount' if amount is None else f'{amount} USDC'}"
+        words += f" to {record.payee or 'its payee'}" if record.outcome is Outcome.PAID else f"; {record.reason}"
+        await self._events.post(job, f"Escrow{record.outcome}", words, warning=record.outcome is not Outcome.PAID)
+
+    async def compare(self, escrow: Json) -> None:
+        """Hold a funded Escrow whose Job still runs against the service: what another closed is recorded as that."""
+        found = await self._client.read_escrow(escrow["spec"]["escrowId"])
+        if found.status not in _CLOSED_BY_OTHERS:
+            return
+        intent, outcome = _CLOSED_BY_OTHERS[found.status]
+        job = job_of(escrow)
+        now = datetime.now(UTC)
+        reason = f"found {found.status} at the payment service while Job {job.name} had not ended"
+        case = Case(job.uid, found.id, intent, reason, found.amount, found.payee)
+        record = replace(
+            Settlement.decided(case, now),
+            phase=Phase.SETTLED,
+            outcome=outcome,
+            drift=True,
+            evidence=reason,
+            closed_at=now,
+        )
+        with self._journal.opened(escrow, {}):
+            await self._journal.write(record)
+        self.phases[job.uid] = Phase.SETTLED
+        self._metrics.settlements.labels("none", outcome).inc()
+        await self._events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
+
+    async def _review(self, job: JobFacts, escrow: Json, problem: str, remedy: str) -> Json:
+        """Hand an Escrow to a person before anything was decided about it."""
+        status = {"phase": Phase.NEEDS_REVIEW.value, "evidence": problem, "remedy": remedy}
+        if job.ending:
+            status["jobEnding"] = _ending(job)
+        escrow = await self._escrows.set_status(escrow, **status, closedAt=stamp(datetime.now(UTC)))
+        await self._events.post(job, "EscrowNeedsReview", f"{problem}. {remedy} {_command(job)}", warning=True)
+        return escrow
+
+    async def _release_job(self, job: JobFacts) -> None:
+        """Let go of a Job whose end is on record, so that it can be deleted."""
+        if job.finalizer and not job.gone:
+            await self._edit_finalizers(job, add=False)
+
+    async def _edit_finalizers(self, job: JobFacts, *, add: bool) -> None:
+        try:
+            metadata = (await self._api.get(job.path))["metadata"]
+            if metadata["uid"] != job.uid:
+                return  # the name belongs to another Job by now
+            rest = [f for f in metadata.get("finalizers") or [] if f != SETTLEMENT_FINALIZER]
+            wanted = [*rest, SETTLEMENT_FINALIZER] if add else rest
+            if wanted != (metadata.get("finalizers") or []):
+                body = {"resourceVersion": metadata["resourceVersion"], "finalizers": wanted}
+                await self._api.merge_patch(job.path, {"metadata": body})
+        except NotFound:
+            return
+
+
+def _ending(job: JobFacts) -> Json:
+    """`status.jobEnding`: how the Job ended, as last seen."""
+    ended_at = job.ended_at or datetime.now(UTC)
+    return {
+        "type": (job.ending or Ending.DELETED).value,
+        "time": stamp(ended_at),
+        "message": sanitise(job.ending_message, 1000),
+    }
+
+
+def _case_again(record: Settlement) -> Case:
+    return Case(record.key, record.escrow_id, record.intent, record.reason, record.locked, record.payee)
+
+
+def _command(job: JobFacts) -> str:
+    return f"See: kubectl purpleflea explain {escrow_name(job.uid)} -n {job.namespace}"

@@ -1,0 +1,155 @@
+"""The periodic pass over everything: what a watch or a crash missed, what others did, and the sums for the metrics."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from runtime.contract import Phase
+from runtime.errors import PurpleFleaError
+from runtime.escrow_object import OPEN, phase_of
+from runtime.money import MICRO, ZERO, Usdc
+from runtime.operator.api import Json, KubernetesApi, KubernetesError, Unreachable
+from runtime.operator.escrows import EscrowObjects
+from runtime.operator.jobs import JobFacts, job_of, read_job
+from runtime.operator.metrics import Metrics
+from runtime.operator.queue import NORMAL, WorkQueue
+from runtime.operator.reconcile import Reconciler
+from runtime.payments import EscrowStatus, Operation, PaymentsClient
+from runtime.settlement.record import JournalConflict
+
+REFUND_MARGIN: Final = timedelta(hours=1)
+"""An escrow that the service refunds within this time is looked at first, and warned about."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Pass:
+    """What one pass finds."""
+
+    now: datetime
+    phases: dict[str, Phase] = field(default_factory=dict)
+    claims: dict[str, str] = field(default_factory=dict)
+    refunds: dict[str, float] = field(default_factory=dict)
+    jobs: set[str] = field(default_factory=set)
+    locked: Usdc = ZERO
+    review: Usdc = ZERO
+    in_review: int = 0
+    expiring: int = 0
+    oldest_ended: datetime | None = None
+    funded: list[tuple[str, str]] = field(default_factory=list)
+    """Namespace and Job UID of each funded Escrow: to be held against the service."""
+    orphans: dict[str, JobFacts] = field(default_factory=dict)
+    """Open Escrows, until their Job turns up."""
+
+
+class Resync:
+    """Runs passes; `listed` is called after each complete one."""
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        client: PaymentsClient,
+        reconciler: Reconciler,
+        queue: WorkQueue[str, JobFacts],
+        metrics: Metrics,
+        listed: Callable[[], None],
+    ) -> None:
+        self._api = api
+        self._client = client
+        self._escrows = EscrowObjects(api)
+        self._reconciler = reconciler
+        self._queue = queue
+        self._metrics = metrics
+        self._listed = listed
+        self._missing: set[str] = set()
+        """UIDs of Jobs that the last pass did not find either."""
+
+    async def run(self, namespaces: Sequence[str]) -> None:
+        """One pass over the namespaces. Raises what the API raises; the next pass starts anew."""
+        found = _Pass(datetime.now(UTC))
+        for namespace in namespaces:
+            async for escrow in self._escrows.list(namespace):
+                self._note(found, escrow)
+        self._reconciler.phases = found.phases | {
+            uid: phase for uid, phase in self._reconciler.phases.items() if phase not in OPEN and uid in found.phases
+        }
+        self._reconciler.claims = found.claims
+        for namespace in namespaces:
+            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
+                self._see(found, read_job(job))
+        self._look_at_orphans(found)
+        self._publish(found)
+        self._listed()
+        await self._compare(found)
+
+    def _note(self, found: _Pass, escrow: Json) -> None:
+        uid, phase, status = escrow["spec"]["job"]["uid"], phase_of(escrow), escrow.get("status") or {}
+        found.phases[uid] = phase
+        if (escrow_id := escrow["spec"].get("escrowId")) and phase is not Phase.NEEDS_REVIEW:
+            found.claims[escrow_id] = uid
+        amount = Usdc.parse(status.get("lockedUsdc") or escrow["spec"].get("amountUsdc") or "0")
+        if phase is Phase.NEEDS_REVIEW:
+            found.review, found.in_review = found.review + amount, found.in_review + 1
+        if phase not in OPEN:
+            return
+        found.locked += amount
+        if refund := status.get("autoReleaseAt"):
+            refund_at = datetime.fromisoformat(refund)
+            found.refunds[uid] = refund_at.timestamp()
+            found.expiring += refund_at - found.now < REFUND_MARGIN
+        if ended := status.get("jobEnding"):
+            ended_at = datetime.fromisoformat(ended["time"])
+            found.oldest_ended = min(found.oldest_ended or ended_at, ended_at)
+        if phase is Phase.FUNDED:
+            found.funded.append((escrow["metadata"]["namespace"], uid))
+        found.orphans[uid] = job_of(escrow)
+
+    def _see(self, found: _Pass, job: JobFacts) -> None:
+        found.orphans.pop(job.uid, None)
+        if job.concerned and not self._reconciler.idle(job):
+            self._queue.add(job.uid, job, found.refunds.get(job.uid, NORMAL))
+
+    def _look_at_orphans(self, found: _Pass) -> None:
+        """Go on with what was decided; an undecided one waits a pass: the watch may yet tell how its Job ended."""
+        for uid, job in found.orphans.items():
+            decided = found.phases[uid] in (Phase.DECIDED, Phase.VERIFYING)
+            if (decided or uid in self._missing) and uid not in self._queue:
+                self._queue.add(uid, job, found.refunds.get(uid, NORMAL))
+        self._missing = set(found.orphans)
+
+    def _publish(self, found: _Pass) -> None:
+        metrics = self._metrics
+        metrics.locked.set(found.locked.micro / MICRO)
+        metrics.review.set(found.review.micro / MICRO)
+        metrics.in_review.set(found.in_review)
+        metrics.expiring.set(found.expiring)
+        metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
+        metrics.last_list.set(time.time())
+
+    async def _compare(self, found: _Pass) -> None:
+        """Hold every funded Escrow against the service, one at a time so that settlements come first."""
+        if not found.funded:
+            return
+        open_ids: set[str] | None = None
+        try:
+            if not self._client.supports(Operation.READ):
+                if not self._client.supports(Operation.LIST):
+                    return
+                open_ids = {escrow.id async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)}
+            for namespace, uid in found.funded:
+                escrow = await self._escrows.get(namespace, uid)
+                if (
+                    escrow is None
+                    or phase_of(escrow) is not Phase.FUNDED
+                    or escrow["spec"]["escrowId"] in (open_ids or ())
+                ):
+                    continue
+                await self._reconciler.compare(escrow)
+                await asyncio.sleep(0)
+        except (PurpleFleaError, KubernetesError, Unreachable, JournalConflict) as error:
+            _log.warning("not every escrow was compared with the service this time: %s", error)
