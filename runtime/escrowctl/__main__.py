@@ -1,0 +1,127 @@
+"""`python -m runtime.escrowctl`, also `kubectl purpleflea`: what people see of escrows, and decide about them.
+
+list      every Escrow: Job, phase, amounts, outcome
+show      one Escrow, whole, as JSON
+explain   one Escrow in words: what happened, what is known, which command goes on
+resolve   end a review: try again (perhaps another way), or close it with the outcome a person found out
+retry     resolve, with the intent as it stands
+let-go    drop the finalizer of a Job that nobody will settle
+fund      create the escrow for a Job manifest and print it with its annotation
+
+Every act is recorded in the Escrow with who, when and why.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import yaml
+from lightkube.core.exceptions import ApiError, ConfigError
+
+from runtime.contract import ExitCode
+from runtime.errors import PurpleFleaError
+from runtime.escrowctl.accounts import Accounts, Mistake
+from runtime.escrowctl.funding import fund
+from runtime.escrowctl.resolution import resolution
+from runtime.escrowctl.words import explain, table
+from runtime.settlement.table import Intent, Outcome
+
+DECISIONS = ("release", "dispute", "cancel")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="escrowctl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str, subject: str = "") -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        if subject:
+            added.add_argument("name", metavar=subject.upper(), help="Escrow, Job, Job UID or escrow id")
+        added.add_argument("-n", "--namespace", help="namespace; else the kubeconfig's")
+        return added
+
+    listing = verb("list", "every Escrow: Job, phase, amounts, outcome")
+    listing.add_argument("-A", "--all-namespaces", action="store_true")
+    listing.add_argument("--phase", help="only those in this phase")
+    verb("show", "one Escrow, whole, as JSON", "escrow")
+    verb("explain", "one Escrow in words", "escrow")
+    resolving = verb("resolve", "end a review", "escrow")
+    how = resolving.add_mutually_exclusive_group(required=True)
+    how.add_argument("--retry", action="store_true", help="try again, with the intent as it stands")
+    for decision in DECISIONS:
+        how.add_argument(f"--{decision}", action="store_true", help=f"try again: {decision}")
+    outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.COMPLETED]
+    how.add_argument("--as", dest="outcome", choices=outcomes, help="close it: you found out how it ended")
+    retrying = verb("retry", "resolve, with the intent as it stands", "escrow")
+    letting = verb("let-go", "drop the finalizer of a Job that nobody will settle", "job")
+    for act in (resolving, retrying, letting):
+        act.add_argument("--reason", required=True, help="what you found out; it is recorded")
+    funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
+    funding.add_argument("-f", "--file", type=Path, required=True)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> str:
+    if args.verb == "fund":
+        return yaml.safe_dump(asyncio.run(fund(args.file)), sort_keys=False).rstrip()
+    accounts = Accounts(args.namespace)
+    match args.verb:
+        case "list":
+            escrows = accounts.list(everywhere=args.all_namespaces)
+            return table(e for e in escrows if args.phase in (None, (e.get("status") or {}).get("phase", "Pending")))
+        case "show":
+            return json.dumps(accounts.find(args.name), indent=2, sort_keys=True)
+        case "explain":
+            return explain(accounts.find(args.name))
+        case "let-go":
+            return _let_go(accounts, args.name, args.reason)
+    return _resolve(accounts, args)
+
+
+def _resolve(accounts: Accounts, args: argparse.Namespace) -> str:
+    escrow = accounts.find(args.name)
+    chosen = next((decision for decision in DECISIONS if getattr(args, decision, False)), None)
+    outcome = getattr(args, "outcome", None)
+    status = resolution(
+        escrow,
+        by=accounts.whoami(),
+        why=args.reason,
+        now=datetime.now(UTC),
+        intent=Intent(chosen) if chosen else None,
+        outcome=Outcome(outcome) if outcome else None,
+    )
+    accounts.write(escrow, status)
+    return f"{escrow['metadata']['name']}: {status['acts'][-1]['what']}"
+
+
+def _let_go(accounts: Accounts, job: str, reason: str) -> str:
+    accounts.note(job, what="let go of the Job", reason=reason)
+    if accounts.drop_finalizer(job):
+        return f"Job {job} may go; its Escrow stays as it is"
+    return f"Job {job} does not carry the settlement finalizer; nothing holds it here"
+
+
+def main() -> int:
+    """Exit code 0, or 2 with one line that says what was wrong and what to do."""
+    try:
+        sys.stdout.write(_run(_parser().parse_args()) + "\n")
+    except (Mistake, PurpleFleaError, ConfigError) as error:
+        sys.stderr.write(f"escrowctl: {error}\n")
+        return ExitCode.BAD_SETTING
+    except ApiError as error:
+        sys.stderr.write(f"escrowctl: the API server refused: {error.status.message}\n")
+        return ExitCode.BAD_SETTING
+    except httpx.TransportError as error:
+        sys.stderr.write(f"escrowctl: the API server cannot be reached: {error}\n")
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
