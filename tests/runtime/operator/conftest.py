@@ -1,0 +1,19 @@
+"""`world`: a namespace on the real API server, a sandbox, and operators as real processes."""
+
+import pytest
+
+from tests.runtime.operator import world as worlds
+
+
+@pytest.fixture(scope="session")
+def definition(control_plane):
+    """The rendered Escrow CRD on the control plane."""
+    worlds.install_definition(control_plane)
+    return control_plane
+
+
+@pytest.fixture(params=["server"])
+def world(request, definition, namespace, sandbox):
+    """One test's world; parametrise `dialect` indirectly through `request.param`."""
+    with worlds.world(definition, namespace.name, namespace.client, sandbox, request.param) as built:
+        yield built

@@ -1,0 +1,199 @@
+"""Jobs end, and the operator pays or disputes: on a real API server with a real Job controller."""
+
+import json
+
+import pytest
+
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
+from tests.runtime.operator.world import PAYEE, eventually
+
+BY_DIALECT = pytest.mark.parametrize("world", ["server", "kubernetes", "fly"], indirect=True)
+
+
+@BY_DIALECT
+def test_a_completed_job_is_paid_once_and_accounted_for(world):
+    world.operator()
+    escrow_id = world.fund("1.00")
+    world.job("summarise", escrow_id)
+    world.await_phase("summarise", "Funded")
+    world.finish("summarise")
+    status = world.await_phase("summarise", "Settled")["status"]
+    assert (status["outcome"], status["jobEnding"]["type"]) == ("Paid", "Complete")
+    assert world.payments() == {escrow_id: "released"}
+    if world.dialect == "server":
+        assert (status["paidUsdc"], status["feeUsdc"], status["payee"]) == ("0.99", "0.01", PAYEE)
+    world.client.delete(type(world.get_job("summarise")), "summarise")
+    eventually(lambda: world.get_job("summarise") is None, "the Job goes; nothing holds it")
+    assert world.escrow("summarise")["status"]["outcome"] == "Paid", "the account outlives the Job"
+    assert not world.escrow("summarise")["metadata"].get("finalizers"), "nothing holds a closed account"
+
+
+def test_a_failed_job_is_disputed_with_the_container_its_exit_code_and_last_words(world):
+    world.operator()
+    escrow_id = world.fund()
+    world.job("translate", escrow_id)
+    world.finish("translate", succeeded=False, message="cannot read\x1b[31m model\n" + "x" * 2000, code=7)
+    status = world.await_phase("translate", "Settled")["status"]
+    assert status["outcome"] == "Disputed"
+    assert "container main exited with 7: cannot read" in status["reason"]
+    assert "\x1b" not in status["reason"]
+    assert "\n" not in status["reason"]
+    assert len(status["reason"]) <= 400
+    assert world.payments() == {escrow_id: "disputed"}
+
+
+def test_a_job_without_labels_or_finalizer_is_guarded_by_the_operator(world):
+    world.operator()
+    world.job("plain", world.fund(), finalizer=False)
+    world.await_phase("plain", "Funded")
+    eventually(lambda: SETTLEMENT_FINALIZER in (world.get_job("plain").metadata.finalizers or ()), "it is guarded")
+
+
+def test_ttl_zero_cannot_win_the_race(world):
+    world.operator()
+    escrow_id = world.fund()
+    world.job("quick", escrow_id, ttlSecondsAfterFinished=0)
+    world.finish("quick")
+    assert world.await_phase("quick", "Settled")["status"]["outcome"] == "Paid"
+    eventually(lambda: world.get_job("quick") is None, "the TTL controller removes it afterwards")
+
+
+def test_what_ended_while_the_operator_was_away_is_caught_up(world):
+    done, failed = world.fund(token="by-hand-done"), world.fund(token="by-hand-fail")
+    world.job("done", done, ttlSecondsAfterFinished=0)
+    world.job("failed", failed)
+    world.finish("done")
+    world.finish("failed", succeeded=False)
+    eventually(lambda: (world.get_job("done").status.conditions or [None])[-1], "it has ended")
+    world.operator()
+    assert world.await_phase("done", "Settled")["status"]["outcome"] == "Paid"
+    assert world.await_phase("failed", "Settled")["status"]["outcome"] == "Disputed"
+    assert world.payments() == {done: "released", failed: "disputed"}
+
+
+def test_a_running_job_that_is_deleted_is_disputed_and_let_go(world):
+    world.operator()
+    escrow_id = world.fund()
+    job = world.job("halfway", escrow_id)
+    world.await_phase("halfway", "Funded")
+    world.client.delete(type(job), "halfway")
+    status = world.await_phase("halfway", "Settled")["status"]
+    assert (status["outcome"], status["jobEnding"]["type"]) == ("Disputed", "Deleted")
+    eventually(lambda: world.get_job("halfway") is None, "the Job is let go")
+    assert world.payments() == {escrow_id: "disputed"}
+
+
+def test_a_job_recreated_under_the_same_name_is_another_piece_of_work(world):
+    world.operator()
+    first, second = world.fund(token="by-hand-one"), world.fund(token="by-hand-two")
+    for escrow_id in (first, second):
+        job = world.job("daily", escrow_id)
+        world.finish("daily")
+        eventually(lambda job=job: _outcome(world, job.metadata.uid) == "Paid", "it is paid")
+        world.client.delete(type(job), "daily")
+        eventually(lambda: world.get_job("daily") is None, "it is gone")
+    assert len(world.escrows()) == 2
+    assert world.payments() == {first: "released", second: "released"}
+
+
+def _outcome(world, uid: str) -> str | None:
+    found = {e["spec"]["job"]["uid"]: e.get("status", {}).get("outcome") for e in world.escrows()}
+    return found.get(uid)
+
+
+def test_an_annotation_that_changes_later_moves_no_money(world):
+    world.operator()
+    agreed, other = world.fund(token="by-hand-agreed"), world.fund(token="by-hand-other")
+    world.job("steady", agreed)
+    world.await_phase("steady", "Funded")
+    patch = {"metadata": {"annotations": {ESCROW_ID_ANNOTATION: other}}}
+    job = world.get_job("steady")
+    world.client.patch(type(job), "steady", patch)
+    world.finish("steady")
+    assert world.await_phase("steady", "Settled")["spec"]["escrowId"] == agreed
+    assert world.payments() == {agreed: "released", other: "funded"}
+
+
+def test_two_jobs_that_name_one_escrow_are_never_both_paid(world):
+    world.operator()
+    escrow_id = world.fund()
+    world.job("first", escrow_id)
+    world.await_phase("first", "Funded")
+    world.job("second", escrow_id)
+    status = world.await_phase("second", "NeedsReview")["status"]
+    assert escrow_id in status["evidence"]
+    assert "escrow of its own" in status["remedy"]
+    world.finish("second")
+    world.finish("first")
+    assert world.await_phase("first", "Settled")["status"]["outcome"] == "Paid"
+    assert world.escrow("second")["status"]["phase"] == "NeedsReview"
+    assert any(event.reason == "EscrowNeedsReview" for event in world.events("second"))
+
+
+@pytest.mark.parametrize("annotation", ["", "a/../b", "esc 1", "é" * 10, "x" * 300])
+def test_a_malformed_annotation_is_for_a_person(world, annotation):
+    world.operator()
+    world.job("crooked", annotation)
+    status = world.await_phase("crooked", "NeedsReview")["status"]
+    assert ESCROW_ID_ANNOTATION in status["evidence"]
+    assert "Nothing was sent" in status["remedy"]
+    job = world.get_job("crooked")
+    world.finish("crooked")
+    world.client.delete(type(job), "crooked")
+    eventually(lambda: world.get_job("crooked") is None, "the Job is not held for it")
+
+
+def test_an_escrow_that_another_released_or_that_ran_out_is_recorded_as_that(world):
+    released, expired = world.fund(token="by-hand-rel"), world.fund(token="by-hand-exp")
+    world.operator()
+    world.job("paid-by-hand", released)
+    world.job("too-late", expired)
+    world.await_phase("paid-by-hand", "Funded")
+    world.await_phase("too-late", "Funded")
+    world.sandbox.escrows.release(released, "payer-agent")
+    status = world.await_phase("paid-by-hand", "Settled")["status"]
+    assert (status["outcome"], status["drift"]) == ("Paid", True)
+    world.sandbox.advance(hours=25)
+    status = world.await_phase("too-late", "Settled")["status"]
+    assert (status["outcome"], status["drift"]) == ("Refunded", True)
+    world.finish("too-late")
+    world.finish("paid-by-hand")
+    assert world.payments() == {released: "released", expired: "refunded"}
+
+
+def test_another_payers_escrow_is_refused_by_the_service_and_left_to_a_person(world):
+    world.sandbox.issue_key("stranger")
+    world.sandbox.deposit("stranger", "5.00")
+    world.key, ours = world.sandbox.issue_key("stranger"), world.key
+    foreign = world.fund()
+    world.key = ours
+    world.operator()
+    world.job("not-mine", foreign)
+    world.finish("not-mine")
+    status = world.await_phase("not-mine", "NeedsReview")["status"]
+    assert "403" in status["evidence"] or "forbidden" in json.dumps(status)
+    assert world.payments() == {foreign: "funded"}
+
+
+def test_no_release_without_auto_release(world):
+    world.operator(PF_AUTO_RELEASE="false")
+    escrow_id = world.fund()
+    world.job("for-payroll", escrow_id)
+    world.finish("for-payroll")
+    eventually(lambda: "jobEnding" in world.escrow("for-payroll").get("status", {}), "the end is on record")
+    job = world.get_job("for-payroll")
+    world.client.delete(type(job), "for-payroll")
+    eventually(lambda: world.get_job("for-payroll") is None, "the Job is let go")
+    assert world.escrow("for-payroll")["status"]["phase"] == "Funded"
+    assert world.payments() == {escrow_id: "funded"}
+
+
+def test_deleting_the_namespace_of_running_work_ends_right(world):
+    from lightkube.resources.core_v1 import Namespace
+
+    world.operator()
+    escrow_id = world.fund()
+    world.job("orphan", escrow_id)
+    world.await_phase("orphan", "Funded")
+    world.client.delete(Namespace, world.namespace)
+    eventually(lambda: world.payments()[escrow_id] != "funded", "the money is not forgotten")

@@ -1,0 +1,290 @@
+"""Everything an operator test needs: a namespace with the rendered manifests, a funded sandbox, Jobs that end on
+demand, and the operator as a real process with its own ServiceAccount's token."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import lightkube
+from lightkube import ApiError
+from lightkube.generic_resource import create_namespaced_resource
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Event, Pod
+from lightkube.types import PatchType
+
+from components.manifests import escrow_crd, naming, rbac
+from components.settings import Settings
+from runtime.contract import (
+    ESCROW_GROUP,
+    ESCROW_ID_ANNOTATION,
+    ESCROW_KIND,
+    ESCROW_PLURAL,
+    ESCROW_REQUEST_ANNOTATION,
+    ESCROW_VERSION,
+    SETTLEMENT_FINALIZER,
+    Component,
+    Env,
+)
+from runtime.money import Usdc
+from runtime.payments import Credentials, EscrowRequest, PaymentsClient
+from runtime.sandbox.testing import RunningSandbox
+from tests.toolchain.cluster import Cluster
+
+Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
+DEADLINE_SECONDS = 40
+PAYER, PAYEE = "payer-agent", "worker-agent-007"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def install_definition(cluster: Cluster) -> None:
+    """The Escrow CRD, as rendered, once a cluster."""
+    from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
+
+    client = cluster.client()
+    rendered = CustomResourceDefinition.from_dict(escrow_crd.custom_resource_definition(Settings()))
+    client.apply(rendered, field_manager="tests", force=True)
+    eventually(lambda: _established(client, escrow_crd.NAME), "the CRD is established")
+
+
+def _established(client: lightkube.Client, name: str) -> bool:
+    from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
+
+    conditions = client.get(CustomResourceDefinition, name).status.conditions or []
+    return any(c.type == "Established" and c.status == "True" for c in conditions)
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """The first true value of `condition`, asked every 50 ms: for what no watch tells of."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+class OperatorProcess:
+    """`python -m runtime.operator`, with its output kept."""
+
+    def __init__(self, environment: dict[str, str], wait: bool = True) -> None:
+        self.port = free_port()
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "runtime.operator"],
+            env={"PATH": os.environ["PATH"], **environment, Env.HEALTH_PORT: str(self.port)},
+            stderr=self._log,
+            stdout=self._log,
+            cwd=Path(__file__).parents[3],
+        )
+        if wait:
+            eventually(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, "the operator is ready")
+            assert self.process.poll() is None, self.log()
+
+    def probe(self, path: str) -> int:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False).status_code
+        except httpx.TransportError:
+            return 0
+
+    def metrics(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 30) -> int:
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+
+@dataclass
+class World:
+    """One test's namespace, sandbox and Jobs."""
+
+    cluster: Cluster
+    namespace: str
+    client: lightkube.Client
+    sandbox: RunningSandbox
+    dialect: str = "server"
+    kubeconfig: Path | None = None
+    key: str = field(default="", repr=False)
+    operators: list[OperatorProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.key = self.sandbox.issue_key(PAYER)
+        self.sandbox.issue_key(PAYEE)
+        self.sandbox.deposit(PAYER, "100.00")
+        for manifest in self.manifests():
+            _apply(self.client, manifest)
+        self.kubeconfig = self.cluster.kubeconfig_for(naming.OPERATOR_ACCOUNT, self.namespace)
+
+    def settings(self) -> Settings:
+        return Settings.parse({"namespace": self.namespace, "createNamespace": False, "operator": {"replicas": 2}})
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """The operator's identity and rights, exactly as a stack declares them."""
+        settings = self.settings()
+        return [
+            rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Component.OPERATOR),
+            rbac.operator_role(settings, self.namespace),
+            rbac.operator_role_binding(settings, self.namespace),
+            rbac.operator_lease_role(settings),
+            rbac.operator_lease_role_binding(settings),
+        ]
+
+    # --- the operator
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        environment = {
+            "KUBECONFIG": str(self.kubeconfig),
+            Env.API_KEY: self.key,
+            Env.API_DIALECT: self.dialect,
+            Env.ESCROW_URL: self.sandbox.url,
+            Env.ALLOW_HTTP: "true",
+            Env.WATCH_NAMESPACE: self.namespace,
+            Env.RESYNC_SECONDS: "2",
+            Env.POD_NAMESPACE: self.namespace,
+        }
+        return environment | changes
+
+    def operator(self, wait: bool = True, **changes: str) -> OperatorProcess:
+        started = OperatorProcess(self.environment(**changes), wait)
+        self.operators.append(started)
+        return started
+
+    def close(self) -> None:
+        for operator in self.operators:
+            if operator.process.poll() is None:
+                operator.kill()
+        self._let_everything_go()
+
+    def _let_everything_go(self) -> None:
+        """So that the namespace can end: finalizers of Jobs and Escrows whose operator was killed."""
+        body = {"metadata": {"finalizers": None}}
+        for kind in (Job, Escrow):
+            for found in self.client.list(kind, namespace=self.namespace):
+                self.client.patch(kind, found.metadata.name, body, patch_type=PatchType.MERGE)
+
+    # --- Jobs
+
+    def fund(self, amount: str = "1.00", payee: str = PAYEE, token: str = "by-hand-0001") -> str:
+        """An escrow made by hand, as the guide does; its id."""
+
+        async def create() -> str:
+            credentials = Credentials(self.key)
+            async with PaymentsClient(self.dialect, self.sandbox.url, credentials, allow_http=True) as client:
+                payer = PAYER if self.dialect == "fly" else None
+                request = EscrowRequest(payee=payee, amount=Usdc.parse(amount), token=token, payer=payer)
+                return (await client.create_escrow(request)).id
+
+        return asyncio.run(create())
+
+    def job(self, name: str, escrow_id: str | None = None, *, finalizer: bool = True, **changes: Any) -> Any:
+        """A Job of one container; `request` and `suspend` may be given."""
+        annotations = dict(changes.pop("annotations", {}))
+        if escrow_id is not None:
+            annotations[ESCROW_ID_ANNOTATION] = escrow_id
+        if request := changes.pop("request", None):
+            annotations[ESCROW_REQUEST_ANNOTATION] = request
+        container = {"name": "main", "image": "agent:1", "command": ["true"]}
+        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+        metadata: dict[str, Any] = {"name": name, "annotations": annotations}
+        if finalizer:
+            metadata["finalizers"] = [SETTLEMENT_FINALIZER]
+        spec = {"backoffLimit": 0, "template": template, **changes}
+        return self.client.create(Job.from_dict({"metadata": metadata, "spec": spec}))
+
+    def finish(self, name: str, *, succeeded: bool = True, message: str = "out of cheese", code: int = 3) -> None:
+        """End the Job's pod as the kubelet would; the real Job controller then sets the terminal condition."""
+        pod = eventually(lambda: self._pod(name), f"Job {name} has a pod")
+        terminated = {"exitCode": 0 if succeeded else code, "message": "" if succeeded else message}
+        terminated |= {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
+        state = {"name": "main", "image": "agent:1", "imageID": "", "ready": False, "restartCount": 0}
+        status = {
+            "phase": "Succeeded" if succeeded else "Failed",
+            "containerStatuses": [{**state, "state": {"terminated": terminated}}],
+        }
+        self.client.patch(Pod.Status, pod.metadata.name, {"status": status}, patch_type=PatchType.MERGE)
+
+    def _pod(self, job: str) -> Any:
+        labels = {"batch.kubernetes.io/controller-uid": self.client.get(Job, job).metadata.uid}
+        return next(iter(self.client.list(Pod, namespace=self.namespace, labels=labels)), None)
+
+    def get_job(self, name: str) -> Any:
+        try:
+            return self.client.get(Job, name)
+        except ApiError as error:
+            if error.status.code == 404:
+                return None
+            raise
+
+    # --- what came of it
+
+    def escrows(self) -> list[dict[str, Any]]:
+        return [escrow.to_dict() for escrow in self.client.list(Escrow, namespace=self.namespace)]
+
+    def escrow(self, job: str) -> dict[str, Any] | None:
+        """The Escrow of the newest Job of that name."""
+        found = [escrow for escrow in self.escrows() if escrow["spec"]["job"]["name"] == job]
+        return max(found, key=lambda e: e["metadata"]["creationTimestamp"], default=None)
+
+    def await_phase(self, job: str, *phases: str, seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
+        """The Escrow of a Job once it is in one of the phases."""
+
+        def reached() -> dict[str, Any] | None:
+            escrow = self.escrow(job)
+            return escrow if escrow and escrow.get("status", {}).get("phase") in phases else None
+
+        try:
+            return eventually(reached, f"Escrow of {job} in {phases}", seconds)
+        except AssertionError as error:
+            logs = "\n".join(operator.log()[-3000:] for operator in self.operators)
+            raise AssertionError(f"{error}\n{self.escrow(job)}\n{logs}") from None
+
+    def events(self, job: str) -> list[Any]:
+        events = self.client.list(Event, namespace=self.namespace)
+        return [event for event in events if event.involvedObject.name == job]
+
+    def payments(self) -> dict[str, int]:
+        """How often each escrow was paid out, by the sandbox's ledger."""
+        statement = self.sandbox.statement()
+        assert statement["balanced"]
+        return {e["escrow_id"]: e["status"] for e in statement["escrows"]}
+
+
+def _apply(client: lightkube.Client, manifest: dict[str, Any]) -> None:
+    from lightkube import codecs
+
+    client.apply(codecs.from_dict(manifest), field_manager="tests", force=True)
+
+
+@contextmanager
+def world(
+    cluster: Cluster, namespace: str, client: lightkube.Client, sandbox: RunningSandbox, dialect: str
+) -> Iterator[World]:
+    built = World(cluster, namespace, client, sandbox, dialect)
+    try:
+        yield built
+    finally:
+        built.close()
