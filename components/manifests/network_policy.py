@@ -105,10 +105,12 @@ def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
 
 def _outside(settings: Settings) -> list[Manifest]:
     egress = settings.network_policy.egress
+    # An API server with a public address is not for agents; who needs it has a rule of its own.
+    closed = (*egress.excluded_cidrs, *settings.network_policy.api_server.cidrs)
     blocks = []
     for cidr in egress.cidrs:
         # `except` must lie inside the block: each family gets its own exceptions, and a narrow block gets none.
-        inside = [excluded for excluded in egress.excluded_cidrs if _contains(cidr, excluded)]
+        inside = [excluded for excluded in closed if excluded != cidr and _contains(cidr, excluded)]
         blocks.append({"ipBlock": {"cidr": cidr} | ({"except": inside} if inside else {})})
     return blocks
 

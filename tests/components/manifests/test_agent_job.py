@@ -1,0 +1,106 @@
+"""Agents' Jobs: what changes makes a new name, what is set when, and what the finalizer depends on."""
+
+import json
+
+import pytest
+
+from components.manifests import agent_job, agent_workers
+from components.settings import Settings
+from runtime.contract import SETTLEMENT_FINALIZER
+
+REQUEST = {"funding": {"mode": "request"}}
+
+
+def job(agent=None, **mapping):
+    """The rendered Job of one agent."""
+    settings = Settings.parse({"agents": [{"name": "pf-agent-job"} | (agent or {})], **mapping})
+    return agent_job.build(settings, settings.agents[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent": {"task": "Another task"}},
+        {"agent": {"budgetUsdc": "0.20"}},
+        {"agent": {"escrowId": "esc_2"}},
+        {"agent": {"env": {"MODE": "fast"}}},
+        {"images": {"runtime": "purpleflea/runtime:0.2.0"}},
+        {"job": {"backoffLimit": 3}},
+    ],
+)
+def test_changed_job_has_a_new_name(change):
+    """A Job's template cannot change: under the old name this would end in "field is immutable"."""
+    assert job(**change)["metadata"]["name"] != job()["metadata"]["name"]
+
+
+def test_job_of_another_agent_keeps_its_name():
+    """A change must not start other agents' work again, which is paid work."""
+    settings = Settings.parse(
+        {"agents": [{"name": "pf-agent-job"}, {"name": "b", "task": "else"}], "payroll": {"enabled": False}}
+    )
+    assert agent_job.build(settings, settings.agents[0]) == job()
+
+
+def test_guides_name_is_found_and_can_be_kept():
+    made = job()
+    assert made["metadata"]["name"].startswith("pf-agent-job-")
+    for labels in (made["metadata"]["labels"], made["spec"]["template"]["metadata"]["labels"]):
+        assert labels["purpleflea.com/agent"] == "pf-agent-job"
+        assert labels["app"] == "purple-flea-agent"
+    assert job(job={"stableName": True})["metadata"]["name"] == "pf-agent-job"
+
+
+def test_finalizer_needs_an_operator_that_takes_it_off():
+    assert job()["metadata"]["finalizers"] == [SETTLEMENT_FINALIZER]
+    assert "finalizers" not in job(operator={"enabled": False})["metadata"]
+
+
+def test_funded_job_waits_for_its_money():
+    made = job({"payee": "worker-agent-007", "budgetUsdc": "2"}, **REQUEST)
+    assert made["spec"]["suspend"] is True
+    request = json.loads(made["metadata"]["annotations"]["purpleflea.com/escrow-request"])
+    assert request == {"payee": "worker-agent-007", "amountUsdc": "2.00"}
+    assert "suspend" not in job()["spec"]
+
+
+def test_escrow_made_by_hand_is_named():
+    assert job({"escrowId": "esc_1"})["metadata"]["annotations"] == {"purpleflea.com/escrow-id": "esc_1"}
+    assert "annotations" not in job()["metadata"]
+
+
+def test_schedule_makes_a_cron_job_whose_every_run_asks_for_money():
+    made = job({"schedule": "0 6 * * *", "payee": "worker-agent-007"}, **REQUEST)
+    template = made["spec"]["jobTemplate"]
+    assert (made["kind"], made["metadata"]["name"]) == ("CronJob", "pf-agent-job")
+    assert "purpleflea.com/escrow-request" in template["metadata"]["annotations"]
+    assert template["spec"]["suspend"] is True
+    assert made["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_bad_setting_fails_the_job_at_once_and_a_drained_node_does_not():
+    first, second = job()["spec"]["podFailurePolicy"]["rules"]
+    assert (first["action"], first["onExitCodes"]["values"]) == ("FailJob", [2])
+    assert (second["action"], second["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+
+
+def test_agents_own_identity():
+    def identity(made):
+        return [v for c in made["spec"]["template"]["spec"]["containers"] for v in c["env"] if v["name"] == "AGENT_ID"]
+
+    assert identity(job({"agentId": "research-1"})) == [{"name": "AGENT_ID", "value": "research-1"}]
+    assert identity(job())[0]["valueFrom"]["secretKeyRef"]["key"] == "agent-wallet"
+
+
+def test_agents_and_workers_get_no_token_and_no_other_key():
+    """An agent runs whatever its author wrote: it gets what the guide names and no way to the API server."""
+    workers = agent_workers.deployment(Settings())
+    for pod in (job()["spec"]["template"]["spec"], workers["spec"]["template"]["spec"]):
+        assert pod["automountServiceAccountToken"] is False
+        agent = pod["containers"][0]
+        assert "credentials" not in [mount["name"] for mount in agent["volumeMounts"]]
+
+
+def test_nobody_fights_over_replicas():
+    assert "replicas" not in agent_workers.deployment(Settings())["spec"]
+    fixed = Settings.parse({"hpa": {"enabled": False}, "worker": {"replicas": 4}})
+    assert agent_workers.deployment(fixed)["spec"]["replicas"] == 4

@@ -1,0 +1,125 @@
+"""Who reaches whom in a stack: the whole table, so that a new hole or a new wall is seen."""
+
+import itertools
+
+import pytest
+
+from components.manifests import stack
+from components.settings import Settings
+from tests.components.network import Endpoint, reaches
+from tests.components.references import pod_specs
+
+HERE = "agent-jobs"
+OUTSIDE = {
+    "service": Endpoint("203.0.113.10"),
+    "service-v6": Endpoint("2001:db8::10"),
+    "api-server": Endpoint("192.0.2.1"),
+    "metadata": Endpoint("169.254.169.254"),
+    "private": Endpoint("10.20.30.40"),
+    "other-pod": Endpoint("10.20.30.41", "other", {"app": "other"}),
+    "collector": Endpoint("10.20.30.42", "monitoring", {"app": "prometheus"}),
+    "dns": Endpoint("10.20.30.43", "kube-system", {"k8s-app": "kube-dns"}),
+    "keda": Endpoint("10.20.30.44", "keda", {"app": "keda-operator"}),
+    "stray": Endpoint("10.20.30.45", HERE, {"app": "somebody's"}),
+}
+PORTS = (443, 6443, 8080, 8081, 8443, 8765, 9090)
+
+
+def world(mapping):
+    """Policies and endpoints of a stack; pods are called by their component."""
+    mapping = {"networkPolicy": {"apiServer": {"cidrs": ["192.0.2.1/32"]}}} | mapping
+    objects = stack.objects(Settings.parse(mapping))
+    found = (labels for o in objects for labels, _ in pod_specs(o))
+    pods = {own["app.kubernetes.io/component"]: Endpoint(f"10.20.31.{n}", HERE, own) for n, own in enumerate(found)}
+    return [o for o in objects if o["kind"] == "NetworkPolicy"], OUTSIDE | pods
+
+
+def table(mapping) -> set[str]:
+    """All connections over TCP that pass, of those with a pod of the stack at one end."""
+    policies, endpoints = world(mapping)
+    return {
+        f"{source} → {target}:{port}"
+        for source, target in itertools.permutations(endpoints, 2)
+        if HERE in (endpoints[source].namespace, endpoints[target].namespace)
+        for port in PORTS
+        if reaches(policies, endpoints[source], endpoints[target], port)
+    }
+
+
+def to(*targets: str, of: tuple[str, ...]) -> set[str]:
+    """Every source with every target."""
+    return {f"{source} → {target}" for source in of for target in targets}
+
+
+PAYING = ("agent", "worker", "operator", "payroll", "metrics-server")
+SERVERS = ("operator", "payroll", "metrics-server")
+COMMON = (
+    to("api-server:443", "api-server:6443", of=SERVERS)
+    | to("worker:8080", of=("payroll",))
+    | to("operator:9090", "metrics-server:9090", "worker:8080", "worker:8081", "agent:8081", of=("collector",))
+)
+PUBLIC = to("service:443", "service-v6:443", of=PAYING)
+AGGREGATOR = {"api-server → metrics-server:8443"}
+
+
+def test_stack_on_the_public_service():
+    assert table({}) == COMMON | PUBLIC | AGGREGATOR
+
+
+def test_sandbox_keeps_the_programs_inside():
+    """Only agents go out, for what they call on their own; the programs that pay cannot reach the real service."""
+    sandbox = {"credentials": {"existingSecret": ""}, "sandbox": {"enabled": True}}
+    outside = to("service:443", "service-v6:443", of=("agent", "worker"))
+    assert table(sandbox) == COMMON | AGGREGATOR | outside | to("sandbox:8080", of=PAYING)
+
+
+def test_keda_reads_the_queue_and_the_aggregator_has_no_business():
+    assert table({"hpa": {"engine": "keda"}}) == COMMON | PUBLIC | {"keda → metrics-server:9090"}
+
+
+def test_service_on_a_port_of_its_own():
+    services = {f"{name}Url": "https://pay.example:8443" for name in ("faucet", "escrow")}
+    found = table({"services": services})
+    assert found - COMMON - PUBLIC - AGGREGATOR == to("service:8443", "service-v6:8443", of=PAYING)
+
+
+def test_service_by_a_private_address():
+    """An address that somebody wrote down is meant; the rest of the private network stays closed."""
+    url = {
+        f"{name}Url": "http://10.20.30.40:8080"
+        for name in ("faucet", "escrow", "casino", "trading", "wallet", "domains")
+    }
+    mcp = {"faucetEndpoint": "http://10.20.30.40:8080/f", "escrowEndpoint": "http://10.20.30.40:8080/e"}
+    found = table({"services": url, "mcp": mcp, "sandbox": {"enabled": True}})
+    assert to("private:8080", of=PAYING) <= found
+    assert not any("→ other-pod" in line or "→ metadata" in line for line in found)
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+def test_every_pod_may_ask_for_names(protocol):
+    policies, endpoints = world({})
+    inside = [endpoint for endpoint in endpoints.values() if endpoint.namespace == HERE]
+    assert all(reaches(policies, pod, endpoints["dns"], 53, protocol) for pod in inside)
+    assert all(reaches(policies, pod, Endpoint("169.254.20.10"), 53, protocol) for pod in inside)
+
+
+def test_narrow_networks_have_no_exceptions_outside_them():
+    """`except` outside its block is refused by the API server."""
+    policies, endpoints = world({"networkPolicy": {"egress": {"cidrs": ["203.0.113.0/24", "10.0.0.0/7"]}}})
+    blocks = [
+        peer["ipBlock"]
+        for p in policies
+        for rule in p["spec"].get("egress", ())
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    ]
+    assert {"cidr": "203.0.113.0/24"} in blocks
+    assert {"cidr": "10.0.0.0/7", "except": ["10.0.0.0/8"]} in blocks
+    assert reaches(policies, endpoints["agent"], endpoints["service"], 443)
+    assert not reaches(policies, endpoints["agent"], endpoints["service-v6"], 443)
+
+
+def test_without_policies_nothing_is_held_back():
+    policies, endpoints = world({"networkPolicy": {"enabled": False}})
+    assert policies == []
+    assert reaches(policies, endpoints["stray"], endpoints["worker"], 8080)
