@@ -115,10 +115,10 @@ printf '%s' "$document" | fly secrets import --stage --app "$app" ||
   fail 'fly could not stage the secrets (see above)'
 unset document
 
-listing=$(fly secrets list --app "$app") || fail 'the secrets were sent, but fly could not list them (see above)'
+listing=$(fly secrets list --app "$app" --json) || fail 'the secrets were sent, but fly could not list them (see above)'
 for name in $sent; do
   case $listing in
-  *"$name"*) ;;
+  *"\"$name\""*) ;;
   *) fail "$name was sent, but Fly does not list it; nothing was restarted" ;;
   esac
 done

@@ -121,7 +121,8 @@ def run_secrets(state, command) -> None:
         state["staged"].update(secrets)
         state["calls"][-1]["visible"] = visible_to_others(secrets.values())
     elif command == "list":
-        print("\n".join(f"{name}\tdigest\tStaged" for name in {**state["secrets"], **state["staged"]}))
+        names = {**state["secrets"], **state["staged"]}
+        print(json.dumps([{"name": name, "digest": "0", "status": "Staged"} for name in names], indent=4))
     elif command == "deploy":
         state["secrets"].update(state["staged"])
         state["staged"] = {}

@@ -48,7 +48,7 @@ def test_stages_what_the_environment_holds(script, shell):
     assert done.returncode == 0, done.stderr
     state = fly_stand_in.read(script.parent)
     assert state["staged"] == {"PF_API_KEY": KEY, "AGENT_WALLET": WALLET, "REFERRAL_CODE": "friend"}
-    assert commands(script) == ["secrets import --stage --app my-pf-agent", "secrets list --app my-pf-agent"]
+    assert commands(script) == ["secrets import --stage --app my-pf-agent", "secrets list --app my-pf-agent --json"]
 
 
 def test_no_process_shows_a_value(script):
@@ -56,6 +56,14 @@ def test_no_process_shows_a_value(script):
     state = fly_stand_in.read(script.parent)
     assert state["calls"][0]["visible"] == []
     assert KEY not in done.stdout + done.stderr + "".join(map(str, state["calls"]))
+
+
+def test_tracing_the_script_shows_no_value(script):
+    environment = {"PATH": f"{script.parent / 'bin'}:{os.environ['PATH']}", "PF_API_KEY": KEY, "AGENT_WALLET": WALLET}
+    done = subprocess.run(
+        ["sh", "-x", script], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert (done.returncode, KEY in done.stderr) == (0, False)
 
 
 def test_the_look_into_the_process_list_would_find_a_value(script):
@@ -94,7 +102,9 @@ def test_nothing_restarts_when_fly_fails(tmp_path, script, command):
 
 def test_nothing_restarts_when_fly_does_not_list_what_was_sent(tmp_path, script):
     state = fly_stand_in.read(tmp_path)
-    (tmp_path / fly_stand_in.STATE).write_text(fly_stand_in.json.dumps({**state, "break": {"secrets list": "NAME"}}))
+    (tmp_path / fly_stand_in.STATE).write_text(
+        fly_stand_in.json.dumps({**state, "break": {"secrets list": '[{"name": "PF_API_KEY_OLD"}]'}})
+    )
     done = run(script, "--deploy", PF_API_KEY=KEY, AGENT_WALLET=WALLET)
     assert (done.returncode, "PF_API_KEY was sent, but Fly does not list it" in done.stderr) == (1, True)
     assert commands(script)[-1].startswith("secrets list")
