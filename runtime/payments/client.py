@@ -17,6 +17,7 @@ from runtime.errors import (
     PurpleFleaError,
     RateLimited,
     Rejected,
+    Unavailable,
     Unsupported,
 )
 from runtime.money import Usdc
@@ -171,27 +172,25 @@ class PaymentsClient:
             Contradiction: Several escrows carry it; their ids are in the message.
         """
         matches: dict[str, Escrow] = {}
-        unmarked = 0
+        unseen = ""
         if not self.supports(Operation.LIST):
             self.dialect.request(Operation.LIST)  # raises Unsupported
         for status in self.dialect.list_words:  # in the order of an escrow's life, so that one on the move is met
             try:
                 escrows = [escrow async for escrow in self.list_escrows(status)]
-            except Rejected as error:
-                raise Unsupported(
-                    f"the list does not take {status} escrows: {error.message}",
-                    operation=Operation.LIST,
-                    status=error.status,
-                ) from None
+            except (Rejected, Unavailable) as error:
+                if isinstance(error, Unavailable) and error.problem is not Problem.TOO_LARGE:
+                    raise
+                unseen = f"the {status} escrows cannot be listed: {error.message}"
+                continue
             matches |= {escrow.id: escrow for escrow in escrows if escrow.token == token}
-            unmarked += sum(escrow.token is None for escrow in escrows)
+            if any(escrow.token is None for escrow in escrows):
+                unseen = "the list does not show which escrow carries which token"
         if len(matches) > 1:
-            ids = ", ".join(sorted(matches))
-            raise Contradiction(
-                f"{token} is on several escrows: {ids}", operation=Operation.LIST, problem=Problem.DUPLICATE
-            )
-        if not matches and unmarked:
-            raise Unsupported("the list does not show which escrow carries which token", operation=Operation.LIST)
+            found = f"{token} is on several escrows: {', '.join(sorted(matches))}"
+            raise Contradiction(found, operation=Operation.LIST, problem=Problem.DUPLICATE)
+        if not matches and unseen:
+            raise Unsupported(unseen, operation=Operation.LIST)
         return next(iter(matches.values()), None)
 
     async def complete(self, escrow_id: str) -> Receipt:

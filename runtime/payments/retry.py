@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runtime.errors import RateLimited, Retryable
+from runtime.errors import Problem, RateLimited, Retryable
 from runtime.payments.model import Operation
 
 T = TypeVar("T")
@@ -42,6 +42,8 @@ class Retries:
             return False
         if isinstance(error, RateLimited) and error.operation == Operation.CLAIM:
             return False  # one claim a day: the refusal is the outcome
+        if error.problem is Problem.TOO_LARGE:
+            return False  # it will not have shrunk
         if error.delay_seconds is None:
             return True
         if error.delay_seconds > self.longest_wait_seconds:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runtime.errors import BadSetting, Contradiction, OutcomeUnknown, Problem, Unsupported
+from runtime.errors import BadSetting, Contradiction, OutcomeUnknown, Problem, Unavailable, Unsupported
 from runtime.money import Usdc
 from runtime.payments import (
     Escrow,
@@ -190,6 +190,26 @@ async def test_a_list_that_refuses_a_status_word_proves_nothing(server, client_o
         Reply(200, {"escrows": []}) if "pending" in r.target else Reply(400, {"error": "invalid_request"})
     )
     with pytest.raises(Unsupported):
+        await client_of("kubernetes").find_escrow(ORDER.token)
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(400, {"error": "invalid_request"}), Reply(200, {"padding": "x" * 3000})], ids=str
+)
+async def test_a_list_that_cannot_be_seen_hides_no_escrow_that_another_shows(reply, server, client_of):
+    mine = entry(1, terms_hash=ORDER.token)
+    server.script = lambda r: Reply(200, {"escrows": [mine]}) if "pending" in r.target else reply
+    client = client_of("kubernetes", limits=Limits(body_bytes=2000))
+    found = await client.find_escrow(ORDER.token)
+    assert found
+    assert found.id == "esc_1"
+    with pytest.raises(Unsupported):
+        await client.find_escrow(escrow_token("another"))
+
+
+async def test_a_search_that_meets_a_broken_service_is_repeated_later(server, client_of):
+    server.script = lambda r: Reply(200, {"escrows": []}) if "pending" in r.target else Reply(503)
+    with pytest.raises(Unavailable):
         await client_of("kubernetes").find_escrow(ORDER.token)
 
 
