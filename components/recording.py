@@ -6,15 +6,15 @@ beside the stock mocks and the real engine.
 
 import asyncio
 import contextvars
-import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 from pulumi.runtime import mocks, rpc
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.stack import run_in_stack
 
 
@@ -35,6 +35,11 @@ class Hidden:
     value: Any
 
 
+ROOT_TYPE: Final = "pulumi:pulumi:Stack"
+UNKNOWN: Final = Hidden("known only after `pulumi up`")
+"""Stands where the program uses what only a real deployment would tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """Everything a program declared, in the order of registration, and its stack outputs."""
@@ -49,16 +54,33 @@ class _Monitor(mocks.MockMonitor):
         self.declared: list[Declared] = []
         self.outputs: Mapping[str, Any] = {}
 
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        chain = parent.split("::")[2] if parent and ROOT_TYPE not in parent else ""
+        kinds = f"{chain}${type_}" if chain else type_
+        return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{kinds}::{name}"
+
     def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
-        inputs = _plain(rpc.deserialize_properties(request.object))
-        self.declared.append(Declared(request.type, request.name, urn, inputs))
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=request.name, object=request.object)
+        self.declared.append(Declared(request.type, request.name, urn, _value(request.object)))
+        answer = resource_pb2.RegisterResourceResponse(urn=urn)
+        for known in ("apiVersion", "kind", "metadata", "input"):
+            # As in a preview, what is left out is unknown to the program; and reading back all of it costs the most.
+            if known in request.object.fields:
+                answer.object.fields[known].CopyFrom(request.object.fields[known])
+        return answer
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
-        if "::pulumi:pulumi:Stack::" in request.urn:
-            self.outputs = _plain(rpc.deserialize_properties(request.outputs))
+        if f"::{ROOT_TYPE}::" in request.urn:
+            self.outputs = _value(request.outputs)
         return super().RegisterResourceOutputs(request)
+
+
+class _Engine:
+    """Shows what a program logs for people."""
+
+    def Log(self, request: Any) -> None:
+        if request.severity > engine_pb2.INFO:
+            sys.stderr.write(f"{request.message}\n")
 
 
 def record(
@@ -72,9 +94,7 @@ def record(
     monitor = _Monitor()
 
     async def run() -> None:
-        settings = pulumi.runtime.Settings(
-            project, stack, monitor=monitor, engine=mocks.MockEngine(_QUIET), dry_run=False
-        )
+        settings = pulumi.runtime.Settings(project, stack, monitor=monitor, engine=_Engine(), dry_run=True)
         pulumi.runtime.configure(settings)
         pulumi.runtime.set_all_config({**config, **secrets}, list(secrets))
         await run_in_stack(program)
@@ -95,17 +115,20 @@ def record(
     return Recording(tuple(monitor.declared), monitor.outputs)
 
 
-_QUIET = logging.getLogger(__name__)
-
-
-def _plain(value: Any) -> Any:
-    """Without what the wire format adds: whole numbers are integers again, secrets are `Hidden`."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        if rpc.is_rpc_secret(value):
-            return Hidden(_plain(rpc.unwrap_rpc_secret(value)))
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+def _value(wire: Any) -> Any:
+    """A value as the program gave it, from Pulumi's wire format, which knows floats only and marks secrets."""
+    if hasattr(wire, "fields"):
+        fields = wire.fields
+        if rpc._special_sig_key in fields and fields[rpc._special_sig_key].string_value == rpc._special_secret_sig:
+            return Hidden(_value(fields["value"]))
+        return {key: _value(item) for key, item in fields.items()}
+    kind = wire.WhichOneof("kind")
+    if kind == "struct_value":
+        return _value(wire.struct_value)
+    if kind == "list_value":
+        return [_value(item) for item in wire.list_value.values]
+    if kind == "string_value":
+        return UNKNOWN if wire.string_value == rpc.UNKNOWN else wire.string_value
+    if kind == "number_value":
+        return int(wire.number_value) if wire.number_value.is_integer() else wire.number_value
+    return wire.bool_value if kind == "bool_value" else None

@@ -1,0 +1,57 @@
+"""Scaling the workers on the escrow queue."""
+
+import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.apiregistration.v1 import APIService
+from pulumi_kubernetes.apps.v1 import Deployment
+from pulumi_kubernetes.autoscaling.v2 import HorizontalPodAutoscaler
+from pulumi_kubernetes.core.v1 import Service, ServiceAccount
+from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, RoleBinding
+
+from components.component import Component, StackArgs
+from components.manifests import autoscaling, metrics_server, naming, rbac
+from runtime.contract import CUSTOM_METRICS_VERSIONS
+from runtime.contract import Component as Program
+
+
+class Autoscaling(Component):
+    """The queue as a metric, and the autoscaler that reads it: Kubernetes' own, or KEDA."""
+
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        settings = self._settings
+        account = rbac.service_account(settings, naming.METRICS_ACCOUNT, Program.METRICS)
+        needed: list[pulumi.Resource] = [self._declare(ServiceAccount, account)]
+        keda = settings.hpa.engine == "keda"
+        if not keda:
+            needed += [*self._rights(), *self._certificate()]
+        server = self._declare(Deployment, metrics_server.deployment(settings), after=needed)
+        service = self._declare(Service, metrics_server.service(settings), after=needed)
+        if keda:
+            self._declare(CustomResource, autoscaling.scaled_object(settings), after=[server, service])
+        else:
+            metrics = [
+                self._declare(APIService, metrics_server.api_service(settings, version), after=[server, service])
+                for version in CUSTOM_METRICS_VERSIONS
+            ]
+            self._declare(HorizontalPodAutoscaler, autoscaling.horizontal_pod_autoscaler(settings), after=[*metrics])
+        self.register_outputs({})
+
+    def _rights(self) -> list[pulumi.Resource]:
+        settings = self._settings
+        return [
+            self._declare(ClusterRoleBinding, rbac.metrics_auth_delegator(settings)),
+            self._declare(RoleBinding, rbac.metrics_auth_reader(settings)),
+        ]
+
+    def _certificate(self) -> list[pulumi.Resource]:
+        settings = self._settings
+        if not metrics_server.uses_cert_manager(settings):
+            return [
+                self._declare(ClusterRole, rbac.metrics_ca_role(settings)),
+                self._declare(ClusterRoleBinding, rbac.metrics_ca_role_binding(settings)),
+            ]
+        issuer: list[pulumi.Resource] = []
+        if not settings.hpa.metrics_server.issuer:
+            issuer = [self._declare(CustomResource, metrics_server.issuer(settings))]
+        return [*issuer, self._declare(CustomResource, metrics_server.certificate(settings), after=issuer)]

@@ -1,0 +1,68 @@
+"""What all components have in common: checked settings, and children with explicit names that Pulumi tells apart."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypedDict, TypeVar, cast
+
+import pulumi
+
+from components.arguments import SettingsArgs
+from components.manifests import naming
+from components.manifests.naming import Manifest
+from components.settings import Settings
+
+R = TypeVar("R", bound=pulumi.CustomResource)
+
+
+class StackArgs(TypedDict):
+    """What a component is made from."""
+
+    settings: SettingsArgs
+    """The stack's settings, with the keys of `Pulumi.<stack>.yaml`; all are checked before anything is created."""
+
+
+class Component(pulumi.ComponentResource):
+    """Parent of one concern's resources.
+
+    Its children are created after it and deleted before it, so what it depends on comes before them and goes after.
+    """
+
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(f"purpleflea:index:{type(self).__name__}", name, {}, opts)
+        given: Any = args["settings"]
+        self._settings = given if isinstance(given, Settings) else Settings.parse(given)
+
+    def _declare(
+        self,
+        kind: type[R],
+        manifest: Manifest,
+        *,
+        name: str = "",
+        after: list[pulumi.Resource] | None = None,
+        delete_before_replace: bool = True,
+        retain_on_delete: bool = False,
+    ) -> R:
+        """One resource from one manifest, below this component.
+
+        Its logical name, by which Pulumi knows it again, is the object's own, without the namespace of the stack: so
+        neither a content hash in the name nor another namespace makes it a stranger. Its real name is explicit, so a
+        replacement must delete first, unless the name changes with the content.
+        """
+        opts = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=after,
+            delete_before_replace=delete_before_replace,
+            retain_on_delete=retain_on_delete,
+        )
+        fields = {_snake(key): value for key, value in manifest.items()}
+        return cast(Any, kind)(name or self._logical_name(manifest), opts=opts, **fields)
+
+    def _logical_name(self, manifest: Mapping[str, Any]) -> str:
+        metadata = manifest["metadata"]
+        elsewhere = metadata.get("namespace", self._settings.namespace) != self._settings.namespace
+        name = metadata["name"].removesuffix(naming.cluster_name(self._settings, ""))
+        return f"{name}.{metadata['namespace']}" if elsewhere else name
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()

@@ -1,0 +1,45 @@
+"""The controller that pays for Jobs."""
+
+import pulumi
+from pulumi_kubernetes.apps.v1 import Deployment
+from pulumi_kubernetes.core.v1 import ServiceAccount
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
+from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
+
+from components.component import Component, StackArgs
+from components.manifests import naming, operator, rbac
+from runtime.contract import Component as Program
+
+
+class EscrowOperator(Component):
+    """Pays for a Job when it completes, disputes when it fails. It outlives the Jobs, because it lets go of them."""
+
+    watches: pulumi.Output[str]
+    """What it watches: a namespace, a comma-separated list, or a selector."""
+
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        settings = self._settings
+        rights: list[pulumi.Resource] = [
+            self._declare(ServiceAccount, rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Program.OPERATOR)),
+            *self._rights(),
+        ]
+        self._declare(Deployment, operator.deployment(settings), after=rights)
+        self.watches = pulumi.Output.from_input(operator.watch_namespace(settings))
+        self.register_outputs({"watches": self.watches})
+
+    def _rights(self) -> list[pulumi.Resource]:
+        settings = self._settings
+        watched = operator.watched_namespaces(settings)
+        rights: list[pulumi.Resource] = []
+        for namespace in watched:
+            rights.append(self._declare(Role, rbac.operator_role(settings, namespace)))
+            rights.append(self._declare(RoleBinding, rbac.operator_role_binding(settings, namespace)))
+        if not watched:
+            rights.append(self._declare(ClusterRole, rbac.operator_cluster_role(settings)))
+            rights.append(self._declare(ClusterRoleBinding, rbac.operator_cluster_role_binding(settings)))
+        if settings.operator.replicas > 1:
+            rights.append(self._declare(Role, rbac.operator_lease_role(settings)))
+            rights.append(self._declare(RoleBinding, rbac.operator_lease_role_binding(settings)))
+            self._declare(PodDisruptionBudget, operator.pod_disruption_budget(settings))
+        return rights

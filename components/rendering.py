@@ -1,0 +1,204 @@
+"""A program's declarations as files: one an object, an index that says what each is for, a kustomization."""
+
+import json
+import re
+import runpy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.component import Component
+from components.errors import BadInput
+from components.manifests import credentials
+from components.manifests.stack import PLACEHOLDER
+from components.outputs import AGENT_CONFIG as OUTPUT
+from components.recording import UNKNOWN, Declared, Hidden, Recording, record
+from components.sandbox import API_KEY as SANDBOX_API_KEY
+from components.settings import Settings
+from components.stack_values import API_KEY, StackValues
+
+PROGRAM = Path(__file__).parent.parent / "__main__.py"
+AGENT_CONFIG = "agent-config.json"
+INDEX = "README.md"
+KUSTOMIZATION = "kustomization.yaml"
+_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "Role")
+"""Kinds that `kubectl apply` should see before the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    text: str
+    subject: str
+    purpose: str
+
+
+def run_program() -> None:
+    """Run the project's `__main__.py`, as Pulumi does."""
+    runpy.run_path(str(PROGRAM), run_name="purpleflea_program")
+
+
+def render(values: StackValues, program: Callable[[], None] = run_program) -> dict[str, str]:
+    """Path → content of every file of a stack; no engine, cluster, account or secret is needed.
+
+    The same stack gives the same bytes on every machine. No secret is in them, because none is handed to the program.
+
+    Raises:
+        SettingsError, pulumi.RunError: the program refuses its configuration.
+    """
+    settings = values.settings()
+    recording = record(
+        program,
+        project=values.project,
+        stack=values.stack,
+        # The cluster's objects are what is rendered, whatever `up` does with them.
+        config={
+            key: text
+            for key, text in values.with_value("target", "cluster").values.items()
+            if key not in values.secret_keys
+        },
+        secrets=_placeholders(values, settings),
+    )
+    files = sorted(_files(values, settings, recording), key=lambda file: file.path)
+    manifests = [file for file in files if file.path.startswith("kubernetes/") and PLACEHOLDER not in file.text]
+    rendered = {file.path: file.text for file in files}
+    rendered[KUSTOMIZATION] = _kustomization([file.path for file in manifests], rendered)
+    rendered[INDEX] = _index(values, files)
+    return rendered
+
+
+def _placeholders(values: StackValues, settings: Settings) -> dict[str, str]:
+    key = f"{values.project}:{API_KEY}"
+    wanted = not (settings.credentials.existing_secret or settings.sandbox.enabled) or key in values.secret_keys
+    return dict.fromkeys(sorted({*values.secret_keys, *([key] if wanted else [])}), PLACEHOLDER)
+
+
+def _files(values: StackValues, settings: Settings, recording: Recording) -> Iterator[_File]:
+    for declared in recording.resources:
+        if declared.type.startswith("kubernetes:"):
+            yield _object_file(declared, settings)
+        elif declared.type == "pulumi:index:Stash" and "content" in declared.inputs.get("input", {}):
+            artifact = declared.inputs["input"]
+            yield _File(artifact["path"], artifact["content"], "file", _purpose(declared.urn))
+    text = json.dumps(recording.outputs[OUTPUT], indent=2, sort_keys=True) + "\n"
+    yield _File(
+        AGENT_CONFIG, text, "JSON", "What each agent is given: ids, endpoints, environment, names of Secrets, budget."
+    )
+
+
+def _object_file(declared: Declared, settings: Settings) -> _File:
+    public = {SANDBOX_API_KEY, *credentials.secret(settings, PLACEHOLDER)["stringData"].values()}
+    try:
+        manifest = _without_pulumi(_opened(declared.inputs, public))
+    except BadInput as error:
+        raise BadInput(f"{declared.type} {declared.name!r}: {error}") from None
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    # By the logical name: a content hash in the object's own name would make every change another file.
+    stem = f"{kind.lower()}-{declared.name}" if declared.name != kind.lower() else declared.name
+    path = f"kubernetes/{stem}.yaml"
+    text = yaml_text(manifest)
+    if PLACEHOLDER in text:
+        text = _SUPPLY.format(placeholder=PLACEHOLDER, name=name, namespace=settings.namespace) + text
+    return _File(path, text, f"{kind} `{name}`", _purpose(declared.urn))
+
+
+_SUPPLY = """\
+# {placeholder} stands for a secret, so kustomization.yaml leaves this file out. To supply it without its showing in a
+# history or a process list, with the other keys below as --from-literal:
+#   printf %s "$KEY" | kubectl create secret generic {name} -n {namespace} --from-file=api-key=/dev/stdin
+# Or set credentials.existingSecret to a Secret that is there, or let `pulumi up` create this one.
+"""
+
+
+def _purpose(urn: str) -> str:
+    """What the component above a resource is for, by the first line of its documentation."""
+    known = {kind.__name__: (kind.__doc__ or "").partition("\n")[0] for kind in Component.__subclasses__()}
+    above = reversed([kind.rpartition(":")[2] for kind in urn.split("::")[2].split("$")])
+    return next((known[kind] for kind in above if kind in known), "")
+
+
+def _opened(value: Any, public: Collection[str], hidden: bool = False) -> Any:
+    """Pulumi hides all of a Secret object: its values as they are where they are public, else the placeholder."""
+    if value is UNKNOWN:
+        raise BadInput("a value of this object is known only after `pulumi up`, so it cannot be rendered")
+    if isinstance(value, Hidden):
+        return _opened(value.value, public, hidden=True)
+    if isinstance(value, Mapping):
+        return {key: _opened(item, public, hidden) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_opened(item, public, hidden) for item in value]
+    return PLACEHOLDER if hidden and value not in public else value
+
+
+def _without_pulumi(manifest: dict[str, Any]) -> dict[str, Any]:
+    """In the order in which people read an object, without what only Pulumi understands."""
+    metadata = dict(manifest["metadata"])
+    annotations = {k: v for k, v in metadata.pop("annotations", {}).items() if not k.startswith("pulumi.com/")}
+    metadata = {
+        "name": metadata.pop("name"),
+        **_sorted(metadata),
+        **({"annotations": _sorted(annotations)} if annotations else {}),
+    }
+    rest = {key: _sorted(manifest[key]) for key in sorted(manifest) if key not in ("apiVersion", "kind", "metadata")}
+    return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata, **rest}
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        first = [key for key in ("name",) if key in value]
+        return {key: _sorted(value[key]) for key in (*first, *sorted(k for k in value if k not in first))}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _kustomization(paths: list[str], manifests: Mapping[str, str]) -> str:
+    rank = {kind.lower(): rank for rank, kind in enumerate(_FIRST)}
+    kinds = {path: re.split(r"[-.]", path.rpartition("/")[2])[0] for path in paths}
+    ordered = sorted(paths, key=lambda path: (rank.get(kinds[path], len(rank)), path))
+    return yaml_text(
+        {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "sortOptions": {"order": "fifo"},
+            "resources": ordered,
+        }
+    )
+
+
+def _index(values: StackValues, files: list[_File]) -> str:
+    rows = [f"| [{file.path}]({file.path}) | {file.subject} | {file.purpose} |" for file in files]
+    return _INDEX.format(stack=values.stack, rows="\n".join(rows))
+
+
+_INDEX = """\
+# Stack `{stack}`
+
+Generated by `make render STACK={stack}`; edit `Pulumi.{stack}.yaml` and run it again. `kubectl apply -k .` applies
+every object below that needs no secret; the file of one that does says how to supply it.
+
+| file | what | what for |
+|---|---|---|
+{rows}
+"""
+
+
+def yaml_text(value: Any) -> str:
+    """YAML that means the same to every parser, YAML 1.1 and 1.2, and is the same from every libyaml."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1_000_000, allow_unicode=True)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
+    """Blocks for texts of several lines, no anchors, quotes around whatever some parser takes for a number or bool."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _scalar(dumper: Any, text: str) -> Any:
+    style = "|" if "\n" in text else '"' if re.match(r"[-+.0-9]|[yYnN]$", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _scalar)

@@ -1,0 +1,50 @@
+"""The only reader of `pulumi.Config`: settings checked, the one secret apart."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi.runtime import config as engine_config
+
+from components import sandbox
+from components.settings import Settings, SettingsError
+from components.stack_values import API_KEY, StackValues
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """What a program is told about its stack."""
+
+    values: StackValues
+    settings: Settings
+    api_key: pulumi.Output[str] | None
+    """Set unless the settings name an existing Secret."""
+
+
+def read() -> StackConfig:
+    """The running stack's configuration.
+
+    Raises:
+        pulumi.RunError: every mistake at once, each with its path; Pulumi prints it without a traceback.
+    """
+    # All keys, not only the known ones: pulumi.Config can only be asked for a key by name.
+    given = {**engine_config.get_config_env(), **engine_config.CONFIG.get()}
+    secret = frozenset(key for key in given if pulumi.runtime.is_config_secret(key))
+    values = StackValues(pulumi.get_project(), pulumi.get_stack(), given, secret)
+    try:
+        settings = values.settings()
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
+    return StackConfig(values, settings, _api_key(settings))
+
+
+def _api_key(settings: Settings) -> pulumi.Output[str] | None:
+    if settings.credentials.existing_secret:
+        return None
+    if pulumi.Config().get(API_KEY):
+        return pulumi.Config().require_secret(API_KEY)
+    if settings.sandbox.enabled:
+        return pulumi.Output.from_input(sandbox.API_KEY)
+    raise pulumi.RunError(
+        f"purpleflea.{API_KEY}: is required: `pulumi config set --secret {API_KEY}`, "
+        "or name a Secret that exists in purpleflea.credentials.existingSecret"
+    )

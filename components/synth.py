@@ -1,0 +1,51 @@
+"""`python -m components.synth`: every artifact of a stack under `dist/<stack>/`, with Python only."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pulumi
+
+from components.errors import BadInput
+from components.output_folder import OutputFolder
+from components.rendering import render
+from components.settings import SettingsError
+from components.stack_values import StackValues
+from runtime.contract import ExitCode
+
+ROOT = Path(__file__).parent.parent
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write or check a stack's files; 1 when `--check` finds them out of date, 2 for what only the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m components.synth", description=__doc__)
+    parser.add_argument("--stack", default="dev", help="name of the stack, as in Pulumi.<stack>.yaml (default: dev)")
+    parser.add_argument("--out", type=Path, default=root / "dist", help="folder that gets a folder for each stack")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff when out of date")
+    options = parser.parse_args(arguments)
+    folder = OutputFolder(options.out / options.stack)
+    try:
+        files = render(StackValues.from_files(root, options.stack))
+        if options.check:
+            return _check(folder, files)
+        changed = folder.replace(files)
+    except (BadInput, SettingsError, pulumi.RunError) as error:
+        print(error, file=sys.stderr)
+        return ExitCode.BAD_SETTING
+    print(f"{folder.root}: {len(files)} files, {changed} changed; start with {folder.root / 'README.md'}")
+    return ExitCode.OK
+
+
+def _check(folder: OutputFolder, files: dict[str, str]) -> int:
+    differences = [*folder.differences(files)]
+    sys.stdout.writelines(differences)
+    if differences:
+        print(f"{folder.root} is out of date: {len(differences)} files; run `make render`", file=sys.stderr)
+        return ExitCode.FAILED
+    print(f"{folder.root} is up to date: {len(files)} files")
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The program declares exactly the objects of the manifests, recorded and under Pulumi's own mocks."""
+
+import asyncio
+import json
+
+import pulumi
+import pytest
+from pulumi.runtime import mocks
+
+from components.manifests.stack import PLACEHOLDER, objects
+from components.recording import Hidden, record
+from components.rendering import run_program
+from components.sandbox import API_KEY as SANDBOX_KEY
+from tests.components.variants import VARIANTS, stack
+
+
+def declared(values, secrets=None):
+    forced = values.with_value("target", "cluster")
+    return record(run_program, project=values.project, stack=values.stack, config=forced.values, secrets=secrets or {})
+
+
+def opened(value):
+    if isinstance(value, Hidden):
+        return opened(value.value)
+    if isinstance(value, dict):
+        return {key: opened(item) for key, item in value.items()}
+    return [opened(item) for item in value] if isinstance(value, list) else value
+
+
+def plain(inputs):
+    """An object without what only Pulumi reads."""
+    found = opened(dict(inputs))
+    kept = {k: v for k, v in found["metadata"].get("annotations", {}).items() if not k.startswith("pulumi.com/")}
+    metadata = {k: v for k, v in found["metadata"].items() if k != "annotations"} | (
+        {"annotations": kept} if kept else {}
+    )
+    return {**found, "metadata": metadata}
+
+
+def identity(manifest):
+    return manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_object_of_the_manifests_is_a_resource_of_its_own_and_nothing_else_is(name):
+    values = VARIANTS[name]
+    recording = declared(values)
+    found = {
+        identity(plain(r.inputs)): plain(r.inputs) for r in recording.resources if r.type.startswith("kubernetes:")
+    }
+    wanted = {identity(m): json.loads(json.dumps(m)) for m in objects(values.settings(), SANDBOX_KEY)}
+    assert found == wanted
+
+
+def test_names_of_resources_are_unique_and_independent_of_content_and_namespace():
+    def urns(**sections):
+        return {r.urn for r in declared(stack(**sections)).resources if r.type.startswith("kubernetes:")}
+
+    same = urns()
+    assert len(same) == len(objects(stack().settings()))
+    assert urns(namespace="elsewhere") == same
+    assert urns(agents=[{"name": "pf-agent-job", "task": "another"}]) == same
+
+
+def test_the_api_key_goes_into_the_secret_and_nowhere_else():
+    values = stack(sandbox={"enabled": False}, credentials={"existingSecret": "", "agentWallet": "w"})
+    recording = declared(values, {"purpleflea:apiKey": "pf_live_planted"})
+    secret = next(r for r in recording.resources if r.type == "kubernetes:core/v1:Secret")
+    assert isinstance(secret.inputs["stringData"], Hidden)
+    assert secret.inputs["stringData"].value["api-key"] == "pf_live_planted"
+    others = [r for r in recording.resources if r is not secret]
+    assert "pf_live_planted" not in json.dumps([opened(dict(r.inputs)) for r in others] + [opened(recording.outputs)])
+
+
+def test_a_missing_api_key_is_one_clear_message():
+    values = stack(sandbox={"enabled": False}, credentials={"existingSecret": "", "agentWallet": "w"})
+    with pytest.raises(pulumi.RunError, match=r"purpleflea\.apiKey: is required: `pulumi config set --secret apiKey`"):
+        declared(values)
+
+
+def test_every_mistake_is_reported_at_once_with_its_path():
+    values = stack(hpa={"minReplica": 3}, payroll={"schedule": "daily"}, opertor={})
+    with pytest.raises(pulumi.RunError) as error:
+        record(run_program, project="purpleflea", stack="test", config=values.values, secrets={})
+    for path in ("purpleflea.hpa.minReplica", "purpleflea.payroll.schedule", "purpleflea.opertor"):
+        assert path in str(error.value)
+
+
+def test_the_artifacts_target_declares_each_rendered_file_and_no_object():
+    values = stack(target="artifacts")
+    recording = record(run_program, project="purpleflea", stack="test", config=values.values, secrets={})
+    files = [r.inputs["input"]["path"] for r in recording.resources if "path" in r.inputs.get("input", {})]
+    assert "kubernetes/job-pf-agent-job.yaml" in files
+    assert "agent-config.json" in files
+    assert not [r for r in recording.resources if r.type.startswith("kubernetes:")]
+
+
+class StockMocks(pulumi.runtime.Mocks):
+    """Pulumi's own way to test programs, as its documentation has it."""
+
+    def __init__(self):
+        self.kinds = []
+
+    def new_resource(self, args):
+        self.kinds.append(args.typ)
+        return f"{args.name}-id", args.inputs
+
+    def call(self, args):
+        return {}
+
+
+def test_the_program_runs_under_the_stock_mocks():
+    values = stack(target="cluster")
+    stock = StockMocks()
+
+    async def run():
+        mocks.set_mocks(stock, project="purpleflea", stack="test", preview=False)
+        pulumi.runtime.set_all_config(dict(values.values))
+        await mocks.run_pulumi_func(run_program)
+
+    # A thread of its own: Pulumi's settings stay with the context that set them.
+    asyncio.run(asyncio.to_thread(asyncio.run, run()))
+    kubernetes = [kind for kind in stock.kinds if kind.startswith("kubernetes:")]
+    assert len(kubernetes) == len(objects(values.settings(), PLACEHOLDER))
+    assert "purpleflea:index:EscrowOperator" in stock.kinds
