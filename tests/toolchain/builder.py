@@ -29,7 +29,7 @@ REMEDIES = {
 
 def cached(tool: Tool) -> Path | None:
     """The program built earlier from the same inputs, if there is one."""
-    if not (tool.recipe and _source(tool.recipe).is_dir()):
+    if not tool.recipe:
         return None
     path = cache.entry(tool.recipe.name, _key(tool.recipe)) / tool.name
     return path if path.exists() else None
@@ -38,7 +38,7 @@ def cached(tool: Tool) -> Path | None:
 def build(tool: Tool) -> Path:
     """The built program; a cold build takes as long as the recipe says."""
     recipe = tool.recipe
-    if not (recipe and _source(recipe).is_dir()):
+    if not recipe:
         raise Missing("no build of it is known")
     if not shutil.which("go"):
         raise Missing(f"no Go on the PATH to build {recipe.name} {recipe.version} (install Go 1.26 or newer)")
