@@ -1,5 +1,11 @@
 """Fixtures live beside what they start; each such module is named here."""
 
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
 pytest_plugins: list[str] = [
     "tests.runtime.sandbox.fixtures",
     "tests.toolchain.fixtures",

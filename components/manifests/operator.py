@@ -71,12 +71,14 @@ def _container(settings: Settings) -> Manifest:
         operator.image,
         env=[
             credentials.file_env(),
+            credentials.env_from_secret(settings, Env.AGENT_ID),
             *pod.api_env(settings),
             *pod.env(
                 {
                     Env.WATCH_NAMESPACE: watch_namespace(settings),
                     Env.DEFAULT_BUDGET_USDC: usdc_text(settings.escrow.default_budget_usdc),
                     **{name: "" if amount is None else usdc_text(amount) for name, amount in bounds.items()},
+                    Env.ESCROW_TIMEOUT_HOURS: settings.escrow.timeout_hours,
                     Env.RESYNC_SECONDS: operator.resync_seconds,
                     Env.AUTO_RELEASE: settings.escrow.auto_release_on_job_complete,
                     Env.LEADER_ELECTION: operator.replicas > 1,

@@ -28,7 +28,13 @@ def api_env(settings: Settings) -> list[Manifest]:
     """What every program needs that speaks to the payment service, apart from the key."""
     return [
         credentials.env_from_secret(settings, Env.ESCROW_URL),
-        *env({Env.API_DIALECT: settings.api.dialect, Env.ALLOW_HTTP: services.allow_http(settings) or ""}),
+        *env(
+            {
+                Env.API_DIALECT: settings.api.dialect,
+                Env.ALLOW_HTTP: services.allow_http(settings) or "",
+                Env.LOG_LEVEL: "" if settings.log_level == "INFO" else settings.log_level,
+            }
+        ),
     ]
 
 

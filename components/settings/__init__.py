@@ -39,6 +39,8 @@ class Settings(Section):
     """Whether the stack creates the namespace; otherwise it exists and enforces the `restricted` Pod Security level."""
     target: Literal["artifacts", "cluster"] = "artifacts"
     """`artifacts`: files only, no cluster needed; `cluster`: `pulumi up` creates the objects."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """How much the programs log, in JSON lines on their standard output."""
     api: Api = Api()
     """How the payment service is spoken to."""
     credentials: Credentials = Credentials()

@@ -5,27 +5,16 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from components.manifests.fly_config import fly_files
 from components.settings import Settings
+from tests.guides.parity import differences, leaves, unexplained
 
 LISTINGS = Path(__file__).parent / "fly"
 DIFFERENCES = {
     "services[0].ports[1].force_https.enabled": "flyctl loads no such table; ours is `force_https = true` in the port",
 }
 """Path in the guide's fly.toml → why ours differs."""
-
-
-def leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """Every path to a plain value, e.g. `services[0].ports[1].port`."""
-    if isinstance(value, dict):
-        parts = [(f"{path}.{key}".lstrip("."), child) for key, child in value.items()]
-    elif isinstance(value, list) and any(isinstance(child, dict) for child in value):
-        parts = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
-    else:
-        return {path: value}
-    return {place: leaf for part, child in parts for place, leaf in leaves(child, part).items()}
 
 
 def listing(name: str) -> str:
@@ -37,11 +26,10 @@ def ours(name: str) -> str:
 
 
 def test_every_path_of_fly_toml_is_ours_or_differs_for_a_reason():
-    guide, rendered = leaves(tomllib.loads(listing("fly.toml"))), leaves(tomllib.loads(ours("fly.toml")))
-    assert len(guide) > 20
-    differing = {path for path, value in guide.items() if rendered.get(path) != value}
-    assert differing == set(DIFFERENCES)
-    assert rendered["services[0].ports[1].force_https"] is True
+    guide, rendered = tomllib.loads(listing("fly.toml")), tomllib.loads(ours("fly.toml"))
+    assert len(leaves(guide)) > 20
+    assert unexplained(differences(guide, rendered), DIFFERENCES) == []
+    assert rendered["services"][0]["ports"][1]["force_https"] is True
 
 
 def test_mcp_config_is_the_guides():

@@ -55,7 +55,7 @@ def test_example_suits_the_oldest_version(name):
     assert [c for o in objects if (c := strict_schemas.complaint(o, strict_schemas.VERSIONS[0]))] == []
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(stacks.mappings())
 def test_any_stack_is_right(mapping):
     assert _faults(mapping) == []

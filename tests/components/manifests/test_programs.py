@@ -1,0 +1,89 @@
+"""What a pod declares is what its program reads: the rendered environment, given to the programs themselves."""
+
+import pytest
+
+from components.manifests import agent_job, operator, services, stack
+from components.settings import Settings
+from runtime import faucet_claim
+from runtime.contract import Env
+from runtime.operator.config import OperatorConfig
+from runtime.payments.client import PaymentsClient
+from tests.components import stacks
+from tests.components.references import containers, pod_specs
+
+ONLY_FLY_AGENT = {Env.AGENT_WALLET, Env.ESCROW_BASE, Env.FAUCET_BASE, Env.ESCROW_FEE, Env.REFERRAL_RATE, Env.WORKERS}
+SECRET = {
+    "api-key": "pf_live_x",
+    "agent-wallet": "agent-1",
+    "faucet-url": "https://f.example",
+    "escrow-url": "https://e.example",
+}
+
+
+def environment(container) -> dict[str, str]:
+    """The environment that the kubelet would make, with the credentials Secret at hand."""
+    found = {}
+    for variable in container["env"]:
+        source = variable.get("valueFrom", {})
+        value = (
+            SECRET[source["secretKeyRef"]["key"]] if "secretKeyRef" in source else variable.get("value", "from-field")
+        )
+        found[variable["name"]] = value
+    return found
+
+
+def test_operator_reads_what_its_deployment_declares():
+    mapping = {
+        "operator": {
+            "watchNamespace": "selector:team=a",
+            "replicas": 2,
+            "resyncSeconds": 60,
+            "namespaceBudgetUsdc": "7",
+        },
+        "escrow": {"defaultBudgetUsdc": "0.25", "autoReleaseOnJobComplete": False, "timeoutHours": 48},
+    }
+    [container] = operator.deployment(Settings.parse(mapping))["spec"]["template"]["spec"]["containers"]
+    config = OperatorConfig.from_env(environment(container))
+    assert (config.selector, config.leader_election, config.resync_seconds) == ("team=a", True, 60)
+    assert (str(config.default_budget), str(config.namespace_budget), config.daily_budget) == ("0.25", "7.00", None)
+    assert (config.auto_release, config.timeout_hours, config.payer) == (False, 48, "agent-1")
+
+
+def test_faucet_claim_reads_what_its_container_declares():
+    settings = Settings.parse({"faucet": {"required": True, "deadlineSeconds": 30}})
+    job = agent_job.build(settings, settings.agents[0])
+    claim = job["spec"]["template"]["spec"]["initContainers"][0]
+    read = faucet_claim.Settings.from_environment(environment(claim))
+    assert (read.agent_id, read.faucet_url, read.required, read.deadline_seconds) == (
+        "agent-1",
+        "https://f.example",
+        True,
+        30,
+    )
+
+
+@pytest.mark.parametrize("name", stacks.EXAMPLES)
+def test_whoever_pays_can_start_its_client(name):
+    settings = Settings.parse(stacks.EXAMPLES[name])
+    for o in stack.objects(settings):
+        for _, pod in pod_specs(o):
+            for container in containers(pod):
+                declared = environment(container) if "env" in container else {}
+                if Env.ESCROW_URL in declared:
+                    here = declared | {Env.ESCROW_URL: services.url(settings, "escrow")}
+                    PaymentsClient.from_environment(
+                        {k: v for k, v in here.items() if k != Env.API_KEY_FILE} | {Env.API_KEY: "k"}
+                    )
+
+
+def test_every_variable_is_a_known_one():
+    declared = {
+        name
+        for mapping in stacks.EXAMPLES.values()
+        for o in stack.objects(Settings.parse(mapping))
+        for _, pod in pod_specs(o)
+        for container in containers(pod)
+        for name in environment(container)
+    }
+    assert declared <= {variable.value for variable in Env}
+    assert not declared & ONLY_FLY_AGENT
