@@ -22,7 +22,12 @@ from lightkube.resources import core_v1
 from tests.toolchain import cache, cluster, images, tools
 from tests.toolchain.cluster import Cluster
 
-LEVELS = {"control_plane": "controlplane", "node": "node"}
+LEVELS = {
+    "control_plane": "controlplane",
+    "spare_control_plane": "controlplane",
+    "node": "node",
+    "spare_node": "node",
+}
 """Fixture name to level, which is also the name of the marker."""
 
 SERVICE_ACCOUNT_SECONDS = 30
@@ -55,6 +60,18 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         written = tmp_path_factory.mktemp("external-cluster")
         return cluster.external(Path(theirs).absolute(), os.environ.get("E2E_HOST_ADDRESS", ""), written)
     return _cluster(request.config, "node")
+
+
+@pytest.fixture(scope="module")
+def spare_control_plane(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A control plane that the tests of one module may break (`faults.py`)."""
+    yield from _spare_cluster(request, "controlplane")
+
+
+@pytest.fixture(scope="module")
+def spare_node(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A node that the tests of one module may break (`faults.py`); never somebody else's."""
+    yield from _spare_cluster(request, "node")
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +128,18 @@ def _cluster(config: pytest.Config, level: str) -> Cluster:
         return cluster.start(level, f"run-{owner}-{level}", owner)
     except tools.Missing as missing:
         pytest.skip(f"[{level}] {missing}")
+
+
+def _spare_cluster(request: pytest.FixtureRequest, level: str) -> Iterator[Cluster]:
+    owner = _owner(request.config)
+    try:
+        spare = cluster.start(level, f"run-{owner}-{level}-{secrets.token_hex(4)}", owner)
+    except tools.Missing as missing:
+        pytest.skip(f"[{level}] {missing}")
+    try:
+        yield spare
+    finally:
+        cluster.stop(spare.name)
 
 
 def _owner(config: pytest.Config) -> int:

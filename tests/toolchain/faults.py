@@ -1,0 +1,134 @@
+"""What can go wrong with a cluster, as context managers that always undo themselves.
+
+Components are named as in `Cluster.processes()`: `kube-apiserver`, `etcd`, `kubelet`, `containerd` ... Every test of a
+run shares them, so a test that breaks one asks for a cluster of its own (`spare_control_plane`, `spare_node`); cutting
+off one pod's address harms nobody else. Between a client and a server on loopback, without root: `faulty_link.py`; a
+process's clock: `clock.py`.
+"""
+
+import contextlib
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from tests.toolchain import tools
+from tests.toolchain.cluster import Cluster
+from tests.toolchain.control_plane import Api, ControlPlane
+
+WAIT_SECONDS = 60
+POLL_SECONDS = 0.02
+STOPPABLE_FIRST = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "kube-apiserver")
+"""Who must not see etcd go back in time: they remember resource versions of a future that is no more."""
+
+
+@contextlib.contextmanager
+def paused(cluster: Cluster, component: str) -> Iterator[None]:
+    """Freeze a component: its connections stay open and nothing answers, as on a machine that swaps itself to death."""
+    process = psutil.Process(cluster.processes()[component])
+    process.send_signal(signal.SIGSTOP)
+    try:
+        _await(lambda: process.status() == psutil.STATUS_STOPPED, f"{component} does not stop")
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def killed(cluster: Cluster, *components: str, how: signal.Signals = signal.SIGKILL) -> Iterator[None]:
+    """End components, in this order, and start them again at the end in the opposite one; `SIGTERM` asks politely."""
+    ended: list[str] = []
+    try:
+        for component in components:
+            ended.append(component)
+            _end(cluster, component, how)
+        yield
+    finally:
+        for component in reversed(ended):
+            cluster.restart(component)
+        await_api(cluster)
+
+
+def restart(cluster: Cluster, component: str, how: signal.Signals = signal.SIGKILL) -> None:
+    """End a component and start it again at once; done when the API server answers again."""
+    with killed(cluster, component, how=how):
+        pass
+
+
+@contextlib.contextmanager
+def cut(cluster: Cluster, one: str, other: str) -> Iterator[None]:
+    """Drop, in silence, every packet between two addresses of the node's network, of open connections too.
+
+    Addresses are those behind a Service: a pod's, `cluster.host_address` for this machine, the node's for the API
+    server.
+    """
+    table = f"cut-{secrets.token_hex(4)}"
+    drops = f"ip saddr {one} ip daddr {other} drop; ip saddr {other} ip daddr {one} drop;"
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority -10; {drops} }}\n" for hook in ("input", "forward", "output")
+    )
+    cluster.run_inside(nft(), f"table inet {table} {{\n{chains}}}\n")
+    try:
+        yield
+    finally:
+        cluster.run_inside(nft(), f"delete table inet {table}")
+
+
+def nft() -> str:
+    """The program that sets packet filters, to be run inside a node."""
+    return f"{tools.find('nft').path}"
+
+
+class EtcdSnapshot:
+    """The cluster's whole state at one moment; `restore` brings it back, as after a disaster."""
+
+    def __init__(self, cluster: Cluster, copy: Path) -> None:
+        self._cluster = cluster
+        self._copy = copy
+
+    def restore(self) -> None:
+        """Put the old state in place of the present one, which is lost; every component starts again."""
+        present = self._cluster.processes()
+        others = [component for component in STOPPABLE_FIRST if component in present]
+        with killed(self._cluster, *others, "etcd"):
+            data = self._cluster.directory / "etcd"
+            shutil.rmtree(data)
+            shutil.copytree(self._copy, data)
+
+
+@contextlib.contextmanager
+def etcd_snapshot(cluster: Cluster) -> Iterator[EtcdSnapshot]:
+    """Take a snapshot, with etcd away for a moment so that it is whole; the copy is removed at the end."""
+    copy = cluster.directory / f"etcd-snapshot-{secrets.token_hex(4)}"
+    try:
+        with killed(cluster, "etcd"):
+            shutil.copytree(cluster.directory / "etcd", copy)
+        yield EtcdSnapshot(cluster, copy)
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def await_api(cluster: Cluster) -> None:
+    """Wait until the API server says that it, and etcd behind it, is ready."""
+    where = urlsplit(cluster.url)
+    api = Api(ControlPlane(cluster.directory, f"{where.hostname}", where.port or 443))
+    _await(api.ready, "the API server is not ready")
+
+
+def _end(cluster: Cluster, component: str, how: signal.Signals) -> None:
+    process = psutil.Process(cluster.processes()[component])
+    process.send_signal(how)
+    _await(lambda: not process.is_running(), f"{component} does not end")  # until its supervisor has noticed
+
+
+def _await(condition: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{complaint} within {WAIT_SECONDS} s")
+        time.sleep(POLL_SECONDS)
