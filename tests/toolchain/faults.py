@@ -41,7 +41,10 @@ def paused(cluster: Cluster, component: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def killed(cluster: Cluster, *components: str, how: signal.Signals = signal.SIGKILL) -> Iterator[None]:
-    """End components, in this order, and start them again at the end in the opposite one; `SIGTERM` asks politely."""
+    """End components, in this order, and start them again at the end in the opposite one; `SIGTERM` asks politely.
+
+    What else has died of it meanwhile (a controller-manager without an API server gives up) is started again too.
+    """
     ended: list[str] = []
     try:
         for component in components:
@@ -52,6 +55,9 @@ def killed(cluster: Cluster, *components: str, how: signal.Signals = signal.SIGK
         for component in reversed(ended):
             cluster.restart(component)
         await_api(cluster)
+        for component, process in cluster.processes().items():
+            if not psutil.pid_exists(process):
+                cluster.restart(component)
 
 
 def restart(cluster: Cluster, component: str, how: signal.Signals = signal.SIGKILL) -> None:
@@ -121,8 +127,11 @@ def await_api(cluster: Cluster) -> None:
 
 
 def _end(cluster: Cluster, component: str, how: signal.Signals) -> None:
-    process = psutil.Process(cluster.processes()[component])
-    process.send_signal(how)
+    try:
+        process = psutil.Process(cluster.processes()[component])
+        process.send_signal(how)
+    except psutil.NoSuchProcess:  # it gave up by itself
+        return
     _await(lambda: not process.is_running(), f"{component} does not end")  # until its supervisor has noticed
 
 

@@ -77,6 +77,15 @@ def test_a_killed_api_server_refuses_and_comes_back_with_its_data(cluster, clien
     assert exists(client, ConfigMap, mark)
 
 
+def test_what_died_of_a_fault_is_started_again_too(cluster):
+    victim = cluster.processes()["kube-controller-manager"]
+    with faults.killed(cluster, "kube-apiserver"):
+        psutil.Process(victim).kill()
+        while psutil.pid_exists(victim):
+            time.sleep(0.02)
+    assert psutil.pid_exists(cluster.processes()["kube-controller-manager"])
+
+
 def test_without_etcd_the_api_server_fails_and_nothing_is_lost(cluster, impatient, client):
     mark = new_config_map(client)
     with faults.killed(cluster, "etcd"), pytest.raises((httpx2.TimeoutException, ApiError)):

@@ -47,18 +47,16 @@ def await_last_line(client, pod, text):
 
 
 @pytest.mark.parametrize("other", ["machine", "API server"])
-def test_a_pod_is_cut_off_and_joined_again(node, namespace, other):
-    if not node.inside:
-        pytest.skip("[node] cutting the network is for a cluster of our own; unset E2E_KUBECONFIG")
-    with server_on_the_machine(node.host_address) as server:
+def test_a_pod_is_cut_off_and_joined_again(own_node, namespace, other):
+    with server_on_the_machine(own_node.host_address) as server:
         target = server if other == "machine" else "$KUBERNETES_SERVICE_HOST 443"
-        address = node.host_address if other == "machine" else urlsplit(node.url).hostname
+        address = own_node.host_address if other == "machine" else urlsplit(own_node.url).hostname
         pod = start(namespace.client, "asker", ASK_FOR_EVER.format(target=target))
         await_last_line(namespace.client, "asker", REACHED)
-        with faults.cut(node, pod.status.podIP, address):
+        with faults.cut(own_node, pod.status.podIP, address):
             await_last_line(namespace.client, "asker", MISSED)
         await_last_line(namespace.client, "asker", REACHED)
-    assert "table inet cut-" not in node.run_inside(faults.nft(), "list", "tables")
+    assert "table inet cut-" not in own_node.run_inside(faults.nft(), "list", "tables")
 
 
 @pytest.fixture
