@@ -181,6 +181,10 @@ def command(module: str) -> list[str]:
     return ["python", "-m", f"runtime.{module}"]
 
 
+RUN_ONCE: Final = "--once"
+"""Argument of `agent_worker` in a Job: do what TASK_DESCRIPTION says, then exit."""
+
+
 class Port(IntEnum):
     """Container ports; the names in the manifests are the lower-case member names."""
 

@@ -9,6 +9,7 @@ from runtime.contract import (
     AGENT_LABEL,
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
+    RUN_ONCE,
     SETTLEMENT_FINALIZER,
     Component,
     Env,
@@ -79,7 +80,7 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
     }
     container = agent_pod.agent_container(
         settings,
-        agent.command or [*command("agent_worker"), "--once"],
+        agent.command or [*command("agent_worker"), RUN_ONCE],
         agent.resources,
         agent.image,
         agent_pod.agent_env(settings, values, agent.env, agent.agent_id),

@@ -42,7 +42,7 @@ def _container(settings: Settings) -> Manifest:
         worker.image,
         [*agent_pod.agent_env(settings, values, worker.env, ""), pod.field_env(Env.POD_NAME, "metadata.name")],
         ports=[{"name": PORT, "containerPort": Port.WORKER.value}],
-        **pod.probes(PORT),
+        **(pod.probes(PORT) if worker.probes else {}),
     )
 
 

@@ -89,6 +89,8 @@ class Worker(Section):
     """Further environment variables of the container; nothing secret."""
     resources: Resources = AGENT_RESOURCES
     """CPU and memory of the worker's container."""
+    probes: bool = True
+    """Whether the container answers `/livez` and `/readyz` on port 8080, as the runtime's worker does."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds a worker has to finish its task when it is scaled in."""
 
