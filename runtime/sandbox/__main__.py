@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # uvicorn stops gracefully, then raises the signal once more; as PID 1 there is no default action to end us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.OK))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
     with tempfile.TemporaryDirectory(prefix="purpleflea-sandbox-") as scratch:
         return _serve(chosen, chosen.database or Path(scratch) / "ledger.db")
 

@@ -24,6 +24,7 @@ from runtime.sandbox.clock import Clock
 from runtime.sandbox.dialect_fly import FLY
 from runtime.sandbox.dialect_kubernetes import KUBERNETES
 from runtime.sandbox.dialect_server import SERVER
+from runtime.sandbox.mcp import MCP, McpEndpoint
 from runtime.sandbox.openapi import describe
 from runtime.sandbox.page import render_page
 from runtime.sandbox.rest import Endpoint, Service
@@ -75,6 +76,7 @@ def build_app(service: Service, admin_token: str | None = None) -> Starlette:
         contract.Route.READYZ: ready,
     }
     routes = [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in OPERATIONS]
+    routes += [Route(MCP.path, McpEndpoint(service, MCP), methods=[MCP.method])]
     routes += [Route(path, handler, methods=["GET"]) for path, handler in plain.items()]
     routes += admin_routes(service, admin_token) if admin_token else []
     app = Starlette(routes=routes, lifespan=_sweeping(service), exception_handlers={404: _not_found, 405: _not_found})

@@ -176,16 +176,21 @@ class Endpoint:
     async def _answer(self, request: Request, *, fail_after_credit: bool = False) -> Response:
         service, operation = self._service, self._operation
         try:
-            document, status = await self._run(request, fail_after_credit), operation.success
+            document, status = await self.run(request, fail_after_credit=fail_after_credit), operation.success
         except RefusedError as refusal:
             document, status = refusal.body(), refusal.status
         except sqlite3.Error:
             _log.exception("the ledger failed in %s; the transaction was rolled back", operation.name)
             document, status = {"error": "internal_error"}, 500
         service.requests.labels(operation.dialect, operation.name, status).inc()
+        return self.render(document, status)
+
+    def render(self, document: dict[str, Any], status: int) -> Response:
+        """The document on the wire."""
         return JSONResponse(document, status)
 
-    async def _run(self, request: Request, fail_after_credit: bool) -> dict[str, Any]:
+    async def run(self, request: Request, *, fail_after_credit: bool = False) -> dict[str, Any]:
+        """Read the request, do the operation; raises RefusedError for every answer that is no success."""
         service, operation = self._service, self._operation
         ip = request.client.host if request.client else "unknown"
         if operation.per_minute is not None and service.rate_limits:
