@@ -144,10 +144,13 @@ class PaymentsClient:
         found: dict[str, Escrow] = {}
         for _ in range(MOST_PAGES):
             page = await self._page(status, offset=len(found))
-            before = len(found)
-            found |= {escrow.id: escrow for escrow in page}
-            if self.dialect.page_size is None or len(page) < self.dialect.page_size or len(found) == before:
+            news = {escrow.id: escrow for escrow in page if escrow.id not in found}
+            found |= news
+            # A short page proves no end, because a service may allow fewer entries than we ask for. An empty one does.
+            if self.dialect.page_size is None or not page or (not news and len(page) < self.dialect.page_size):
                 break
+            if not news:
+                raise Contradiction("the list gives the same page again, so it may have more", operation=Operation.LIST)
         else:
             raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
         for escrow in found.values():

@@ -16,6 +16,7 @@ from runtime.payments import (
     PaymentsClient,
     escrow_token,
 )
+from runtime.payments.client import MOST_PAGES
 from runtime.payments.model import checked_escrow_id
 from tests.runtime.payments.conftest import KEY
 from tests.runtime.payments.scripted_server import Reply
@@ -108,27 +109,46 @@ async def test_a_release_may_name_net_or_gross_to_one_micro(amount_released, ser
     assert receipt.amount == Usdc.parse(str(amount_released))
 
 
-async def test_pages_are_read_to_the_end_before_anything_is_handed_out(server, client_of):
-    entries = [entry(n, status="funded") for n in range(250)]
-
+def paged(entries, most=100):
     def page(request):
         query = dict(part.split("=") for part in request.target.partition("?")[2].split("&"))
         assert query["status"] == "locked"
         offset = int(query["offset"])
-        return Reply(200, {"escrows": entries[offset : offset + int(query["limit"])]})
+        return Reply(200, {"escrows": entries[offset : offset + min(most, int(query["limit"]))]})
 
-    server.script = page
-    ids = []
+    return page
+
+
+@pytest.mark.parametrize("most", [100, 60])
+@pytest.mark.parametrize("count", [0, 99, 100, 250])
+async def test_pages_are_read_to_the_end_before_anything_is_handed_out(count, most, server, client_of):
+    entries = [entry(n, status="funded") for n in range(count)]
+    server.script = paged(entries, most)
+    ids, seen = [], set()
     async for escrow in client_of().list_escrows(EscrowStatus.LOCKED):
-        assert len(server.received) == 3
+        seen.add(len(server.received))
         ids.append(escrow.id)
     assert ids == [e["escrow_id"] for e in entries]
+    assert seen <= {len(server.received)}
 
 
-async def test_a_server_that_ignores_the_offset_is_not_read_for_ever(server, client_of):
+async def test_a_full_page_that_comes_again_may_hide_more(server, client_of):
     server.replies(Reply(200, {"escrows": [entry(n, status="funded") for n in range(100)]}))
-    assert len(await listed(client_of())) == 100
+    with pytest.raises(Contradiction):
+        await listed(client_of())
     assert len(server.received) == 2
+
+
+async def test_a_short_page_that_comes_again_is_all_there_is(server, client_of):
+    server.replies(Reply(200, {"escrows": [entry(n, status="funded") for n in range(3)]}))
+    assert len(await listed(client_of())) == 3
+
+
+async def test_a_list_without_end_is_not_read_for_ever(server, client_of):
+    server.script = lambda r: Reply(200, {"escrows": [entry(len(server.received), status="funded")]})
+    with pytest.raises(Contradiction, match="pages"):
+        await listed(client_of())
+    assert len(server.received) == MOST_PAGES
 
 
 async def test_a_list_without_pages_is_asked_once(server, client_of):
