@@ -90,7 +90,7 @@ def escrow_token(job_uid: str, attempt: int = 0) -> str:
     return "pf-" + hashlib.sha256(f"{job_uid}\0{attempt}".encode()).hexdigest()[:32]
 
 
-def checked_escrow_id(escrow_id: str) -> str:
+def checked_escrow_id(escrow_id: str, operation: Operation | None = None) -> str:
     """Return the id if it can stand in a path, whatever prefix it has.
 
     Raises:
