@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STACK  ?= dev
+DIALECT ?= kubernetes
 
 .DEFAULT_GOAL := help
-.PHONY: help docs render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down image
+.PHONY: help demo docs render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ render: $(VENV)/.installed-render ## write every artifact of a stack under dist/
 
 render-check: $(VENV)/.installed-render ## exit 1 with a diff when dist/$(STACK)/ is out of date
 	@$(PY) -m components.synth --stack $(STACK) --check
+
+demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
+	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed-dev ## run the tests; says what it skipped and why
 	@$(PY) -m pytest -n 2 --dist loadgroup

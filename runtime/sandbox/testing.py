@@ -133,24 +133,29 @@ def running_sandbox(
 
 
 class SandboxProcess(_Control):
-    """A sandbox in a process of its own, `python -m runtime.sandbox`, for tests that kill it."""
+    """A sandbox in a process of its own, `python -m runtime.sandbox`: to kill it, or to leave it running.
 
-    def __init__(self, database: Path, *options: str, start_key: str | None = None) -> None:
+    Its database is temporary, and ends with the process, unless one is given. A detached one outlives this process
+    and the terminal: it holds on to neither, and is silent.
+    """
+
+    def __init__(
+        self, database: Path | None = None, *options: str, start_key: str | None = None, detached: bool = False
+    ) -> None:
         token = secrets.token_hex(8)
         environment = (
             os.environ | {Env.SANDBOX_ADMIN_TOKEN: token} | ({Env.SANDBOX_API_KEY: start_key} if start_key else {})
         )
-        command = [
-            sys.executable,
-            "-m",
-            "runtime.sandbox",
-            "--port",
-            "0",
-            "--database",
-            str(database),
-            "--no-rate-limits",
-        ]
-        self.process = subprocess.Popen([*command, *options], env=environment, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "runtime.sandbox", "--port", "0", "--no-rate-limits"]
+        command += ["--database", str(database)] if database else []
+        self.process = subprocess.Popen(
+            [*command, *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if detached else None,
+            start_new_session=detached,
+            text=True,
+        )
         assert self.process.stdout is not None  # noqa: S101 - asked for above
         line = self.process.stdout.readline()
         if " on " not in line:
