@@ -108,7 +108,7 @@ class Dialect:
                 escrow_id=escrow_id,
             )
         if escrow_id is not None:
-            checked_escrow_id(escrow_id)
+            checked_escrow_id(escrow_id, operation)
         return Request(operation=operation, endpoint=endpoint, escrow_id=escrow_id, **parts)
 
     def create(self, order: EscrowRequest) -> Request:

@@ -97,9 +97,8 @@ def checked_escrow_id(escrow_id: str, operation: Operation | None = None) -> str
         BadSetting: Empty, too long, or with characters that would make it another path.
     """
     if not _ESCROW_ID.fullmatch(escrow_id):
-        raise BadSetting(
-            f"{escrow_id[:40]!r} is not an escrow id: letters, digits and . _ : ~ @ - only, 1 to 200 of them"
-        )
+        wanted = "letters, digits and . _ : ~ @ - only, 1 to 200 of them"
+        raise BadSetting(f"{escrow_id[:40]!r} is not an escrow id: {wanted}", operation=operation)
     return escrow_id
 
 

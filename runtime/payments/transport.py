@@ -176,7 +176,10 @@ class Transport:
             raise BadSetting(f"no URL of the {request.endpoint.service} service is set", **facts)
         headers = {"Accept": request.endpoint.accept, "X-Request-Id": facts["request_id"] or ""}
         if request.endpoint.authenticated:
-            headers["Authorization"] = f"Bearer {self._credentials.key()}"
+            try:
+                headers["Authorization"] = f"Bearer {self._credentials.key()}"
+            except (Unauthorized, BadSetting) as error:
+                raise type(error)(error.message, **facts) from None
         content = None
         if request.body is not None:
             headers["Content-Type"] = JSON

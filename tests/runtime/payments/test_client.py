@@ -318,7 +318,7 @@ NO_IDS = ["", ".", "..", "a/b", "a?b", "a#b", "a b", "a\nb", "a%2fb", "ü", "x" 
 @pytest.mark.parametrize("escrow_id", NO_IDS)
 async def test_an_id_that_would_be_another_path_is_never_sent(escrow_id, server, client_of):
     for dialect in ("kubernetes", "fly", "server"):
-        with pytest.raises(BadSetting):
+        with pytest.raises(BadSetting, match=r"release.*is not an escrow id"):
             await client_of(dialect).release(escrow_id)
     assert server.received == []
 

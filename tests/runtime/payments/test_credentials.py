@@ -60,7 +60,7 @@ async def test_a_rotated_key_is_sent_from_the_next_request_on(tmp_path, server):
 async def test_without_a_key_nothing_is_sent_and_it_says_what_to_set(environment, server):
     credentials = Credentials.from_environment(environment)
     async with PaymentsClient("fly", server.url, credentials, allow_http=True) as client:
-        with pytest.raises(Unauthorized, match="PF_API_KEY"):
+        with pytest.raises(Unauthorized, match="release of escrow esc_1: no API key: set PF_API_KEY"):
             await client.release("esc_1")
     assert server.received == []
 

@@ -99,6 +99,12 @@ async def test_an_answer_that_is_too_large_is_not_asked_for_again(server, client
     assert len(server.received) == 1
 
 
+async def test_no_compression_is_asked_for_because_it_could_inflate(server, client_of):
+    server.replies(Reply(200, READ))
+    await client_of().read_escrow("esc_1")
+    assert server.received[0].headers["accept-encoding"] == "identity"
+
+
 async def test_a_read_succeeds_once_the_service_is_back(server, client_of):
     server.replies(Reply(500), Reply(200, READ, cut=20), Reply(200, READ))
     assert (await client_of().read_escrow("esc_1")).id == "esc_1"
