@@ -139,9 +139,11 @@ def _component(settings: Settings, component: Component, ingress: list[Manifest]
 def _policy(
     settings: Settings, name: str, pods: Manifest, ingress: Iterable[Manifest] | None, egress: list[Manifest]
 ) -> Manifest:
-    spec: Manifest = {"podSelector": pods, "policyTypes": ["Egress"], "egress": egress}
-    if ingress is not None:
-        spec |= {"policyTypes": ["Ingress", "Egress"], "ingress": list(ingress)}
+    types = ["Egress"] if ingress is None else ["Ingress", "Egress"]
+    # A direction that is listed and has no rule is closed. The API server does not keep an empty list of rules: it
+    # would be a difference, and a new generation, at every apply.
+    rules = {"ingress": list(ingress or ()), "egress": egress}
+    spec = {"podSelector": pods, "policyTypes": types, **{side: found for side, found in rules.items() if found}}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

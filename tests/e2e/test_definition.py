@@ -1,0 +1,147 @@
+"""Every object of every stack is taken by a real API server: strictly, without a warning, twice the same.
+
+What the admission rules and the Escrow's rules refuse is asked in `tests/components/manifests`.
+"""
+
+import json
+import ssl
+import time
+
+import httpx
+import pytest
+import yaml
+
+from components import synth
+from components.manifests import stack
+from components.settings import Settings
+from tests.components import stacks
+
+pytestmark = pytest.mark.xdist_group("definition")
+WAIT_SECONDS = 30
+NOT_SERVED = {
+    "ScaledObject": "KEDA's own definition; held against its schema in tests/components/schemas",
+    "Certificate": "cert-manager's; likewise",
+    "Issuer": "cert-manager's; likewise",
+}
+"""Kinds whose definitions come from other projects, so that a bare API server does not know them."""
+
+
+class Server:
+    """The API server as the administrator, over plain HTTP requests: no client library smooths anything."""
+
+    def __init__(self, client: httpx.Client):
+        self.client = client
+        self._plurals = {}
+
+    def path(self, manifest) -> str | None:
+        """Where an object is; None when the server does not know its kind."""
+        version = manifest["apiVersion"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if version not in self._plurals:
+            answer = self.client.get(root)
+            found = answer.json()["resources"] if answer.status_code == 200 else []
+            self._plurals[version] = {one["kind"]: one["name"] for one in found if "/" not in one["name"]}
+        plural = self._plurals[version].get(manifest["kind"])
+        meta = manifest["metadata"]
+        place = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
+        return plural and f"{root}{place}/{plural}/{meta['name']}"
+
+    def apply(self, manifest) -> httpx.Response:
+        """Server-side apply with strict validation."""
+        return self.client.patch(
+            self.path(manifest),
+            params={"fieldManager": "tests", "fieldValidation": "Strict"},
+            headers={"content-type": "application/apply-patch+yaml"},
+            content=json.dumps(manifest),
+        )
+
+    def review(self, account, verb, resource, namespace) -> bool:
+        """Whether that user may do so, as the server's authorizer says."""
+        name, _, group = resource.partition(".")
+        name, _, sub = name.partition("/")
+        what = {"verb": verb, "group": group, "resource": name, "subresource": sub, "namespace": namespace}
+        spec = {"user": account, "groups": ["system:serviceaccounts", "system:authenticated"]}
+        body = {"spec": {**spec, "resourceAttributes": what}}
+        answer = self.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["status"]["allowed"]
+
+
+@pytest.fixture(scope="module")
+def server(spare_control_plane):
+    """A server of its own: APIServices without a backend would trouble the tests of a shared one."""
+    pki = spare_control_plane.directory / "pki"
+    tls = ssl.create_default_context(cafile=pki / "ca.crt")
+    tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+    with httpx.Client(base_url=spare_control_plane.url, verify=tls, trust_env=False, timeout=30) as client:
+        yield Server(client)
+
+
+def create_namespaces(server, manifests):
+    """Those that the stack takes for granted."""
+    for name in {manifest["metadata"].get("namespace", "default") for manifest in manifests}:
+        body = {"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/warn": "restricted"}}}
+        assert server.client.post("/api/v1/namespaces", json=body).status_code in {201, 409}
+
+
+def apply_all(server, manifests):
+    """Apply each object; the kinds that are not served, and what each is then, apart from what controllers write."""
+    not_served, stored = set(), {}
+    for manifest in manifests:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        if server.path(manifest) is None:
+            not_served.add(manifest["kind"])
+            continue
+        answer = server.apply(manifest)
+        assert answer.is_success, f"{name}: {answer.text}"
+        assert "warning" not in answer.headers, f"{name}: {answer.headers['warning']}"
+        document = answer.json()
+        mine = {key: part for key, part in document.items() if key not in {"metadata", "status"}}
+        stored[name] = mine | {"generation": document["metadata"].get("generation")}
+    return not_served, stored
+
+
+def rendered(name, folder):
+    """The objects in the files that `make render` writes for a stack."""
+    assert synth.main(["--stack", name, "--out", str(folder)]) == 0
+    files = sorted((folder / name / "kubernetes").glob("*.yaml"))
+    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_files_of_make_render_are_taken(server, tmp_path, name):
+    manifests = rendered(name, tmp_path)
+    assert {"Namespace", "Deployment", "CronJob", "CustomResourceDefinition"} <= {m["kind"] for m in manifests}
+    create_namespaces(server, manifests)
+    not_served, first = apply_all(server, manifests)
+    assert not_served == set()
+    _, second = apply_all(server, manifests)
+    assert {name: (before, second[name]) for name, before in first.items() if second[name] != before} == {}
+
+
+@pytest.mark.parametrize("name", stacks.EXAMPLES)
+def test_every_example_is_taken(server, name):
+    manifests = stack.objects(Settings.parse({**stacks.EXAMPLES[name], "namespace": f"example-{name}"}))
+    create_namespaces(server, manifests)
+    not_served, _ = apply_all(server, manifests)
+    assert not_served <= NOT_SERVED.keys()
+    assert not_served == {manifest["kind"] for manifest in manifests} & NOT_SERVED.keys()
+
+
+def test_an_unknown_field_is_refused(server):
+    """The proof that the proof is strict."""
+    wrong = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}, "dta": {}}
+    answer = server.apply(wrong)
+    assert not answer.is_success
+    assert ".dta: field not declared in schema" in answer.text
+
+
+def test_the_expressions_of_the_policy_have_the_types_they_need(server):
+    """The API server checks them against pods only after the fact, and tells it in the policy's status."""
+    [policy] = [m for m in stack.objects(Settings()) if m["kind"] == "ValidatingAdmissionPolicy"]
+    assert server.apply(policy).is_success
+    deadline = time.monotonic() + WAIT_SECONDS
+    while "typeChecking" not in (status := server.client.get(server.path(policy)).json().get("status", {})):
+        assert time.monotonic() < deadline, "nobody checked the policy's types"
+        time.sleep(0.05)
+    assert status["typeChecking"] == {}
