@@ -9,7 +9,9 @@ from tests.runtime.payments.scripted_server import scripted_server
 KEY = "pf_live_test-key-7351"
 QUICK = Retries(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.05, jitter_seconds=0.001)
 TLS = ssl.create_default_context()  # once: reading the trust store takes longer than most tests
-SHORT = Timeouts(connect_seconds=2, read_seconds=0.3, write_seconds=2, pool_seconds=2, exchange_seconds=0.6)
+# A busy machine must not look like a silent service, so only the tests of silence are in a hurry.
+PATIENT = Timeouts(connect_seconds=60, read_seconds=60, write_seconds=60, pool_seconds=60, exchange_seconds=120)
+SHORT = Timeouts(connect_seconds=60, read_seconds=1, write_seconds=60, pool_seconds=60, exchange_seconds=2)
 
 
 @pytest.fixture
@@ -37,7 +39,13 @@ async def client_of(server):
     made = []
 
     def make(dialect="server", **changes):
-        settings = {"faucet_url": server.url, "retries": QUICK, "allow_http": True, "tls": TLS} | changes
+        settings = {
+            "faucet_url": server.url,
+            "retries": QUICK,
+            "timeouts": PATIENT,
+            "allow_http": True,
+            "tls": TLS,
+        } | changes
         made.append(PaymentsClient(dialect, settings.pop("url", server.url), Credentials(KEY), **settings))
         return made[-1]
 

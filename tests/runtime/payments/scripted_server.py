@@ -83,7 +83,7 @@ class ScriptedServer:
             for byte in data:
                 writer.write(bytes((byte,)))
                 await writer.drain()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)  # a piece in every read time-out, for longer than the whole may take
             return True
         if not reply.hang:
             writer.write(data)

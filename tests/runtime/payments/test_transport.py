@@ -27,7 +27,7 @@ from runtime.errors import (
 from runtime.money import Usdc
 from runtime.payments import ClaimOutcome, Credentials, EscrowRequest, PaymentsClient, Retries
 from runtime.payments.transport import _text, checked_url
-from tests.runtime.payments.conftest import KEY, QUICK, SHORT
+from tests.runtime.payments.conftest import KEY, PATIENT, QUICK, SHORT
 from tests.runtime.payments.scripted_server import Reply, ScriptedServer
 
 pytestmark = pytest.mark.anyio
@@ -73,8 +73,9 @@ NO_USABLE_ANSWER = {
 async def test_without_a_usable_answer_money_may_have_moved(case, server, client_of):
     reply, problem = NO_USABLE_ANSWER[case]
     server.replies(reply)
+    timeouts = SHORT if problem is Problem.TIMEOUT else PATIENT
     with pytest.raises(OutcomeUnknown) as caught:
-        await client_of(timeouts=SHORT).release("esc_1", Usdc.parse("0.10"))
+        await client_of(timeouts=timeouts).release("esc_1", Usdc.parse("0.10"))
     error = caught.value
     assert (error.problem, error.operation, error.escrow_id) == (problem, "release", "esc_1")
     assert error.request_id == server.received[0].headers["x-request-id"]
