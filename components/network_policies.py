@@ -20,9 +20,9 @@ class NetworkPolicies(Component):
             self._declare(NetworkPolicy, network_policy.operator(settings))
         if settings.worker.enabled:
             self._declare(NetworkPolicy, network_policy.workers(settings))
-        if settings.worker.enabled and settings.payroll.enabled:
+        if settings.pays_workers:
             self._declare(NetworkPolicy, network_policy.payroll(settings))
-        if settings.worker.enabled and settings.hpa.enabled:
+        if settings.scales_workers:
             self._declare(NetworkPolicy, network_policy.metrics_server(settings))
         if settings.sandbox.enabled:
             self._declare(NetworkPolicy, network_policy.sandbox(settings))

@@ -15,12 +15,11 @@ _API = "admissionregistration.k8s.io/v1"
 
 def allowed_accounts(settings: Settings) -> list[str]:
     """ServiceAccounts whose pods may refer to the Secret."""
-    scaled = settings.worker.enabled and settings.hpa.enabled
     own = {
         naming.AGENT_ACCOUNT: True,
         naming.OPERATOR_ACCOUNT: settings.operator.enabled,
-        naming.PAYROLL_ACCOUNT: settings.worker.enabled and settings.payroll.enabled,
-        naming.METRICS_ACCOUNT: scaled,
+        naming.PAYROLL_ACCOUNT: settings.pays_workers,
+        naming.METRICS_ACCOUNT: settings.scales_workers,
         naming.SANDBOX_ACCOUNT: settings.sandbox.enabled,
     }
     return [*(name for name, used in own.items() if used), *settings.admission.allowed_service_accounts]
@@ -46,7 +45,7 @@ def policy(settings: Settings) -> Manifest:
     return {
         "apiVersion": _API,
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": metadata(settings, cluster_name(settings, naming.CREDENTIALS_POLICY), namespaced=False),
+        "metadata": metadata(settings, cluster_name(settings, naming.CREDENTIALS_POLICY), namespace=None),
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {
@@ -82,7 +81,7 @@ def binding(settings: Settings) -> Manifest:
     return {
         "apiVersion": _API,
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": metadata(settings, name, namespaced=False),
+        "metadata": metadata(settings, name, namespace=None),
         "spec": {
             "policyName": name,
             "validationActions": ["Deny"],

@@ -45,7 +45,7 @@ def _agent(settings: Settings, agent: Agent) -> Manifest:
         "selector": f"{AGENT_LABEL}={agent.name}",
         "schedule": agent.schedule or None,
         "payee": agent.payee or None,
-        "budgetUsdc": agent_job.budget(settings, agent),
+        "budgetUsdc": usdc_text(settings.task_budget(agent)),
         "funding": settings.funding.mode,
         "annotations": job["metadata"].get("annotations", {}),
     }
@@ -56,7 +56,7 @@ def _workers(settings: Settings) -> Manifest:
     hpa = settings.hpa
     return {
         **_described(settings, manifest, manifest["spec"]["template"]["spec"]),
-        "budgetUsdc": agent_workers.budget(settings),
+        "budgetUsdc": usdc_text(settings.task_budget(settings.worker)),
         "replicas": [hpa.min_replicas, hpa.max_replicas] if hpa.enabled else [settings.worker.replicas] * 2,
     }
 

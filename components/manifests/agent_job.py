@@ -65,7 +65,7 @@ def _cron_job(settings: Settings, agent: Agent) -> Manifest:
 def _job_metadata(settings: Settings, agent: Agent) -> Manifest:
     found: Manifest = {"labels": _labels(agent)}
     if settings.funding.mode == "request":
-        request = {"payee": agent.payee, "amountUsdc": budget(settings, agent)}
+        request = {"payee": agent.payee, "amountUsdc": usdc_text(settings.task_budget(agent))}
         found["annotations"] = {ESCROW_REQUEST_ANNOTATION: json.dumps(request)}
     elif agent.escrow_id:
         found["annotations"] = {ESCROW_ID_ANNOTATION: agent.escrow_id}
@@ -76,7 +76,7 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
     values = {
         Env.AGENT_NAME: agent.name,
         Env.TASK_DESCRIPTION: agent.task,
-        Env.TASK_BUDGET_USDC: budget(settings, agent),
+        Env.TASK_BUDGET_USDC: usdc_text(settings.task_budget(agent)),
     }
     container = agent_pod.agent_container(
         settings,
@@ -111,12 +111,6 @@ def _failure_rules() -> list[Manifest]:
         # A drained node is no failure of the work, and must not become a dispute.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
-
-
-def budget(settings: Settings, agent: Agent) -> str:
-    """USDC for one run of the agent."""
-    amount = agent.budget_usdc
-    return usdc_text(settings.escrow.default_budget_usdc if amount is None else amount)
 
 
 def _labels(agent: Agent) -> dict[str, str]:

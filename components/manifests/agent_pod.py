@@ -16,7 +16,6 @@ _TEMPORARY = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of th
 
 def agent_env(settings: Settings, values: Mapping[Env, str], own: Mapping[str, str], agent_id: str) -> list[Manifest]:
     """Environment of the agent's container: the guide's, the six services, the sidecar, then the user's own."""
-    identity = [{"name": Env.AGENT_ID.value, "value": agent_id}] if agent_id else [_secret(settings, Env.AGENT_ID)]
     beside = {
         variable: services.url(settings, service)
         for service, variable in services.SERVICES.items()
@@ -24,7 +23,7 @@ def agent_env(settings: Settings, values: Mapping[Env, str], own: Mapping[str, s
     }
     return [
         _secret(settings, Env.API_KEY),
-        *identity,
+        _identity(settings, agent_id),
         *pod.api_env(settings),
         *pod.env({Env.WORKSPACE: MountPath.WORKSPACE.value, **values, **beside}),
         *pod.env({Env.MCP_PROXY_URL: mcp_sidecar.proxy_url(settings) if settings.mcp.enabled else ""}),
@@ -34,7 +33,6 @@ def agent_env(settings: Settings, values: Mapping[Env, str], own: Mapping[str, s
 
 def faucet_claim(settings: Settings, agent_id: str) -> Manifest:
     """The init container that claims the one free dollar of the agent id and writes what came of it."""
-    identity = [{"name": Env.AGENT_ID.value, "value": agent_id}] if agent_id else [_secret(settings, Env.AGENT_ID)]
     return pod.container(
         settings,
         FAUCET_CONTAINER,
@@ -42,7 +40,7 @@ def faucet_claim(settings: Settings, agent_id: str) -> Manifest:
         settings.faucet.resources,
         env=[
             _secret(settings, Env.API_KEY),
-            *identity,
+            _identity(settings, agent_id),
             _secret(settings, Env.FAUCET_URL),
             *pod.env(
                 {
@@ -81,6 +79,10 @@ def spec(settings: Settings, agent: Manifest, agent_id: str, **more: Any) -> Man
     if init:
         more["initContainers"] = init
     return pod.spec(settings, naming.AGENT_ACCOUNT, [agent], api_access=False, volumes=volumes, **more)
+
+
+def _identity(settings: Settings, agent_id: str) -> Manifest:
+    return {"name": Env.AGENT_ID.value, "value": agent_id} if agent_id else _secret(settings, Env.AGENT_ID)
 
 
 def _secret(settings: Settings, name: Env) -> Manifest:

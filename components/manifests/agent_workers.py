@@ -34,7 +34,7 @@ def deployment(settings: Settings) -> Manifest:
 
 def _container(settings: Settings) -> Manifest:
     worker = settings.worker
-    values = {Env.TASK_DESCRIPTION: worker.task, Env.TASK_BUDGET_USDC: budget(settings)}
+    values = {Env.TASK_DESCRIPTION: worker.task, Env.TASK_BUDGET_USDC: usdc_text(settings.task_budget(worker))}
     return agent_pod.agent_container(
         settings,
         worker.command or command("agent_worker"),
@@ -44,9 +44,3 @@ def _container(settings: Settings) -> Manifest:
         ports=[{"name": PORT, "containerPort": Port.WORKER.value}],
         **(pod.probes(PORT) if worker.probes else {}),
     )
-
-
-def budget(settings: Settings) -> str:
-    """USDC for one task of a worker."""
-    amount = settings.worker.budget_usdc
-    return usdc_text(settings.escrow.default_budget_usdc if amount is None else amount)

@@ -29,7 +29,7 @@ def custom_resource_definition(settings: Settings) -> Manifest:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": metadata(settings, NAME, namespaced=False),
+        "metadata": metadata(settings, NAME, namespace=None),
         "spec": {
             "group": ESCROW_GROUP,
             "scope": "Namespaced",

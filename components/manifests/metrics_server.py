@@ -110,7 +110,7 @@ def api_service(settings: Settings, version: str) -> Manifest:
             f"{version}.{CUSTOM_METRICS_GROUP}",
             Component.METRICS,
             annotations=inject if uses_cert_manager(settings) else None,
-            namespaced=False,
+            namespace=None,
         ),
         "spec": {
             "group": CUSTOM_METRICS_GROUP,

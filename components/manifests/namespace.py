@@ -6,6 +6,6 @@ from components.settings import Settings
 
 def namespace(settings: Settings) -> Manifest:
     """The namespace; a pod that is not `restricted` is refused there, whoever makes it."""
-    found = metadata(settings, settings.namespace, namespaced=False)
+    found = metadata(settings, settings.namespace, namespace=None)
     found["labels"] |= {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": found}

@@ -25,6 +25,7 @@ AUTOSCALER: Final = "pf-agent-hpa"
 METRICS_SERVER: Final = METRICS_SERVICE
 MCP_PROXY: Final = "pf-mcp-proxy"
 SANDBOX: Final = "pf-sandbox"
+CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"
 AGENT_APP: Final = "purple-flea-agent"
 """Value of the guide's `app` label on every agent pod."""
 
@@ -50,12 +51,12 @@ def metadata(
     component: Component | None = None,
     *,
     annotations: dict[str, str] | None = None,
-    namespaced: bool = True,
+    namespace: str | None = "",
 ) -> Manifest:
-    """`metadata` of an object in the stack's namespace, or outside namespaces."""
+    """`metadata` of an object in the stack's namespace (`""`), in another one, or outside namespaces (None)."""
     found: Manifest = {"name": name, "labels": labels(component)}
-    if namespaced:
-        found["namespace"] = settings.namespace
+    if namespace is not None:
+        found["namespace"] = namespace or settings.namespace
     if annotations:
         found["annotations"] = annotations
     return found
@@ -64,6 +65,3 @@ def metadata(
 def content_hash(content: Any) -> str:
     """Eight hex digits that change with the content and with nothing else."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:8]
-
-
-CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"

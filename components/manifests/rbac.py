@@ -83,8 +83,8 @@ def secret_reader(settings: Settings) -> Manifest:
 
 def agent_reads_secret(settings: Settings) -> Manifest:
     """RoleBinding `pf-agent-reads-secret`."""
-    account = naming.AGENT_ACCOUNT
-    return _binding(settings, naming.AGENT_READS_SECRET, Component.AGENT, "Role", naming.SECRET_READER, account)
+    name, role = naming.AGENT_READS_SECRET, naming.SECRET_READER
+    return _binding(settings, name, Component.AGENT, naming.AGENT_ACCOUNT, role=role)
 
 
 def operator_role(settings: Settings, namespace: str) -> Manifest:
@@ -94,20 +94,19 @@ def operator_role(settings: Settings, namespace: str) -> Manifest:
 
 def operator_role_binding(settings: Settings, namespace: str) -> Manifest:
     """Gives them to the operator."""
-    account = naming.OPERATOR_ACCOUNT
-    return _binding(settings, naming.OPERATOR, Component.OPERATOR, "Role", naming.OPERATOR, account, namespace)
+    return _binding(settings, naming.OPERATOR, Component.OPERATOR, naming.OPERATOR_ACCOUNT, namespace)
 
 
 def operator_cluster_role(settings: Settings) -> Manifest:
     """The operator's rights where it watches by a selector: namespaces to come are not known by name."""
     name = cluster_name(settings, naming.OPERATOR)
-    return _cluster_role(settings, name, Component.OPERATOR, OPERATOR_CLUSTER_GRANTS)
+    return _role(settings, name, Component.OPERATOR, OPERATOR_CLUSTER_GRANTS, None)
 
 
 def operator_cluster_role_binding(settings: Settings) -> Manifest:
     """Gives them to the operator."""
     name = cluster_name(settings, naming.OPERATOR)
-    return _cluster_binding(settings, name, Component.OPERATOR, name, naming.OPERATOR_ACCOUNT)
+    return _binding(settings, name, Component.OPERATOR, naming.OPERATOR_ACCOUNT, None)
 
 
 def operator_lease_role(settings: Settings) -> Manifest:
@@ -117,8 +116,7 @@ def operator_lease_role(settings: Settings) -> Manifest:
 
 def operator_lease_role_binding(settings: Settings) -> Manifest:
     """Gives it to the operator."""
-    name = f"{naming.OPERATOR}-lease"
-    return _binding(settings, name, Component.OPERATOR, "Role", name, naming.OPERATOR_ACCOUNT)
+    return _binding(settings, f"{naming.OPERATOR}-lease", Component.OPERATOR, naming.OPERATOR_ACCOUNT)
 
 
 def payroll_role(settings: Settings) -> Manifest:
@@ -128,78 +126,55 @@ def payroll_role(settings: Settings) -> Manifest:
 
 def payroll_role_binding(settings: Settings) -> Manifest:
     """Gives them to payroll."""
-    name = naming.PAYROLL
-    return _binding(settings, name, Component.PAYROLL, "Role", name, naming.PAYROLL_ACCOUNT)
+    return _binding(settings, naming.PAYROLL, Component.PAYROLL, naming.PAYROLL_ACCOUNT)
 
 
 def metrics_auth_delegator(settings: Settings) -> Manifest:
     """Lets the metrics server ask the API server who may read a metric."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-delegator")
-    return _cluster_binding(settings, name, Component.METRICS, "system:auth-delegator", naming.METRICS_ACCOUNT)
+    return _binding(settings, name, Component.METRICS, naming.METRICS_ACCOUNT, None, role="system:auth-delegator")
 
 
 def metrics_auth_reader(settings: Settings) -> Manifest:
     """Lets it read which front proxy to trust, a ConfigMap in `kube-system`."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-reader")
     role = "extension-apiserver-authentication-reader"
-    return _binding(settings, name, Component.METRICS, "Role", role, naming.METRICS_ACCOUNT, "kube-system")
+    return _binding(settings, name, Component.METRICS, naming.METRICS_ACCOUNT, "kube-system", role=role)
 
 
 def metrics_ca_role(settings: Settings) -> Manifest:
     """Registering its own CA in the two APIServices, where it makes its own certificate."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-ca")
-    return _cluster_role(settings, name, Component.METRICS, METRICS_CA_GRANTS)
+    return _role(settings, name, Component.METRICS, METRICS_CA_GRANTS, None)
 
 
 def metrics_ca_role_binding(settings: Settings) -> Manifest:
     """Gives it to the metrics server."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-ca")
-    return _cluster_binding(settings, name, Component.METRICS, name, naming.METRICS_ACCOUNT)
+    return _binding(settings, name, Component.METRICS, naming.METRICS_ACCOUNT, None)
 
 
 def _role(
-    settings: Settings, name: str, component: Component, grants: tuple[Grant, ...], namespace: str = ""
+    settings: Settings, name: str, component: Component, grants: tuple[Grant, ...], namespace: str | None = ""
 ) -> Manifest:
-    found = metadata(settings, name, component) | ({"namespace": namespace} if namespace else {})
+    """A Role, or a ClusterRole where the namespace is None."""
     return {
         "apiVersion": f"{_RBAC}/v1",
-        "kind": "Role",
-        "metadata": found,
-        "rules": [grant.rule() for grant in grants],
-    }
-
-
-def _cluster_role(settings: Settings, name: str, component: Component, grants: tuple[Grant, ...]) -> Manifest:
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "ClusterRole",
-        "metadata": metadata(settings, name, component, namespaced=False),
+        "kind": "ClusterRole" if namespace is None else "Role",
+        "metadata": metadata(settings, name, component, namespace=namespace),
         "rules": [grant.rule() for grant in grants],
     }
 
 
 def _binding(
-    settings: Settings, name: str, component: Component, kind: str, role: str, account: str, namespace: str = ""
+    settings: Settings, name: str, component: Component, account: str, namespace: str | None = "", *, role: str = ""
 ) -> Manifest:
-    found = metadata(settings, name, component) | ({"namespace": namespace} if namespace else {})
+    """Gives the role, by default the one of the same name, to a ServiceAccount of the stack."""
+    kind = "ClusterRole" if namespace is None else "Role"
     return {
         "apiVersion": f"{_RBAC}/v1",
-        "kind": "RoleBinding",
-        "metadata": found,
-        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": role},
-        "subjects": [_subject(settings, account)],
+        "kind": f"{kind}Binding",
+        "metadata": metadata(settings, name, component, namespace=namespace),
+        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": role or name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": settings.namespace}],
     }
-
-
-def _cluster_binding(settings: Settings, name: str, component: Component, role: str, account: str) -> Manifest:
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": metadata(settings, name, component, namespaced=False),
-        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": [_subject(settings, account)],
-    }
-
-
-def _subject(settings: Settings, account: str) -> Manifest:
-    return {"kind": "ServiceAccount", "name": account, "namespace": settings.namespace}

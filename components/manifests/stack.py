@@ -57,9 +57,9 @@ def _objects(settings: Settings, api_key: str) -> Iterator[Manifest]:
         yield from _operator(settings)
     if settings.worker.enabled:
         yield agent_workers.deployment(settings)
-    if settings.worker.enabled and settings.hpa.enabled:
+    if settings.scales_workers:
         yield from _scaling(settings)
-    if settings.worker.enabled and settings.payroll.enabled:
+    if settings.pays_workers:
         yield rbac.service_account(settings, naming.PAYROLL_ACCOUNT, Component.PAYROLL)
         yield rbac.payroll_role(settings)
         yield rbac.payroll_role_binding(settings)
@@ -76,9 +76,9 @@ def _network(settings: Settings) -> Iterator[Manifest]:
         yield network_policy.workers(settings)
     if settings.operator.enabled:
         yield network_policy.operator(settings)
-    if settings.worker.enabled and settings.payroll.enabled:
+    if settings.pays_workers:
         yield network_policy.payroll(settings)
-    if settings.worker.enabled and settings.hpa.enabled:
+    if settings.scales_workers:
         yield network_policy.metrics_server(settings)
     if settings.sandbox.enabled:
         yield network_policy.sandbox(settings)

@@ -1,6 +1,7 @@
 """Frozen pydantic models: the one source for Pulumi configuration, documentation and Helm values."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
@@ -83,6 +84,20 @@ class Settings(Section):
     """What outlives the stack."""
     fly: FlySettings = FlySettings()
     """The Fly.io app."""
+
+    @property
+    def scales_workers(self) -> bool:
+        """Whether there are workers and an autoscaler that owns their number."""
+        return self.worker.enabled and self.hpa.enabled
+
+    @property
+    def pays_workers(self) -> bool:
+        """Whether there are workers and a payroll for them."""
+        return self.worker.enabled and self.payroll.enabled
+
+    def task_budget(self, of: Agent | Worker) -> Decimal:
+        """USDC for one run of an agent, or one task of a worker."""
+        return self.escrow.default_budget_usdc if of.budget_usdc is None else of.budget_usdc
 
     @model_validator(mode="after")
     def _across(self) -> Self:

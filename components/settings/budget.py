@@ -68,13 +68,10 @@ def exposure(settings: "Settings") -> Exposure:
 
     One escrow pays for a Job whatever its parallelism, and a schedule never runs twice at once.
     """
-    default = settings.escrow.default_budget_usdc
     runs: Counter[tuple[str, Decimal]] = Counter()
     if settings.enabled and settings.worker.enabled:
         count = settings.hpa.max_replicas if settings.hpa.enabled else settings.worker.replicas
-        each = settings.worker.budget_usdc
-        runs["workers", default if each is None else each] += count
+        runs["workers", settings.task_budget(settings.worker)] += count
     for agent in settings.agents if settings.enabled else ():
-        each = default if agent.budget_usdc is None else agent.budget_usdc
-        runs["CronJobs" if agent.schedule else "Jobs", each] += 1
+        runs["CronJobs" if agent.schedule else "Jobs", settings.task_budget(agent)] += 1
     return Exposure(tuple(Line(count, what, each) for (what, each), count in runs.items()))
