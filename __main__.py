@@ -15,6 +15,8 @@ from components.component import StackArgs
 from components.credentials import Credentials
 from components.escrow_ledger import EscrowLedger
 from components.escrow_operator import EscrowOperator
+from components.fly_app import FlyApp
+from components.manifests.encryption import encryption_files
 from components.network_policies import NetworkPolicies
 from components.outputs import stack_outputs
 from components.payroll import Payroll
@@ -45,14 +47,19 @@ def declare(stack: stack_config.StackConfig) -> None:
             Autoscaling("autoscaling", args, after(workers, *ground))
         if settings.payroll.enabled:
             Payroll("payroll", args, after(ledger, workers, *ground))
+    if settings.fly.enabled:
+        FlyApp("fly", {**args, "folder": folder})
+    if encryption := encryption_files(settings):
+        ArtifactFolder("encryption", {"folder": folder, "files": encryption})
     # Last, so that they go first: a Job is only gone when the operator has settled it and let go.
     AgentJobs("jobs", args, after(ledger, *ground, *payer))
 
 
+folder = f"dist/{pulumi.get_stack()}"
 config = stack_config.read()
 if config.settings.target == "artifacts":
     files = rendering.render(config.values)
-    ArtifactFolder("dist", {"folder": f"dist/{pulumi.get_stack()}", "files": files})
+    ArtifactFolder("dist", {"folder": folder, "files": files})
 elif config.settings.enabled:
     declare(config)
 for output, value in stack_outputs(config.settings).items():

@@ -13,6 +13,8 @@ import yaml
 from components.component import Component
 from components.errors import BadInput
 from components.manifests import credentials
+from components.manifests.encryption import PURPOSES as ENCRYPTION_PURPOSES
+from components.manifests.fly_config import PURPOSES as FLY_PURPOSES
 from components.manifests.stack import PLACEHOLDER
 from components.outputs import AGENT_CONFIG as OUTPUT
 from components.recording import UNKNOWN, Declared, Hidden, Recording, record
@@ -82,7 +84,8 @@ def _files(values: StackValues, settings: Settings, recording: Recording) -> Ite
             yield _object_file(declared, settings)
         elif declared.type == "pulumi:index:Stash" and "content" in declared.inputs.get("input", {}):
             artifact = declared.inputs["input"]
-            yield _File(artifact["path"], artifact["content"], "file", _purpose(declared.urn))
+            path, purposes = artifact["path"], {**FLY_PURPOSES, **ENCRYPTION_PURPOSES}
+            yield _File(path, artifact["content"], "file", purposes.get(path) or _purpose(declared.urn))
     text = json.dumps(recording.outputs[OUTPUT], indent=2, sort_keys=True) + "\n"
     yield _File(
         AGENT_CONFIG, text, "JSON", "What each agent is given: ids, endpoints, environment, names of Secrets, budget."

@@ -10,13 +10,13 @@ from components.manifests.templating import render
 from components.settings import Settings
 from runtime.contract import SECRET_NAME
 
-CONFIGURATION: Final = "encryption-configuration.yaml"
-INSTRUCTIONS: Final = "ENCRYPTION.md"
+CONFIGURATION: Final = "encryption/encryption-configuration.yaml"
+INSTRUCTIONS: Final = "encryption/ENCRYPTION.md"
 PURPOSES: Final = {
     CONFIGURATION: "Encryption of Secrets in etcd: for kube-apiserver's --encryption-provider-config.",
     INSTRUCTIONS: "How to switch it on, verify it and encrypt what is there already; what EKS, GKE, AKS need instead.",
 }
-"""What each file is for, by its name."""
+"""What each file is for, by its path in the stack's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ KEY_SERVICES: Final = {
 
 
 def encryption_files(settings: Settings) -> dict[str, str]:
-    """File name → content of everything under `encryption/`; empty where no provider is set."""
+    """Path → content of everything under `encryption/` in a stack's folder; empty where no provider is set."""
     if not settings.enabled or settings.encryption.provider == "none":
         return {}
-    header = f"# For kube-apiserver's --encryption-provider-config; {INSTRUCTIONS} says how, and how to verify it.\n"
+    header = "# For kube-apiserver's --encryption-provider-config; ENCRYPTION.md says how, and how to verify it.\n"
     return {
         CONFIGURATION: header + yaml.safe_dump(encryption_configuration(settings), sort_keys=False),
         INSTRUCTIONS: instructions(settings),
@@ -110,7 +110,7 @@ def instructions(settings: Settings) -> str:
         plugin=service.plugin.format(**words),
         enable=service.enable.format(**words),
         verify=service.verify.format(**words),
-        configuration=CONFIGURATION,
+        configuration=CONFIGURATION.rpartition("/")[2],
         prefix=f"k8s:enc:kms:v2:{provider_name(settings)}:",
         namespace=settings.namespace,
         secret=settings.credentials.existing_secret or SECRET_NAME,

@@ -18,17 +18,17 @@ METRICS_DIRECTORY = "/tmp/metrics"  # noqa: S108  inside the Machine, which runs
 
 
 PURPOSES = {
-    "fly.toml": "The Fly app: region, environment, volume, service with TLS, health check, metrics.",
-    "Dockerfile": "The image of the Fly app; the same file builds the Kubernetes image.",
-    "secrets.sh": "Stages and rotates the app's secrets, by stdin only.",
-    "regions.sh": "Machines and volumes in each region: shows the plan, changes with --apply.",
-    "mcp_config.json": "The faucet's and the escrow service's tools, for MCP clients.",
+    "fly/fly.toml": "The Fly app: region, environment, volume, service with TLS, health check, metrics.",
+    "fly/Dockerfile": "The image of the Fly app; the same file builds the Kubernetes image.",
+    "fly/secrets.sh": "Stages and rotates the app's secrets, by stdin only.",
+    "fly/regions.sh": "Machines and volumes in each region: shows the plan, changes with --apply.",
+    "fly/mcp_config.json": "The faucet's and the escrow service's tools, for MCP clients.",
 }
-"""What each file is for, by its name."""
+"""What each file is for, by its path in the stack's folder."""
 
 
 def fly_files(settings: Settings) -> dict[str, str]:
-    """File name → content of everything under `fly/`; empty where the Fly app is not enabled."""
+    """Path → content of everything under `fly/` in a stack's folder; empty where the Fly app is not enabled."""
     fly = settings.fly
     if not (settings.enabled and fly.enabled):
         return {}
@@ -41,11 +41,11 @@ def fly_files(settings: Settings) -> dict[str, str]:
         "optional": FLY_SECRETS[2:],
     }
     return {
-        "fly.toml": fly_toml(settings),
-        "Dockerfile": dockerfile(),
-        "secrets.sh": render("fly/secrets.sh", **scripts),
-        "regions.sh": render("fly/regions.sh", **scripts),
-        "mcp_config.json": mcp_config(settings),
+        "fly/fly.toml": fly_toml(settings),
+        "fly/Dockerfile": dockerfile(),
+        "fly/secrets.sh": render("fly/secrets.sh", **scripts),
+        "fly/regions.sh": render("fly/regions.sh", **scripts),
+        "fly/mcp_config.json": mcp_config(settings),
     }
 
 

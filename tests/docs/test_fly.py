@@ -21,19 +21,19 @@ def commands() -> list[str]:
 
 
 def test_five_steps_and_the_rotation_work_as_written(tmp_path):
-    folder = tmp_path / "dist" / "dev" / "fly"
-    folder.mkdir(parents=True)
-    for name, text in fly_files(Settings()).items():
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
+    folder = tmp_path / "dist" / "dev"
+    (folder / "fly").mkdir(parents=True)
+    for path, text in fly_files(Settings()).items():
+        (folder / path).write_text(text)
+        (folder / path).chmod(0o755)
     fly = fly_stand_in.install(tmp_path)
-    path = f"{fly}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    search = f"{fly}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     values = {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent"}
     for command in commands():
         if command == "make render":  # has tests of its own; the files it would write stand in the folder
             continue
         values["PF_API_KEY"] = "pf_live_second" if "--deploy" in command else "pf_live_first"
-        subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={"PATH": path, **values}, check=True)
+        subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={"PATH": search, **values}, check=True)
     state = fly_stand_in.read(tmp_path)
     assert Counter(machine["region"] for machine in state["machines"]) == FlySettings().regions
     assert len(state["volumes"]) == sum(FlySettings().regions.values())
@@ -42,4 +42,4 @@ def test_five_steps_and_the_rotation_work_as_written(tmp_path):
 
 def test_names_every_file():
     rows = re.findall(r"^\| `([^`]+)` \|", TEXT, re.M)
-    assert sorted(rows) == sorted(PURPOSES) == sorted(fly_files(Settings()))
+    assert sorted(f"fly/{row}" for row in rows) == sorted(PURPOSES) == sorted(fly_files(Settings()))

@@ -22,7 +22,7 @@ def listing(name: str) -> str:
 
 
 def ours(name: str) -> str:
-    return fly_files(Settings())[name]
+    return fly_files(Settings())[f"fly/{name}"]
 
 
 def test_every_path_of_fly_toml_is_ours_or_differs_for_a_reason():

@@ -139,7 +139,7 @@ def test_a_real_api_server_encrypts_by_it():
         assert VALUE.encode() in in_etcd(directory, "/registry/secrets/agent-jobs/before")
 
         plugin = stack.enter_context(kms_plugin.serving(directory / "kms"))
-        configuration = directory / CONFIGURATION
+        configuration = directory / Path(CONFIGURATION).name
         configuration.write_text(files("kms", endpoint=f"unix://{directory}/kms")[CONFIGURATION])
         flags = re.findall(r"`(--encryption-\S+)`", files("kms")[INSTRUCTIONS])
         assert len(flags) == 2

@@ -32,7 +32,7 @@ DURATIONS = {"kill_timeout", "interval", "timeout", "grace_period"}
 
 
 def toml(**fly) -> dict:
-    return tomllib.loads(fly_files(Settings(fly=FlySettings(**fly)))["fly.toml"])
+    return tomllib.loads(fly_files(Settings(fly=FlySettings(**fly)))["fly/fly.toml"])
 
 
 def tables(value, path: str = ""):
@@ -93,9 +93,10 @@ def test_every_accepted_setting_gives_a_file_that_flyctl_reads(
     if any(fly_problems(fly)):
         return
     files = fly_files(Settings(fly=fly))
-    assert_flyctl_reads_it(tomllib.loads(files["fly.toml"]))
+    assert_flyctl_reads_it(tomllib.loads(files["fly/fly.toml"]))
     assert (
-        f"wanted='iad:1{''.join(f' {r}:{n}' for r, n in sorted(regions.items()) if r != 'iad')}'" in files["regions.sh"]
+        f"wanted='iad:1{''.join(f' {r}:{n}' for r, n in sorted(regions.items()) if r != 'iad')}'"
+        in files["fly/regions.sh"]
     )
 
 
@@ -108,21 +109,21 @@ def test_several_workers_share_their_metrics():
 def test_nothing_secret_is_in_the_files():
     files = fly_files(Settings())
     for name in ("PF_API_KEY", "AGENT_WALLET", "REFERRAL_CODE"):
-        assert name not in tomllib.loads(files["fly.toml"])["env"]
+        assert name not in tomllib.loads(files["fly/fly.toml"])["env"]
         assert f"{name}=" not in "".join(files.values())
 
 
 def test_a_sandbox_stack_does_not_point_machines_into_the_cluster():
     stack = Settings.parse({"sandbox": {"enabled": True}, "services": {"escrowUrl": "http://pf-sandbox:8080"}})
     files = fly_files(stack)
-    assert tomllib.loads(files["fly.toml"])["env"]["ESCROW_BASE"] == "https://escrow.purpleflea.com"
-    assert "with real money" in files["fly.toml"]
+    assert tomllib.loads(files["fly/fly.toml"])["env"]["ESCROW_BASE"] == "https://escrow.purpleflea.com"
+    assert "with real money" in files["fly/fly.toml"]
 
 
 def test_own_service_urls_reach_every_file():
     files = fly_files(Settings.parse({"services": {"escrowUrl": "https://escrow.example"}}))
-    assert tomllib.loads(files["fly.toml"])["env"]["ESCROW_BASE"] == "https://escrow.example"
-    assert json.loads(files["mcp_config.json"])["mcpServers"]["pf-escrow"]["url"] == "https://escrow.example/mcp"
+    assert tomllib.loads(files["fly/fly.toml"])["env"]["ESCROW_BASE"] == "https://escrow.example"
+    assert json.loads(files["fly/mcp_config.json"])["mcpServers"]["pf-escrow"]["url"] == "https://escrow.example/mcp"
 
 
 @pytest.mark.parametrize("section", [{"enabled": False}, {"fly": {"enabled": False}}])
@@ -131,13 +132,13 @@ def test_a_stack_without_fly_has_no_files(section):
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-@pytest.mark.parametrize("script", ["secrets.sh", "regions.sh"])
+@pytest.mark.parametrize("script", ["fly/secrets.sh", "fly/regions.sh"])
 def test_scripts_are_valid_in_both_shells(script, shell):
     subprocess.run([shell, "-n"], input=fly_files(Settings())[script], text=True, check=True)
 
 
 def test_dockerfile_is_the_projects_own():
-    assert fly_files(Settings())["Dockerfile"].partition("\n")[2] == (PROJECT / "Dockerfile").read_text()
+    assert fly_files(Settings())["fly/Dockerfile"].partition("\n")[2] == (PROJECT / "Dockerfile").read_text()
 
 
 def test_dockerfile_names_no_moving_base_and_no_root():

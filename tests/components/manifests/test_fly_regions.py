@@ -26,7 +26,7 @@ def app(folder: Path, regions: list[str], left: tuple[str, ...] = (), **broken: 
         fly_stand_in.add_volume(state, region, "agent_data")
     fly_stand_in.install(folder, **state, **{"break": {k.replace("_", " "): v for k, v in broken.items()}})
     script = folder / "regions.sh"
-    script.write_text(fly_files(Settings.parse({"fly": {"regions": WANTED}}))["regions.sh"])
+    script.write_text(fly_files(Settings.parse({"fly": {"regions": WANTED}}))["fly/regions.sh"])
     return script
 
 

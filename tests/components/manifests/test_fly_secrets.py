@@ -23,7 +23,7 @@ WALLET = "0xAbCdEf0123456789"
 def script(tmp_path):
     fly_stand_in.install(tmp_path)
     path = tmp_path / "secrets.sh"
-    path.write_text(fly_files(Settings())["secrets.sh"])
+    path.write_text(fly_files(Settings())["fly/secrets.sh"])
     return path
 
 
@@ -132,7 +132,7 @@ def test_every_value_arrives_whole_or_is_refused(key, wallet, code):
     with tempfile.TemporaryDirectory() as folder:
         fly_stand_in.install(Path(folder))
         script = Path(folder) / "secrets.sh"
-        script.write_text(fly_files(Settings())["secrets.sh"])
+        script.write_text(fly_files(Settings())["fly/secrets.sh"])
         done = run(script, PF_API_KEY=key, AGENT_WALLET=wallet, REFERRAL_CODE=code)
         values = {"PF_API_KEY": key, "AGENT_WALLET": wallet, "REFERRAL_CODE": code}
         if all(map(importable, values.values())):
