@@ -11,6 +11,7 @@ from runtime.sandbox.rest import Call, Operation, Service
 
 _MINIMUM: Final = Usdc.parse("0.10")
 _TEXT: Final = {"type": "string"}
+_CODE: Final = {"type": ["string", "null"], "maxLength": 200}
 
 
 def usd(micros: int) -> float:
@@ -143,11 +144,11 @@ SERVER: Final = (
     Operation(
         "create", "server", "POST", "/escrow/create", _create, success=201, per_minute=20,
         request={
-            "amount_usd": {"type": "number", "minimum": 0.1, "maximum": 1_000_000, "multipleOf": 0.01},
-            "description": {"type": "string", "minLength": 3, "maxLength": 1000, "pattern": "^\\S{3,}$"},
-            "counterparty_agent_id": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^\\S+$"},
+            "amount_usd": {"type": "number", "minimum": 0.1},
+            "description": {"type": "string", "minLength": 3, "maxLength": 1000},
+            "counterparty_agent_id": {"type": "string", "minLength": 1, "maxLength": 200},
             "timeout_hours": {"type": "integer"},
-            "referral_code": _TEXT | {"maxLength": 200},
+            "referral_code": _CODE,
         },
         required=("amount_usd", "description", "counterparty_agent_id"),
         answer={"escrow_id": "string", "status": "string", "amount_usd": "number", "auto_release_at": "string"},
@@ -167,14 +168,14 @@ SERVER: Final = (
     Operation("health", "server", "GET", "/health", _health, needs_key=False, answer={"status": "string"}),
     Operation(
         "claim", "server", "POST", "/faucet/claim", _claim, needs_key=False,
-        request={"agent_casino_id": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^\\S+$"},
-                 "referral_code": _TEXT | {"maxLength": 200}},
+        request={"agent_casino_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                 "referral_code": _CODE},
         required=("agent_casino_id",), answer={"credited": "number", "claim_id": "string", "agent_id": "string"},
         refusals=(400, 403, 404, 409, 413, 429, 500),
     ),
     Operation(
         "register", "server", "POST", "/api/v1/auth/register", _register, success=201, needs_key=False,
-        request={"referral_code": _TEXT | {"maxLength": 200}}, answer={"agent_id": "string", "api_key": "string"},
+        request={"referral_code": _CODE}, answer={"agent_id": "string", "api_key": "string"},
         refusals=(400, 413, 500),
     ),
 )  # fmt: skip

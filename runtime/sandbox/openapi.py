@@ -50,7 +50,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _parameter(name: str, place: str) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 0, "maximum": 10**6} if name in ("limit", "offset") else {"type": "string"}
+    schema = (
+        {"type": "integer", "minimum": 0, "maximum": 10**9 - 1} if name in ("limit", "offset") else {"type": "string"}
+    )
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 

@@ -93,7 +93,7 @@ class Call:
     def text(self, name: str, code: str, *, least: int = 1, most: int = 200, default: str | None = None) -> str:
         """A text of the body, stripped; refused with `code` when it is missing, too short or too long."""
         value = self.body.get(name, default)
-        if not isinstance(value, str) or not least <= len(value.strip()) <= most or not _is_storable(value):
+        if not isinstance(value, str) or not least <= len(value.strip()) <= most or not _is_plain(value):
             raise RefusedError(400, code, f"{name} is required ({least} to {most} characters)")
         return value.strip()
 
@@ -110,6 +110,15 @@ class Call:
     def optional_text(self, name: str) -> str | None:
         """A text of the body that may be missing or null."""
         return None if self.body.get(name) is None else self.text(name, "invalid_request", least=0)
+
+    def count(self, name: str, default: int) -> int:
+        """A whole number of the query."""
+        value = self.query.get(name)
+        if value is None:
+            return default
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise RefusedError(400, "invalid_request", f"{name} is a whole number below a billion")
+        return int(value)
 
 
 @dataclass(frozen=True)
@@ -216,6 +225,6 @@ async def read_object(request: Request) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _is_storable(text: str) -> bool:
-    """JSON can spell half of a surrogate pair, which no UTF-8 file can hold."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+def _is_plain(text: str) -> bool:
+    """No control characters, and no half of a surrogate pair, which JSON can spell and no UTF-8 file can hold."""
+    return all(character.isprintable() or character in "\n\t" for character in text)
