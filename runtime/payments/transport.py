@@ -166,7 +166,9 @@ class Transport:
             raise lost(request, Problem.TIMEOUT, f"no complete answer in time: {_reason(error)}", facts) from None
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise BadSetting(f"the request could not be written: {_reason(error)}", **facts) from None
-        except httpx.HTTPError as error:
+        except PurpleFleaError:
+            raise
+        except Exception as error:  # also what httpx lets through, e.g. ssl.SSLError: once sent, all is possible
             raise lost(request, Problem.BROKEN_OFF, f"the answer broke off: {_reason(error)}", facts) from None
         return _read(request, response, body, facts)
 
@@ -206,12 +208,12 @@ def lost(request: Request, problem: Problem, message: str, facts: Facts) -> Purp
 def _read(request: Request, response: httpx.Response, body: bytes, facts: Facts) -> Answer:
     status = response.status_code
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    parsed, flaw = _parse(content_type, body)
+    expected = content_type in request.endpoint.accept.split(", ")
+    parsed, flaw = _parse(content_type, body) if expected else (None, f"the answer is {content_type or 'untyped'}")
     if status not in (200, 201):
         raise _refusal(request, response, parsed, facts)
     if parsed is None:
-        problem = Problem.MALFORMED if content_type in request.endpoint.accept.split(", ") else Problem.CONTENT_TYPE
-        raise lost(request, problem, flaw, facts)
+        raise lost(request, Problem.MALFORMED if expected else Problem.CONTENT_TYPE, flaw, facts)
     return Answer(parsed, _server_time(response), facts["request_id"])
 
 
@@ -220,8 +222,6 @@ def _parse(content_type: str, body: bytes) -> tuple[dict[str, Any] | None, str]:
     if content_type == "text/event-stream":
         events = re.findall(rb"^data: ?(.*)$", body, re.MULTILINE)
         body = events[-1] if events else b""
-    elif content_type != JSON:
-        return None, f"the answer is {content_type or 'of no stated type'}, not {JSON}"
     if not body:
         return None, "the answer is empty"
     try:

@@ -5,6 +5,7 @@ import datetime as dt
 import email.utils
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 
@@ -55,6 +56,10 @@ NO_USABLE_ANSWER = {
     "HTML": (Reply(200, HTML, content_type="text/html"), Problem.CONTENT_TYPE),
     "JSON that says it is HTML": (Reply(200, OK, content_type="text/html"), Problem.CONTENT_TYPE),
     "no content type": (Reply(200, OK, content_type=None), Problem.CONTENT_TYPE),
+    "an event nobody asked for": (
+        Reply(200, b'data: {"escrow_id": "esc_1", "status": "released"}\n\n', content_type="text/event-stream"),
+        Problem.CONTENT_TYPE,
+    ),
     "HTML that says it is JSON": (Reply(200, HTML), Problem.MALFORMED),
     "an empty 200": (Reply(200, b""), Problem.MALFORMED),
     "truncated JSON": (Reply(200, b'{"escrow_id": "esc_1", "stat'), Problem.MALFORMED),
@@ -170,21 +175,43 @@ def certificate(tmp_path_factory):
     return file
 
 
-async def test_only_a_trusted_certificate_gets_the_key(certificate):
+@pytest.fixture
+async def tls_server(certificate):
+    """Starts a TLS server with a handler and gives its URL."""
     served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     served.load_cert_chain(certificate)
+    started = []
+
+    async def start(handler):
+        started.append(await asyncio.start_server(handler, "127.0.0.1", 0, ssl=served))
+        return f"https://127.0.0.1:{started[-1].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server in started:
+        server.close()
+
+
+async def test_only_a_trusted_certificate_gets_the_key(certificate, tls_server, client_of):
     script = ScriptedServer()
     script.replies(Reply(200, OK))
-    listening = await asyncio.start_server(script.serve, "127.0.0.1", 0, ssl=served)
-    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    async with PaymentsClient("server", url, Credentials(KEY), retries=QUICK) as client:
-        with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
-            await client.release("esc_1")
+    url = await tls_server(script.serve)
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        await client_of(url=url).release("esc_1")
     assert script.received == []
     trusting = ssl.create_default_context(cafile=certificate)
-    async with PaymentsClient("server", url, Credentials(KEY), retries=QUICK, tls=trusting) as client:
-        assert (await client.release("esc_1")).escrow_id == "esc_1"
-    listening.close()
+    assert (await client_of(url=url, tls=trusting).release("esc_1")).escrow_id == "esc_1"
+
+
+async def test_an_answer_that_tls_cannot_decipher_is_no_answer(certificate, tls_server, client_of):
+    async def garble(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+        await reader.read()
+
+    client = client_of(url=await tls_server(garble), tls=ssl.create_default_context(cafile=certificate))
+    with pytest.raises(OutcomeUnknown) as caught:
+        await client.release("esc_1")
+    assert caught.value.problem is Problem.BROKEN_OFF
 
 
 # --- refusals
