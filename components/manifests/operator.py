@@ -11,10 +11,15 @@ def watch_namespace(settings: Settings) -> str:
     return settings.operator.watch_namespace or settings.namespace
 
 
+def namespace_selector(settings: Settings) -> str:
+    """The label `key=value` by which the operator picks namespaces; empty where it knows them by name."""
+    watched = watch_namespace(settings)
+    return watched.removeprefix("selector:") if watched.startswith("selector:") else ""
+
+
 def watched_namespaces(settings: Settings) -> tuple[str, ...]:
     """The namespaces that the operator watches by name; empty where it watches by a selector."""
-    watched = watch_namespace(settings)
-    return () if watched.startswith("selector:") else tuple(watched.split(","))
+    return () if namespace_selector(settings) else tuple(watch_namespace(settings).split(","))
 
 
 def deployment(settings: Settings) -> Manifest:

@@ -28,6 +28,7 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _urls(settings)
     yield from _times(settings)
     yield from _agents(settings)
+    yield from _watched(settings)
     yield from _workers(settings)
     yield from _platform(settings)
     yield from _cap(settings)
@@ -112,6 +113,15 @@ def _agents(settings: "Settings") -> Iterator[Problem]:
             message = f"{agent.completions} is fewer than parallelism ({agent.parallelism})"
             yield _problem(f"{path}.completions", message, path)
         yield from _environment(agent.env, f"{path}.env")
+
+
+def _watched(settings: "Settings") -> Iterator[Problem]:
+    watched = settings.operator.watch_namespace
+    left_out = watched and not watched.startswith("selector:") and settings.namespace not in watched.split(",")
+    if left_out and settings.operator.enabled and settings.agents:
+        message = f"{watched!r} leaves out the stack's own namespace, {settings.namespace}: nobody would pay its Jobs"
+        concerns = [f"{ROOT}.{part}" for part in ("namespace", "agents", "operator")]
+        yield _problem(f"{ROOT}.operator.watchNamespace", message, *concerns)
 
 
 def _workers(settings: "Settings") -> Iterator[Problem]:

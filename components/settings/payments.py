@@ -8,6 +8,7 @@ from pydantic import Field
 from components.settings.section import Resources, Section, resources
 from components.settings.values import (
     Cron,
+    Identifier,
     OptionalDnsName,
     OptionalUrl,
     OptionalUsdc,
@@ -23,7 +24,7 @@ class Credentials(Section):
 
     existing_secret: OptionalDnsName = SECRET_NAME
     """Name of a Secret that exists already in the namespace; `""`: the stack creates `purpleflea-creds`."""
-    agent_wallet: Annotated[str, Field(max_length=128)] = ""
+    agent_wallet: Identifier = ""
     """Agent id (wallet) that a created Secret carries; needed where one is created and no sandbox is used."""
     api_key_key: SecretKey = SECRET_KEYS[0]
     """Key of the API key in the Secret."""

@@ -121,6 +121,17 @@ def _image(text: str) -> str:
     return text
 
 
+def _watched(text: str) -> str:
+    if text.startswith("selector:"):
+        if not re.match(r"^selector:([-A-Za-z0-9_.]+/)?[-A-Za-z0-9_.]{1,63}=[-A-Za-z0-9_.]{1,63}$", text):
+            raise ValueError(f"{text!r}: a selector over namespaces reads 'selector:key=value'")
+        return text
+    names = [_dns_label(name) for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{text!r} names a namespace twice")
+    return text
+
+
 def _schema(pattern: str, *examples: str) -> Any:
     """What Helm and editors are told: the validator's rule as far as a pattern can say it."""
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
@@ -161,6 +172,15 @@ DnsName = Annotated[str, AfterValidator(_dns_name), _schema(_NAME_PATTERN, "my-n
 OptionalDnsName = Annotated[str, AfterValidator(_optional(_dns_name)), _schema(f"^$|{_NAME_PATTERN}", "my-name")]
 Image = Annotated[str, AfterValidator(_image), _schema(_IMAGE_PATTERN, "name:1.0")]
 OptionalImage = Annotated[str, AfterValidator(_optional(_image)), _schema(f"^$|{_IMAGE_PATTERN}", "name:1.0")]
+WatchedNamespaces = Annotated[
+    str,
+    AfterValidator(_optional(_watched)),
+    _schema(r"^$|^selector:[^=,]+=[^=,]+$|^[-a-z0-9]+(,[-a-z0-9]+)*$", "agent-jobs,batch"),
+]
+Identifier = Annotated[str, Field(pattern=r"^$|^\S(.{0,126}\S)?$")]
+"""An id at the payment service: any text on one line without blanks at its ends; no prefix is expected."""
+Prose = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=16384)]
+"""Text of an environment variable, which cannot hold NUL."""
 SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]

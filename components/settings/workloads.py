@@ -9,18 +9,21 @@ from components.settings.values import (
     DnsLabel,
     DnsName,
     EnvName,
+    Identifier,
     OptionalCron,
     OptionalDnsName,
     OptionalImage,
     OptionalUrl,
     OptionalUsdc,
+    Prose,
     TcpPort,
     TimeZone,
+    WatchedNamespaces,
 )
 from runtime.contract import Port
 
 AGENT_RESOURCES = resources("250m", "256Mi", "1000m", "512Mi")
-Environment = dict[EnvName, str]
+Environment = dict[EnvName, Prose]
 
 
 class JobDefaults(Section):
@@ -46,15 +49,15 @@ class Agent(Section):
     """Pinned image; empty: the runtime image."""
     command: tuple[str, ...] = ()
     """Command of the container; empty: the runtime's agent, run once."""
-    task: Annotated[str, Field(max_length=16384)] = "Process the agent task queue"
+    task: Prose = "Process the agent task queue"
     """What to do, as `TASK_DESCRIPTION`."""
-    payee: Annotated[str, Field(max_length=128)] = ""
+    payee: Identifier = ""
     """Who is paid: the payee's agent id; needed where the operator funds the Job."""
     budget_usdc: OptionalUsdc = None
     """USDC for one run; empty: `escrow.defaultBudgetUsdc`."""
-    agent_id: Annotated[str, Field(max_length=128)] = ""
+    agent_id: Identifier = ""
     """`AGENT_ID` of this agent, one for each logical agent; empty: the wallet in the credentials Secret."""
-    escrow_id: Annotated[str, Field(max_length=128)] = ""
+    escrow_id: Identifier = ""
     """An escrow that exists already and pays for this Job (`funding.mode: annotation`)."""
     env: Environment = {}
     """Further environment variables of the container; nothing secret."""
@@ -81,7 +84,7 @@ class Worker(Section):
     """Command of the container; empty: the runtime's worker."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 2
     """Pods, where no autoscaler owns their number."""
-    task: Annotated[str, Field(max_length=16384)] = "Process the agent task queue"
+    task: Prose = "Process the agent task queue"
     """What to do, as `TASK_DESCRIPTION`."""
     budget_usdc: OptionalUsdc = None
     """USDC for one task; empty: `escrow.defaultBudgetUsdc`."""
@@ -102,8 +105,8 @@ class Operator(Section):
     """Whether the stack has an operator; without it no Job carries the settlement finalizer."""
     image: OptionalImage = ""
     """Pinned image; empty: the runtime image."""
-    watch_namespace: Annotated[str, Field(max_length=1024)] = ""
-    """A namespace, a comma-separated list, or `selector:key=value` over namespaces; empty: the stack's namespace."""
+    watch_namespace: WatchedNamespaces = ""
+    """A namespace, a list `a,b`, or `selector:key=value` over namespaces' labels; empty: the stack's namespace."""
     replicas: Annotated[int, Field(ge=1, le=5)] = 1
     """Pods; with more than one they elect a leader."""
     resync_seconds: Annotated[int, Field(ge=10, le=3600)] = 300

@@ -95,7 +95,8 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
     low = draw(st.integers(1, 30))
     dialect = draw(st.sampled_from(["kubernetes", "fly", "server"]))
     worker = draw(flag)
-    watched = st.sampled_from(["", "agent-jobs", "agent-jobs,other", "selector:team=a"])
+    namespace = draw(st.one_of(_labels, st.just("s" * 63)))
+    watched = st.sampled_from(["", namespace, f"{namespace},other-one", "selector:team=a"])
     tls = st.fixed_dictionaries(
         {"tls": st.sampled_from(["self", "certManager"]), "issuer": st.sampled_from(["", "ca"])}
     )
@@ -103,7 +104,7 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
         "http://10.250.0.1:8080" if sandbox and draw(flag) else draw(st.sampled_from(["", "https://pay.example:8443"]))
     )
     return {
-        "namespace": draw(st.one_of(_labels, st.just("s" * 63))),
+        "namespace": namespace,
         "createNamespace": draw(flag),
         "api": {"dialect": dialect},
         "credentials": {

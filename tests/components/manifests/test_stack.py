@@ -65,6 +65,12 @@ def test_disabled_stack_is_empty():
     assert stack.objects(Settings.parse({"enabled": False})) == []
 
 
+def test_own_namespace_is_among_those_that_the_selector_picks():
+    parsed = Settings.parse(stacks.EXAMPLES["selector"])
+    [namespace] = [o for o in stack.objects(parsed) if o["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["purpleflea"] == "yes"
+
+
 def test_same_settings_give_the_same_objects():
     """The order of the keys in the file must not matter, or every checkout would show a change."""
     mapping = stacks.EXAMPLES["sandbox"]
