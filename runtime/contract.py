@@ -133,22 +133,27 @@ class Env(StrEnum):
     SANDBOX_ADMIN_TOKEN = "PF_SANDBOX_ADMIN_TOKEN"
     """Sandbox: bearer token of `/admin`; without it there is no `/admin`."""
     LOG_LEVEL = "PF_LOG_LEVEL"
+
+
+class FlyEnv(StrEnum):
+    """Further environment variables of the Fly agent; on Kubernetes these names are the users' own."""
+
     ESCROW_BASE = "ESCROW_BASE"
-    """Fly agent: base URL of the escrow service (the Fly guide's name)."""
+    """Base URL of the escrow service (the Fly guide's name)."""
     FAUCET_BASE = "FAUCET_BASE"
-    """Fly agent: base URL of the faucet (the Fly guide's name)."""
+    """Base URL of the faucet (the Fly guide's name)."""
     ESCROW_FEE = "ESCROW_FEE"
-    """Fly agent: the fee rate it reports, e.g. `0.01`."""
+    """The fee rate it reports, e.g. `0.01`."""
     REFERRAL_RATE = "REFERRAL_RATE"
-    """Fly agent: the referrer's part of the fee it reports, e.g. `0.15`."""
+    """The referrer's part of the fee it reports, e.g. `0.15`."""
     AGENT_WALLET = "AGENT_WALLET"
-    """Fly agent: the wallet that is paid; a Fly secret."""
+    """The wallet that is paid; a Fly secret."""
     WORKERS = "WEB_CONCURRENCY"
-    """Fly agent: server processes; uvicorn's own name for it."""
+    """Server processes; uvicorn's own name for it."""
     GRACEFUL_SHUTDOWN_SECONDS = "PF_GRACEFUL_SHUTDOWN_SECONDS"
-    """Fly agent: how long open requests may finish; below the platform's kill time-out."""
+    """How long open requests may finish; below the platform's kill time-out."""
     METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-    """Fly agent with several workers: where they share their metrics; emptied at start."""
+    """With several workers: where they share their metrics; emptied at start."""
     FLY_REGION = "FLY_REGION"
     """Set by Fly: goes into every escrow's metadata."""
     FLY_MACHINE_ID = "FLY_MACHINE_ID"
@@ -170,7 +175,7 @@ FAUCET_CONTAINER: Final = "faucet-claim"
 SECRET_NAME: Final = "purpleflea-creds"
 SECRET_KEYS: Final = ("api-key", "agent-wallet", "faucet-url", "escrow-url")
 
-FLY_SECRETS: Final = (Env.API_KEY, Env.AGENT_WALLET, Env.REFERRAL_CODE)
+FLY_SECRETS: Final = (Env.API_KEY, FlyEnv.AGENT_WALLET, Env.REFERRAL_CODE)
 """Fly secrets of the agent (guide); the last one may be missing."""
 
 # --- commands, ports and paths

@@ -10,7 +10,7 @@ from components.manifests.services import public_url
 from components.manifests.templating import PROJECT, render
 from components.settings import Settings
 from components.settings.fly import FlySettings
-from runtime.contract import FEE_RATE, FLY_SECRETS, REFERRAL_RATE, Env, MountPath, Port, Route
+from runtime.contract import FEE_RATE, FLY_SECRETS, REFERRAL_RATE, Env, FlyEnv, MountPath, Port, Route
 
 PROCESS_GROUP = "app"
 """Fly's name for the Machines of an app that declares no process groups."""
@@ -107,15 +107,15 @@ def _environment_note(settings: Settings) -> str:
 def _environment(settings: Settings) -> dict[str, str]:
     """Strings only: Fly hands them over as environment variables. Fly itself adds FLY_REGION and FLY_MACHINE_ID."""
     fly = settings.fly
-    several_workers = {Env.METRICS_DIRECTORY: METRICS_DIRECTORY} if fly.machine.workers > 1 else {}
+    several_workers = {FlyEnv.METRICS_DIRECTORY: METRICS_DIRECTORY} if fly.machine.workers > 1 else {}
     return {
-        Env.ESCROW_BASE: service_url(settings, "escrow"),
-        Env.FAUCET_BASE: service_url(settings, "faucet"),
-        Env.ESCROW_FEE: FEE_RATE,
-        Env.REFERRAL_RATE: REFERRAL_RATE,
+        FlyEnv.ESCROW_BASE: service_url(settings, "escrow"),
+        FlyEnv.FAUCET_BASE: service_url(settings, "faucet"),
+        FlyEnv.ESCROW_FEE: FEE_RATE,
+        FlyEnv.REFERRAL_RATE: REFERRAL_RATE,
         Env.API_DIALECT: fly.dialect,
-        Env.WORKERS: str(fly.machine.workers),
-        Env.GRACEFUL_SHUTDOWN_SECONDS: str(fly.shutdown.graceful_seconds),
+        FlyEnv.WORKERS: str(fly.machine.workers),
+        FlyEnv.GRACEFUL_SHUTDOWN_SECONDS: str(fly.shutdown.graceful_seconds),
         **several_workers,
     }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.manifests.fly_config import PROJECT, fly_files
 from components.settings import Settings
 from components.settings.fly import FlySettings, fly_problems
+from runtime.contract import command
 
 KNOWN = {
     "": {"app", "primary_region", "kill_signal", "kill_timeout", "build", "deploy", "env", "mounts", "services", "vm"}
@@ -151,6 +152,11 @@ def test_dockerfile_names_no_moving_base_and_no_root():
     assert lines[-1][:2] == ["CMD", '["python",']
     last_build_step = max(index for index, line in enumerate(lines) if line[0] == "RUN")
     assert last_build_step < lines.index(["FROM", "${BASE_IMAGE}", "AS", "programs"]), "the final stages run nothing"
+
+
+def test_images_start_programs_of_the_contract():
+    started = re.findall(r"^CMD (.*)$", (PROJECT / "Dockerfile").read_text(), re.M)
+    assert [json.loads(each) for each in started] == [command("agent"), command("operator")]
 
 
 def test_build_context_is_a_list_of_what_may_enter():

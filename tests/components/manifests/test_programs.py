@@ -11,7 +11,6 @@ from runtime.payments.client import PaymentsClient
 from tests.components import stacks
 from tests.components.references import containers, pod_specs
 
-ONLY_FLY_AGENT = {Env.AGENT_WALLET, Env.ESCROW_BASE, Env.FAUCET_BASE, Env.ESCROW_FEE, Env.REFERRAL_RATE, Env.WORKERS}
 SECRET = {
     "api-key": "pf_live_x",
     "agent-wallet": "agent-1",
@@ -86,4 +85,3 @@ def test_every_variable_is_a_known_one():
         for name in environment(container)
     }
     assert declared <= {variable.value for variable in Env}
-    assert not declared & ONLY_FLY_AGENT

@@ -56,3 +56,9 @@ def test_a_rule_across_fields_is_named_with_its_path(fly, path, message):
     problems = [str(problem) for problem in fly_problems(FlySettings.model_validate(fly))]
     assert problems == [problem for problem in problems if problem.startswith(f"purpleflea.fly.{path}: ")]
     assert message in problems[0]
+
+
+def test_the_fly_agents_variables_are_free_on_kubernetes():
+    """Only what the stack itself sets on a pod is refused in an agent's own environment."""
+    agent = {"name": "pf-agent-job", "env": {"WEB_CONCURRENCY": "2", "AGENT_WALLET": "0xMine"}}
+    Settings.parse({"credentials": {"agentWallet": "agent-1"}, "agents": [agent]})
