@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from runtime.errors import BadSetting, Contradiction, OutcomeUnknown, Retryable, Unsupported
+from runtime.errors import BadSetting, OutcomeUnknown, Retryable, Unauthorized
 from runtime.errors import Final as FinalError
 from runtime.payments.client import PaymentsClient
 from runtime.payments.model import Escrow, EscrowRequest, Operation
@@ -91,67 +91,71 @@ async def create_once(
         Final: The service refused, or the token was used for another request before.
     """
     intent = await journal.read(order.token)
+    creation = _Creation(client, journal, order, now)
     if intent is None:
-        return await _send(
-            client, journal, order, Intent(token=order.token, fingerprint=fingerprint(order), sent_at=now())
-        )
+        return await creation.send(None)
     if intent.fingerprint != fingerprint(order):
         raise BadSetting(f"token {order.token} was used for another request", operation=Operation.CREATE)
     if intent.escrow_id:
         return Created(escrow_id=intent.escrow_id)
-    return await _look(client, journal, order, intent, now)
+    return await creation.look(intent, "an earlier create was interrupted")
 
 
-async def _send(
-    client: PaymentsClient, journal: Journal, order: EscrowRequest, intent: Intent
-) -> Created | NeedsReview:
-    await journal.write(intent)
-    try:
-        escrow = await client.create_escrow(order)
-    except (Retryable, FinalError):
-        if (
-            intent.attempts == 1
-        ):  # after an earlier attempt of unknown outcome, this refusal says nothing about that one
-            await journal.clear(order.token)
-        raise
-    except OutcomeUnknown as error:
-        return await _look(client, journal, order, intent, lambda: intent.sent_at, str(error))
-    return await _bind(journal, intent, escrow)
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    client: PaymentsClient
+    journal: Journal
+    order: EscrowRequest
+    now: Callable[[], datetime]
 
-
-async def _look(
-    client: PaymentsClient,
-    journal: Journal,
-    order: EscrowRequest,
-    intent: Intent,
-    now: Callable[[], datetime],
-    cause: str = "an earlier create was interrupted",
-) -> Created | NeedsReview:
-    try:
-        escrow = await client.find_escrow(order.token)
-    except (Unsupported, Contradiction) as error:
-        return NeedsReview(token=order.token, reason=f"{cause}; {error}")
-    if escrow:
-        if (escrow.amount or order.amount) != order.amount or (escrow.payee or order.payee) != order.payee:
-            return NeedsReview(
-                token=order.token, reason=f"escrow {escrow.id} has the token but another amount or payee"
-            )
-        return await _bind(journal, intent, escrow)
-    too_early = GRACE - (now() - intent.sent_at)
-    if too_early > timedelta(0):
-        raise Retryable(
-            f"{cause}; no escrow carries {order.token} yet",
-            operation=Operation.CREATE,
-            delay_seconds=too_early.total_seconds(),
+    async def send(self, earlier: Intent | None) -> Created | NeedsReview:
+        """Record one more attempt, then send it."""
+        attempts = earlier.attempts + 1 if earlier else 1
+        intent = Intent(
+            token=self.order.token, fingerprint=fingerprint(self.order), sent_at=self.now(), attempts=attempts
         )
-    if intent.attempts >= MOST_ATTEMPTS:
-        return NeedsReview(token=order.token, reason=f"{intent.attempts} creates were sent and none can be found")
-    return await _send(client, journal, order, replace(intent, sent_at=now(), attempts=intent.attempts + 1))
+        await self.journal.write(intent)
+        try:
+            escrow = await self.client.create_escrow(self.order)
+        except (Retryable, FinalError):
+            # This attempt did nothing; what was known before it still holds.
+            await (self.journal.write(earlier) if earlier else self.journal.clear(self.order.token))
+            raise
+        except OutcomeUnknown as error:
+            if error.escrow_id:  # there is an escrow, and it is not the one that was asked for
+                return self._review(str(error))
+            return await self.look(intent, str(error))
+        return await self._bind(intent, escrow)
 
+    async def look(self, intent: Intent, cause: str) -> Created | NeedsReview:
+        """Look for the escrow of an attempt whose outcome is unknown."""
+        try:
+            escrow = await self.client.find_escrow(self.order.token)
+        except Unauthorized as error:
+            # To the caller a `Final` would mean that nothing was created, which nobody knows: a mended key will tell.
+            raise Retryable(
+                f"{cause}; {error.message}", operation=Operation.CREATE, delay_seconds=GRACE.total_seconds()
+            ) from None
+        except FinalError as error:
+            return self._review(f"{cause}; {error}")
+        if escrow:
+            return await self._bind(intent, escrow)
+        too_early = (GRACE - (self.now() - intent.sent_at)).total_seconds()
+        if too_early > 0:
+            reason = f"{cause}; no escrow carries {self.order.token} yet"
+            raise Retryable(reason, operation=Operation.CREATE, delay_seconds=too_early)
+        if intent.attempts >= MOST_ATTEMPTS:
+            return self._review(f"{intent.attempts} creates were sent and none can be found")
+        return await self.send(intent)
 
-async def _bind(journal: Journal, intent: Intent, escrow: Escrow) -> Created:
-    await journal.write(replace(intent, escrow_id=escrow.id))
-    return Created(escrow_id=escrow.id, escrow=escrow)
+    async def _bind(self, intent: Intent, escrow: Escrow) -> Created | NeedsReview:
+        if escrow.amount not in (None, self.order.amount) or escrow.payee not in (None, self.order.payee):
+            return self._review(f"escrow {escrow.id} has the token but another amount or payee")
+        await self.journal.write(replace(intent, escrow_id=escrow.id))
+        return Created(escrow_id=escrow.id, escrow=escrow)
+
+    def _review(self, reason: str) -> NeedsReview:
+        return NeedsReview(token=self.order.token, reason=reason)
 
 
 def fingerprint(order: EscrowRequest) -> str:

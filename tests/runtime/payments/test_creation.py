@@ -174,12 +174,50 @@ async def test_no_connection_leaves_no_trace(client_of, journal, unused_url):
 
 
 async def test_a_refusal_of_a_second_create_does_not_forget_the_first(create, service, journal):
-    service.answers = [(False, LOST), (False, Reply(402, {"error": "insufficient_balance"}))]
+    service.answers = [(False, LOST)] + [(False, Reply(402, {"error": "insufficient_balance"}))] * 5
     with pytest.raises(Retryable):
         await create()
-    with pytest.raises(Rejected):
-        await create(now=NOON + GRACE)
-    assert journal.intents[ORDER.token].attempts == 2
+    for later in range(1, 6):  # a refusal is no attempt: waiting for funds may take as long as it likes
+        with pytest.raises(Rejected):
+            await create(now=NOON + later * GRACE)
+        assert journal.intents[ORDER.token].attempts == 1
+    created = await create(now=NOON + 6 * GRACE)
+    assert isinstance(created, Created)
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [
+        (Reply(403, {"error": "forbidden"}), NeedsReview),
+        (Reply(404, {"error": "not_found"}), NeedsReview),
+        (Reply(308, {}), NeedsReview),
+        (Reply(409, {"error": "odd"}), NeedsReview),
+        (Reply(200, {"escrows": [{"escrow_id": "esc_1", "status": "on_hold"}]}), NeedsReview),
+        (Reply(401, {"error": "unauthorized"}), Retryable),
+        (Reply(503, {}), Retryable),
+    ],
+    ids=str,
+)
+async def test_a_look_that_fails_never_says_that_nothing_was_created(reply, result, server, client_of, journal):
+    """`Final` from here would tell the caller that no money is locked."""
+    server.script = lambda request: LOST if request.method == "POST" else reply
+    client = client_of("kubernetes")
+    if result is NeedsReview:
+        assert isinstance(await create_once(client, journal, ORDER), NeedsReview)
+    else:
+        with pytest.raises(Retryable):
+            await create_once(client, journal, ORDER)
+    assert journal.intents[ORDER.token].escrow_id is None
+    assert [r.method for r in server.received].count("POST") == 1
+
+
+async def test_an_answer_about_another_escrow_is_for_a_person(server, client_of, journal):
+    """Money is locked there, under a token that is not ours: looking for ours would find nothing and lock more."""
+    server.replies(Reply(201, {"escrow_id": "esc_9", "terms_hash": "another-token"}))
+    result = await create_once(client_of("kubernetes"), journal, ORDER)
+    assert isinstance(result, NeedsReview)
+    assert "esc_9" in result.reason
+    assert len(server.received) == 1
 
 
 async def test_two_escrows_with_the_token_are_for_a_person(create, service, journal):
