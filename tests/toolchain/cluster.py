@@ -103,7 +103,7 @@ def start(level: str, name: str, owner: int | None) -> Cluster:
     """
     module = levels.LEVELS[level]
     module.demand()
-    programs = {program: f"{tools.find(program).path}" for program in module.PROGRAMS}
+    programs = {name: f"{path}" for name, path in tools.find_all(module.PROGRAMS).items()}
     with cache.locked(f"start-{level}"):
         if running := find(name):
             return running

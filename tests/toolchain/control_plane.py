@@ -168,6 +168,14 @@ class Api:
         finally:
             connection.close()
 
+    def answers(self) -> bool:
+        """Whether the API server answers at all, even if only that it is not ready."""
+        try:
+            self.request("GET", "/readyz")
+        except OSError:
+            return False
+        return True
+
     def ready(self) -> bool:
         """Whether the API server says it is ready."""
         try:

@@ -91,12 +91,14 @@ def _start_components(
     supervisor.start("etcd", plane.etcd(programs["etcd"]))
     supervisor.start("kube-apiserver", plane.api_server(programs["kube-apiserver"]), control_plane.EAGER)
     _import_images(supervisor, programs)
+    supervisor.wait_until("the API server answers", Api(plane).answers)
+    # These two need no role to be there yet.
+    supervisor.start("kubelet", _kubelet(plane, net, programs["kubelet"]), path)
+    supervisor.start("coredns", [f"{programs['coredns']}", "-conf", f"{directory}/Corefile"])
     supervisor.wait_until("the API server is ready", Api(plane).ready)
     supervisor.mark("API server ready")
-    supervisor.start("kubelet", _kubelet(plane, net, programs["kubelet"]), path)
     supervisor.start("kube-controller-manager", plane.controller_manager(programs["kube-controller-manager"]))
     supervisor.start("kube-scheduler", _scheduler(plane, programs["kube-scheduler"]))
-    supervisor.start("coredns", [f"{programs['coredns']}", "-conf", f"{directory}/Corefile"])
     proxy = [f"--config={directory}/kube-proxy.json", f"--hostname-override={NODE_NAME}"]
     supervisor.start("kube-proxy", [f"{programs['kube-proxy']}", *proxy], path)
     supervisor.wait_until("the node is ready", lambda: _node_ready(Api(plane)))

@@ -15,10 +15,11 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -39,12 +40,12 @@ class Failed(Exception):
 
 
 class Supervisor:
-    """The components of the cluster in `directory`; `owner` is a process id, or None for no owner."""
+    """The components of the cluster in `directory`."""
 
-    def __init__(self, directory: Path, owner: int | None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.seconds: dict[str, float] = {}
-        self._owner = psutil.Process(owner) if owner else None
+        self._owner: psutil.Process | None = None
         self._begun = time.monotonic()
         self._inside: int | None = None
         self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
@@ -119,10 +120,16 @@ class Supervisor:
         """Remember how long after the start something happened."""
         self.seconds[event] = round(time.monotonic() - self._begun, 2)
 
+    def watch(self, owner: int | None) -> None:
+        """End when process `owner` does; None is for a cluster that only a request ends."""
+        with _gone_is_stopped():
+            self._owner = psutil.Process(owner) if owner else None
+
     def check_owner(self) -> None:
         """Raise `Stopped` when the owner is gone."""
-        if self._owner and not (self._owner.is_running() and self._owner.status() != psutil.STATUS_ZOMBIE):
-            raise Stopped
+        with _gone_is_stopped():
+            if self._owner and (not self._owner.is_running() or self._owner.status() == psutil.STATUS_ZOMBIE):
+                raise Stopped
 
     def publish(self) -> dict[str, Any]:
         """Write down for everyone where the cluster is and which processes it has now."""
@@ -175,6 +182,14 @@ class Supervisor:
 
 
 @contextlib.contextmanager
+def _gone_is_stopped() -> Iterator[None]:
+    try:
+        yield
+    except psutil.NoSuchProcess as gone:
+        raise Stopped from gone
+
+
+@contextlib.contextmanager
 def _claimed(directory: Path) -> Iterator[None]:
     """Make the directory and hold its lock: whoever can take that lock knows that the cluster is dead."""
     with cache.locked("clusters"):
@@ -190,6 +205,8 @@ def _claimed(directory: Path) -> Iterator[None]:
 
 
 def _remove(directory: Path) -> None:
+    if kept := os.environ.get("TEST_CLUSTER_LOGS"):
+        shutil.copytree(directory / "log", Path(kept) / directory.name, dirs_exist_ok=True)
     with cache.locked("clusters"):
         shutil.rmtree(directory)
         with contextlib.suppress(OSError):  # another cluster lives there
@@ -205,19 +222,22 @@ def main() -> None:
     """Read the request from standard input, bring the cluster up, report one line, keep it until it is over."""
     from tests.toolchain import levels
 
-    request = json.loads(sys.stdin.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
-    directory = Path(request["directory"])
-    level = levels.LEVELS[request["level"]]
-    with contextlib.suppress(Stopped), _claimed(directory):
-        supervisor = Supervisor(directory, request["owner"])
+    request = json.loads(sys.stdin.readline())
+    directory, level = Path(request["directory"]), levels.LEVELS[request["level"]]
+    with _claimed(directory):
+        supervisor = Supervisor(directory)
         try:
+            signal.signal(signal.SIGTERM, _stop)
+            _redirect(sys.stderr, directory / "log" / "supervisor.log")  # who started us may wait for its end
+            supervisor.watch(request["owner"])
             report = _boot(supervisor, level, request)
             print(json.dumps(report), flush=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _redirect(sys.stdout, Path(os.devnull))
             if "error" not in report:
                 supervisor.serve()
+        except Stopped:
+            pass
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             (directory / "cluster.json").unlink(missing_ok=True)  # who looks for it waits from here on
@@ -232,8 +252,19 @@ def _boot(supervisor: Supervisor, level: Any, request: dict[str, Any]) -> dict[s
         supervisor.description = {"level": request["level"], "pid": os.getpid(), "owner": request["owner"]}
         supervisor.description |= level.boot(supervisor, programs)
         return supervisor.publish()
-    except (Failed, OSError, subprocess.CalledProcessError) as error:
+    except (Failed, OSError) as error:
         return {"error": f"{error}"}
+    except subprocess.CalledProcessError as error:
+        return {"error": f"{error}: {error.stderr}"}
+    except Stopped:
+        raise
+    except Exception:  # the log with the traceback goes with the directory
+        return {"error": traceback.format_exc()}
+
+
+def _redirect(stream: TextIO, file: Path) -> None:
+    with file.open("a") as target:
+        os.dup2(target.fileno(), stream.fileno())
 
 
 if __name__ == "__main__":

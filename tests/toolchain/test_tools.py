@@ -60,3 +60,10 @@ def test_machine_with_nothing_says_every_way_to_get_it(bare):
     assert "no apt here to fetch the Debian package containerd" in str(missing.value)
     assert "no Go on the PATH to build containerd 2.4.2 (install Go 1.26 or newer)" in str(missing.value)
     assert str(missing.value).endswith("or set TEST_ASSET_CONTAINERD to a program of yours")
+
+
+def test_kubernetes_of_two_versions_is_refused(bare, monkeypatch):
+    for name, version in (("kube-apiserver", "1.34.2"), ("kubelet", "1.36.3")):
+        program(bare / "bin", name, version)
+    with pytest.raises(tools.Missing, match=r"differ: kube-apiserver 1.34.2 \(PATH\), kubelet 1.36.3 \(PATH\)"):
+        tools.find_all(["kube-apiserver", "kubelet"])

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,6 +162,18 @@ def find(name: str) -> Found:
     raise Missing(f"{name}: {'; '.join(reasons)}; or set {tool.variable} to a program of yours")
 
 
+def find_all(names: Sequence[str]) -> dict[str, Path]:
+    """Each tool's path; Kubernetes' own parts must be of one minor version, as its rules of skew want it."""
+    found = {name: find(name) for name in names}
+    minors = {_numbers(found[name].version)[:2] for name in _KUBERNETES_PARTS if name in found}
+    if len(minors) > 1:
+        versions = ", ".join(
+            f"{name} {found[name].version} ({found[name].source})" for name in _KUBERNETES_PARTS if name in found
+        )
+        raise Missing(f"the parts of Kubernetes differ: {versions}; unset the variable or the PATH that brings some")
+    return {name: one.path for name, one in found.items()}
+
+
 def present(tool: Tool) -> tuple[Found | None, list[str]]:
     """What is there already without fetching or building anything, and what was passed over and why."""
     from tests.toolchain import builder, debian
@@ -175,7 +188,7 @@ def present(tool: Tool) -> tuple[Found | None, list[str]]:
     for path, source in [*_on_path(tool), *cached]:
         if not path:
             continue
-        text = version(tool, path)
+        text = tool.recipe.version if source == "built" and tool.recipe else version(tool, path)
         if tool.minimum and _numbers(text) < tool.minimum:
             wanted = ".".join(map(str, tool.minimum))
             refused.append(f"{path} is {text or 'of unknown version'}, older than {wanted}")
