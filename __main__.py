@@ -47,10 +47,9 @@ def declare(stack: stack_config.StackConfig) -> None:
             Autoscaling("autoscaling", args, after(workers, *ground))
         if settings.payroll.enabled:
             Payroll("payroll", args, after(ledger, workers, *ground))
-    if settings.fly.enabled:
-        FlyApp("fly", {**args, "folder": folder})
-    if encryption := encryption_files(settings):
-        ArtifactFolder("encryption", {"folder": folder, "files": encryption})
+    # Declared even where there is nothing to write: what a stack no longer has is removed from its folder.
+    FlyApp("fly", {**args, "folder": folder})
+    ArtifactFolder("encryption", {"folder": folder, "files": encryption_files(settings)})
     # Last, so that they go first: a Job is only gone when the operator has settled it and let go.
     AgentJobs("jobs", args, after(ledger, *ground, *payer))
 
