@@ -49,14 +49,9 @@ def policy(settings: Settings) -> Manifest:
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {
-                "resourceRules": [
-                    {
-                        "apiGroups": [""],
-                        "apiVersions": ["v1"],
-                        "operations": ["CREATE", "UPDATE"],
-                        "resources": ["pods", "pods/ephemeralcontainers"],
-                    }
-                ]
+                # A pod's references never change once it is made, but for its debugging containers. Other updates must
+                # pass: pods from before the policy have labels and finalizers that controllers take off.
+                "resourceRules": [_on("CREATE", "pods"), _on("UPDATE", "pods/ephemeralcontainers")]
             },
             "variables": [
                 {"name": "byEnvironment", "expression": " || ".join(by_env)},
@@ -73,6 +68,10 @@ def policy(settings: Settings) -> Manifest:
             ],
         },
     }
+
+
+def _on(operation: str, resource: str) -> Manifest:
+    return {"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation], "resources": [resource]}
 
 
 def binding(settings: Settings) -> Manifest:

@@ -28,8 +28,9 @@ REFERENCES = {
 
 @pytest.fixture
 def guarded(namespace):
-    """A namespace with the policy in force: the first refusal says so."""
+    """A namespace with the policy, and with a pod from before it."""
     settings = Settings(namespace=namespace.name)
+    namespace.client.create(Pod.from_dict({"metadata": {"name": "veteran"}, "spec": REFERENCES["env"]}))
     for kind, made in (
         (ValidatingAdmissionPolicy, admission.policy(settings)),
         (ValidatingAdmissionPolicyBinding, admission.binding(settings)),
@@ -87,6 +88,12 @@ def test_a_debugging_container_is_no_way_in(guarded):
         guarded.client.patch(
             Pod.Ephemeralcontainers, "victim", {"spec": {"ephemeralContainers": [spy]}}, patch_type=PatchType.STRATEGIC
         )
+
+
+def test_a_pod_from_before_the_policy_can_still_be_let_go(guarded):
+    """The Job controller takes its finalizer off by an update; refusing that would hold the Job for ever."""
+    in_force(guarded)
+    guarded.client.patch(Pod, "veteran", {"metadata": {"labels": {"seen": "yes"}}}, patch_type=PatchType.MERGE)
 
 
 GOOD = pod.spec(Settings(), "default", [pod.container(Settings(), "main", ["run"], Settings().worker.resources)], api_access=False)  # fmt: skip
