@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import lightkube
+import stamina
+from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.authentication_v1 import SelfSubjectReview
 from lightkube.resources.batch_v1 import Job
@@ -75,6 +77,7 @@ class Accounts:
         user = review.status and review.status.userInfo
         return (user and user.username) or "unknown"
 
+    @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
     def drop_finalizer(self, job: str) -> bool:
         """Take our finalizer off a Job; whether it had it."""
         metadata = self._client.get(Job, job, namespace=self.namespace).metadata

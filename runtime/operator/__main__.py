@@ -38,7 +38,7 @@ class Operator:
         funding = Funding(api, client, events, metrics, config)
         self._reconciler = Reconciler(api, client, funding, events, metrics, auto_release=config.auto_release)
         self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
-        self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 60)
+        self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
         self._resync = Resync(api, client, self._reconciler, self._queue, metrics, self._health.progress)
         self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
         self._stopping = asyncio.Event()
@@ -62,6 +62,9 @@ class Operator:
         if not self._reconciler.idle(job):
             self._queue.add(job.uid, job)
 
+    def _acted(self, job: JobFacts) -> None:
+        self._queue.add(job.uid, job)
+
     async def run(self) -> None:
         """Serve until a signal; what has begun is finished first."""
         probes = await self._health.serve(self._config.ports)
@@ -84,7 +87,7 @@ class Operator:
         """Watch, and list everything once a period; start anew when a selector finds other namespaces."""
         while not self._stopping.is_set():
             moved = asyncio.Event()
-            watch = asyncio.create_task(watch_jobs(namespaces, self._seen, moved))
+            watch = asyncio.create_task(watch_jobs(namespaces, self._seen, self._acted, moved))
             found = await self._list_until_moved(watch, namespaces)
             moved.set()
             await watch
@@ -142,6 +145,10 @@ def main() -> int:
         return ExitCode.BAD_SETTING
     except (Unreachable, KubernetesError) as error:
         _log.critical(_explain(error))
+        return ExitCode.FAILED
+    except ExceptionGroup as group:  # a part of the running operator failed; the next start begins with a full list
+        for error in group.exceptions:
+            _log.critical("stopped by %s: %s", type(error).__name__, error, exc_info=error)
         return ExitCode.FAILED
     return ExitCode.OK
 

@@ -66,9 +66,13 @@ def _error(method: str, path: str, status: int, body: Json) -> KubernetesError:
 
 def login() -> kopf.ConnectionInfo:
     """Who we are: the pod's ServiceAccount, else the kubeconfig of `KUBECONFIG`. Raises `kopf.LoginError`."""
-    found = kopf.login_with_service_account(logger=_log, settings=kopf.OperatorSettings()) or (
-        kopf.login_with_kubeconfig(logger=_log, settings=kopf.OperatorSettings())
-    )
+    settings = kopf.OperatorSettings()
+    try:
+        found = kopf.login_with_service_account(logger=_log, settings=settings) or (
+            kopf.login_with_kubeconfig(logger=_log, settings=settings)
+        )
+    except (OSError, ValueError) as error:
+        raise kopf.LoginError(f"the kubeconfig cannot be used: {error}") from error
     if not isinstance(found, kopf.ConnectionInfo):
         raise kopf.LoginError("neither a mounted ServiceAccount nor a kubeconfig (KUBECONFIG) was found")
     return found

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import stamina
 
 from runtime.contract import Phase
 from runtime.errors import Final as FinalError
-from runtime.errors import Rejected, Retryable, Unauthorized
+from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
 from runtime.escrow_object import phase_of, stamp
 from runtime.money import ZERO, Usdc
 from runtime.operator.api import Json, KubernetesApi, Unreachable, WriteConflict
@@ -20,7 +20,7 @@ from runtime.operator.events import Events
 from runtime.operator.jobs import Ending, JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
-from runtime.payments.creation import Created, Intent, NeedsReview, create_once
+from runtime.payments.creation import GRACE, Created, Intent, NeedsReview, create_once
 
 NO_FUNDS_SECONDS: Final = 60.0
 """How often a Job that waits for funds or budget is looked at again."""
@@ -55,6 +55,8 @@ class Funding:
         if not begun and job.ending:
             return await self._nothing_locked(job, escrow), None
         journal = _CreationJournal(self._escrows, escrow)
+        if begun and (delay := await self._perhaps_under_way(escrow)):
+            return escrow, delay
         try:
             async with self._locks[job.namespace]:
                 if not begun and (reason := await self._over_budget(escrow)):
@@ -72,6 +74,17 @@ class Funding:
             remedy = f"Look for an escrow that carries {created.token} at the payment service, then escrowctl resolve."
             return await self._review(job, journal.escrow, created.reason, remedy), None
         return await self._funded(job, journal.escrow, created), None
+
+    async def _perhaps_under_way(self, escrow: Json) -> float:
+        """Seconds until a create that nobody can look for is surely over: another operator may be at it right now."""
+        left = GRACE - (datetime.now(UTC) - datetime.fromisoformat(escrow["status"]["creation"]["sentAt"]))
+        if left <= timedelta(0):
+            return 0.0
+        try:
+            await self._client.find_escrow(escrow["spec"]["token"])
+        except (Unsupported, Retryable):
+            return left.total_seconds()
+        return 0.0
 
     def _order(self, job: JobFacts, escrow: Json) -> EscrowRequest:
         spec = escrow["spec"]

@@ -21,8 +21,11 @@ from runtime.contract import (
     ESCROW_VERSION,
     SETTLEMENT_FINALIZER,
 )
+from runtime.escrow_object import OPEN, phase_of
 from runtime.operator.api import login
 from runtime.operator.jobs import JobFacts, job_of, read_job
+
+Look = Callable[[JobFacts], None]
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -48,7 +51,7 @@ def _concerned(meta: Mapping[str, Any], **_: Any) -> bool:
     )
 
 
-def _registry(seen: Callable[[JobFacts], None]) -> kopf.OperatorRegistry:
+def _registry(seen: Look, acted: Look) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -61,17 +64,23 @@ def _registry(seen: Callable[[JobFacts], None]) -> kopf.OperatorRegistry:
 
     @kopf.on.event(ESCROW_GROUP, ESCROW_VERSION, ESCROW_PLURAL, registry=registry)
     async def _acted(type: str | None, body: Mapping[str, Any], **_: Any) -> None:
-        if type != "DELETED":
-            seen(job_of(dict(body)))
+        if type != "DELETED" and phase_of(body) in OPEN:
+            acted(job_of(body))
 
     return registry
 
 
-async def watch_jobs(namespaces: Sequence[str], seen: Callable[[JobFacts], None], stop: asyncio.Event) -> None:
+async def watch_jobs(namespaces: Sequence[str], seen: Look, acted: Look, stop: asyncio.Event) -> None:
     """Call `seen` for every Job of the namespaces, as they are and as they change, until `stop` or a signal.
+
+    `acted` is called for every open Escrow that a person decided about.
 
     kopf takes SIGTERM and SIGINT for itself, so a return before `stop` is set means that the process was asked to end.
     """
     await kopf.operator(
-        registry=_registry(seen), settings=_settings(), namespaces=list(namespaces), standalone=True, stop_flag=stop
+        registry=_registry(seen, acted),
+        settings=_settings(),
+        namespaces=list(namespaces),
+        standalone=True,
+        stop_flag=stop,
     )
