@@ -18,8 +18,9 @@ import httpx
 import lightkube
 from lightkube import ApiError
 from lightkube.generic_resource import create_namespaced_resource
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Event, Pod
+from lightkube.resources.core_v1 import Event, Namespace, Pod, ServiceAccount
 from lightkube.types import PatchType
 
 from components.manifests import escrow_crd, naming, rbac
@@ -57,8 +58,17 @@ def install_definition(cluster: Cluster) -> None:
 
     client = cluster.client()
     rendered = CustomResourceDefinition.from_dict(escrow_crd.custom_resource_definition(Settings()))
-    client.apply(rendered, field_manager="tests", force=True)
+    eventually(lambda: _applied(client, rendered), "the CRD is applied: another worker may be at it too")
     eventually(lambda: _established(client, escrow_crd.NAME), "the CRD is established")
+
+
+def _applied(client: lightkube.Client, rendered: Any) -> bool:
+    try:
+        return bool(client.apply(rendered, field_manager="tests", force=True))
+    except ApiError as error:
+        if error.status.code != 409:
+            raise
+        return False
 
 
 def _established(client: lightkube.Client, name: str) -> bool:
@@ -130,6 +140,7 @@ class World:
     kubeconfig: Path | None = None
     key: str = field(default="", repr=False)
     operators: list[OperatorProcess] = field(default_factory=list)
+    siblings: list["World"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.key = self.sandbox.issue_key(PAYER)
@@ -152,6 +163,49 @@ class World:
             rbac.operator_lease_role(settings),
             rbac.operator_lease_role_binding(settings),
         ]
+
+    def sibling(self, suffix: str) -> "World":
+        """Another namespace beside this one, on the same sandbox, with the same payer."""
+        name = f"{self.namespace}-{suffix}"
+        client = self.cluster.client(name)
+        client.create(Namespace(metadata=ObjectMeta(name=name)))
+        other = World(self.cluster, name, client, self.sandbox, self.dialect)
+        self.siblings.append(other)
+        return other
+
+    def survivor(self, worlds: list["World"]) -> OperatorProcess:
+        """One operator for all these namespaces, with the same Role in each."""
+        for world in worlds:
+            binding = rbac.operator_role_binding(self.settings(), world.namespace)
+            binding["metadata"]["name"] = "survivor"
+            _apply(world.client, binding)
+        return self.operator(**{Env.WATCH_NAMESPACE: ",".join(world.namespace for world in worlds)})
+
+    @classmethod
+    @contextmanager
+    def alone(cls, cluster: Cluster, sandbox: RunningSandbox) -> Iterator["World"]:
+        """A world in a cluster of its own."""
+        install_definition(cluster)
+        client = cluster.client("alone")
+        client.create(Namespace(metadata=ObjectMeta(name="alone")))
+        eventually(lambda: _exists(client, ServiceAccount, "default"), "the namespace is ready")
+        with world(cluster, "alone", client, sandbox, "server") as built:
+            yield built
+
+    def reachable(self) -> bool:
+        """Whether the API server answers."""
+        try:
+            return bool(self.client.get(Namespace, self.namespace))
+        except (httpx.TransportError, ApiError):
+            return False
+
+    def sandbox_pause(self, work: Callable[[], None]) -> None:
+        """Do `work` on a healthy sandbox, then put its faults back in force."""
+        rules = self.sandbox.service.faults.rules[:]
+        self.sandbox.clear_faults()
+        work()
+        for rule in rules:
+            self.sandbox.service.faults.add(rule)
 
     # --- the operator
 
@@ -177,6 +231,9 @@ class World:
         for operator in self.operators:
             if operator.process.poll() is None:
                 operator.kill()
+        for sibling in self.siblings:
+            sibling.close()
+            self.client.delete(Namespace, sibling.namespace)
         self._let_everything_go()
 
     def _let_everything_go(self) -> None:
@@ -227,6 +284,15 @@ class World:
         }
         self.client.patch(Pod.Status, pod.metadata.name, {"status": status}, patch_type=PatchType.MERGE)
 
+    def pod_of(self, job: str) -> str:
+        """The name of the Job's pod, once it has one."""
+        return eventually(lambda: self._pod(job), f"Job {job} has a pod").metadata.name
+
+    def unfinished(self, job: str) -> bool:
+        """Whether the Job has a pod that has not ended."""
+        pod = self._pod(job)
+        return pod is not None and pod.status.phase not in ("Succeeded", "Failed")
+
     def _pod(self, job: str) -> Any:
         labels = {"batch.kubernetes.io/controller-uid": self.client.get(Job, job).metadata.uid}
         return next(iter(self.client.list(Pod, namespace=self.namespace, labels=labels)), None)
@@ -271,6 +337,13 @@ class World:
         statement = self.sandbox.statement()
         assert statement["balanced"]
         return {e["escrow_id"]: e["status"] for e in statement["escrows"]}
+
+
+def _exists(client: lightkube.Client, kind: Any, name: str) -> bool:
+    try:
+        return bool(client.get(kind, name))
+    except ApiError:
+        return False
 
 
 def _apply(client: lightkube.Client, manifest: dict[str, Any]) -> None:

@@ -1,0 +1,160 @@
+"""A reverse proxy between the operator and the API server or the sandbox that numbers its steps.
+
+A step is a request that changes something (or any request to the payment service). At a chosen step the proxy may call
+a function, before the request is forwarded or after it was carried out but before it is answered: kill -9 there, write
+to the object first so that the write conflicts, and so on. Watches are streamed, and can be cut.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import aiohttp
+from aiohttp import web
+
+
+class When(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True)
+class Step:
+    number: int
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.number:02d} {self.method} {self.path}"
+
+
+Hook = Callable[[Step, When], bool]
+"""Called at every step, twice; True cuts the connection there."""
+
+
+@dataclass
+class Counter:
+    """Numbers the steps of one operator, whichever server they go to."""
+
+    hook: Hook = lambda step, when: False
+    steps: list[Step] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self, method: str, path: str) -> Step:
+        with self.lock:
+            step = Step(len(self.steps) + 1, method, path)
+            self.steps.append(step)
+            return step
+
+
+class StepProxy:
+    """Forwards to `target`; `all_steps` numbers reads too."""
+
+    def __init__(self, target: str, counter: Counter, *, tls: ssl.SSLContext | None = None, all_steps: bool) -> None:
+        self._target = target.rstrip("/")
+        self._counter = counter
+        self._tls = tls
+        self._all = all_steps
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._streams: set[web.StreamResponse] = set()
+        self.expire_watches = 0
+        """Answer this many of the next watches with 410 Gone."""
+        self.url = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "StepProxy":
+        self._thread.start()
+        self._started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stopped.set_result, None)
+        self._thread.join(10)
+
+    def cut_watches(self) -> int:
+        """Break every stream that is open; how many there were."""
+        streams = list(self._streams)
+
+        def cut() -> None:
+            for stream in streams:
+                if stream._req and stream._req.transport:
+                    stream._req.transport.abort()
+
+        self._loop.call_soon_threadsafe(cut)
+        return len(streams)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stopped = self._loop.create_future()
+        connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else None
+        timeout = aiohttp.ClientTimeout(total=None, connect=5)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as self._session:
+            app = web.Application(client_max_size=16 << 20)
+            app.router.add_route("*", "/{path:.*}", self._forward)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = site.name.rstrip("/")
+            port = runner.addresses[0][1]
+            self.url = f"http://127.0.0.1:{port}"
+            self._started.set()
+            await self._stopped
+            await runner.cleanup()
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        counted = self._all or request.method != "GET"
+        step = self._counter.next(request.method, request.path) if counted else None
+        if step and await self._ask(step, When.BEFORE):
+            return self._abort(request)
+        if "watch" in request.query and self.expire_watches:
+            self.expire_watches -= 1
+            gone = '{"type":"ERROR","object":{"kind":"Status","status":"Failure","reason":"Expired","code":410}}\n'
+            return web.Response(text=gone, content_type="application/json")
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in ("host", "content-length")}
+        body = await request.read()
+        url = self._target + request.raw_path
+        try:
+            async with self._session.request(
+                request.method, url, data=body or None, headers=headers, allow_redirects=False
+            ) as answer:
+                if "watch" in request.query:
+                    return await self._stream(request, answer)
+                content = await answer.read()
+        except aiohttp.ClientError:
+            return self._abort(request)
+        if step and await self._ask(step, When.AFTER):
+            return self._abort(request)
+        kept = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after", "date")}
+        return web.Response(status=answer.status, body=content, headers=kept)
+
+    async def _ask(self, step: Step, when: When) -> bool:
+        return await asyncio.to_thread(self._counter.hook, step, when)
+
+    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        stream = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+        await stream.prepare(request)
+        self._streams.add(stream)
+        try:
+            async for chunk in answer.content.iter_any():
+                await stream.write(chunk)
+        except (aiohttp.ClientError, ConnectionError):
+            self._abort(request)
+        finally:
+            self._streams.discard(stream)
+        return stream
+
+    def _abort(self, request: web.Request) -> web.StreamResponse:
+        if request.transport:
+            request.transport.abort()
+        return web.Response(status=500)

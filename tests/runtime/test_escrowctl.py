@@ -1,0 +1,131 @@
+"""What people do about escrows, against a real API server and with the operator beside them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, SETTLEMENT_FINALIZER, Env
+from tests.runtime.operator import world as worlds
+from tests.runtime.operator.world import PAYEE, eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def world(control_plane, namespace, sandbox):
+    worlds.install_definition(control_plane)
+    with worlds.world(control_plane, namespace.name, namespace.client, sandbox, "server") as built:
+        yield built
+
+
+def escrowctl(world, *words: str, expect: int = 0, **environment: str) -> str:
+    """Run it as a person would, with the administrator's kubeconfig; its output, or its error when one is expected."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.escrowctl", *words],
+        env={"PATH": os.environ["PATH"], "KUBECONFIG": str(world.cluster.kubeconfig), **environment},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == expect, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr if expect else done.stdout
+
+
+def vanished(world, name: str = "lost") -> str:
+    """A NeedsReview: a Job that asked in a way nobody can fulfil, naming a real escrow by hand afterwards."""
+    escrow_id = world.fund()
+    world.job("holder", escrow_id)
+    world.await_phase("holder", "Funded")
+    world.job(name, escrow_id)
+    world.await_phase(name, "NeedsReview")
+    return escrow_id
+
+
+def test_a_review_is_listed_explained_and_closed_on_a_persons_word(world):
+    world.operator()
+    escrow_id = vanished(world)
+    where = ("-n", world.namespace)
+    listing = escrowctl(world, "list", *where)
+    assert "NeedsReview" in listing
+    assert escrow_id in listing
+    assert "holder" not in escrowctl(world, "list", *where, "--phase", "NeedsReview")
+    words = escrowctl(world, "explain", "lost", *where)
+    assert "already pays for the Job" in words
+    assert "kubectl purpleflea resolve" in words
+    escrowctl(world, "resolve", "lost", *where, "--as", "Cancelled", "--reason", "the Job was a mistake")
+    escrow = json.loads(escrowctl(world, "show", "lost", *where))
+    act = escrow["status"]["acts"][0]
+    assert (escrow["status"]["phase"], escrow["status"]["outcome"]) == ("Settled", "Cancelled")
+    assert (act["who"], act["what"], act["reason"]) == ("admin", "closed as Cancelled", "the Job was a mistake")
+    assert world.payments() == {escrow_id: "funded"}, "nothing was sent"
+
+
+def test_a_review_that_is_tried_again_is_settled_by_the_operator_at_once(world):
+    world.operator(**{Env.RESYNC_SECONDS: "600"})
+    world.sandbox.fault("read", "status", status=404, body={"error": "not_found"}, times=2)
+    escrow_id = world.fund()
+    world.job("unlucky", escrow_id)
+    world.finish("unlucky")
+    world.await_phase("unlucky", "NeedsReview")
+    escrowctl(world, "retry", "unlucky", "-n", world.namespace, "--reason", "the service was restored from a backup")
+    assert world.await_phase("unlucky", "Settled")["status"]["outcome"] == "Paid"
+    assert world.payments() == {escrow_id: "released"}
+
+
+def test_mistakes_are_explained(world):
+    where = ("-n", world.namespace)
+    assert "there is no Escrow at all" in escrowctl(world, "explain", "nobody", *where, expect=2)
+    world.operator()
+    world.job("fine", world.fund())
+    world.await_phase("fine", "Funded")
+    assert "of the Jobs fine" in escrowctl(world, "explain", "nobody", *where, expect=2)
+    reason = ("--reason", "because")
+    assert "only a NeedsReview" in escrowctl(world, "resolve", "fine", *where, "--release", *reason, expect=2)
+    world.job("crooked", "not an id")
+    world.await_phase("crooked", "NeedsReview")
+    assert "say why" in escrowctl(world, "resolve", "crooked", *where, "--as", "Paid", "--reason", " ", expect=2)
+    assert "nothing was decided" in escrowctl(world, "retry", "crooked", *where, *reason, expect=2)
+    assert "no escrow is bound" in escrowctl(world, "resolve", "crooked", *where, "--release", *reason, expect=2)
+    assert "cannot be read" in escrowctl(world, "fund", "-f", "/nonexistent.yaml", expect=2)
+    assert "/nonexistent not found" in escrowctl(world, "list", expect=2, KUBECONFIG="/nonexistent")
+
+
+def test_a_stuck_job_is_let_go_and_the_act_recorded(world):
+    operator = world.operator()
+    world.job("stuck", world.fund())
+    world.await_phase("stuck", "Funded")
+    operator.stop()
+    job = world.get_job("stuck")
+    world.client.delete(type(job), "stuck")
+    assert SETTLEMENT_FINALIZER in world.get_job("stuck").metadata.finalizers
+    escrowctl(world, "let-go", "stuck", "-n", world.namespace, "--reason", "the operator was uninstalled")
+    eventually(lambda: world.get_job("stuck") is None, "the Job goes")
+    assert world.escrow("stuck")["status"]["acts"][0]["what"] == "let go of the Job"
+
+
+def test_fund_creates_one_escrow_however_often_it_runs(world, tmp_path):
+    request = json.dumps({"payee": PAYEE, "amountUsdc": "0.75"})
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "by-hand", "annotations": {ESCROW_REQUEST_ANNOTATION: request}},
+    }
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(yaml.safe_dump(job))
+    environment = {
+        Env.API_KEY: world.key,
+        Env.API_DIALECT: "server",
+        Env.ESCROW_URL: world.sandbox.url,
+        Env.ALLOW_HTTP: "true",
+    }
+    first = yaml.safe_load(escrowctl(world, "fund", "-f", str(manifest), **environment))
+    second = yaml.safe_load(escrowctl(world, "fund", "-f", str(manifest), **environment))
+    assert first == second
+    assert world.payments() == {first["metadata"]["annotations"][ESCROW_ID_ANNOTATION]: "funded"}
+    assert ESCROW_REQUEST_ANNOTATION not in first["metadata"]["annotations"]
