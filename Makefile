@@ -6,7 +6,7 @@ STACK  ?= dev
 DIALECT ?= kubernetes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs render render-check test check bench requirements clean toolchain toolchain-status cluster cluster-down image
+.PHONY: help demo docs render render-check preview up destroy test check bench requirements clean toolchain toolchain-status cluster cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,15 @@ render-check: $(VENV)/.installed-render ## exit 1 with a diff when dist/$(STACK)
 
 demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
 	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)
+
+preview: $(VENV)/.installed-render ## show what `make up` would change; finds or fetches the Pulumi engine
+	@$(PY) -m components.engine preview --stack $(STACK)
+
+up: $(VENV)/.installed-render ## create or change a stack; asks before it changes a cluster (YES=1: does not)
+	@$(PY) -m components.engine up --stack $(STACK) $(if $(YES),--yes)
+
+destroy: $(VENV)/.installed-render ## remove a stack, but for the accounts; asks first (YES=1: does not)
+	@$(PY) -m components.engine destroy --stack $(STACK) $(if $(YES),--yes)
 
 test: $(VENV)/.installed-dev ## run the tests; says what it skipped and why
 	@$(PY) -m pytest -n 2 --dist loadgroup

@@ -22,7 +22,8 @@ from components.sandbox import API_KEY as SANDBOX_API_KEY
 from components.settings import Settings
 from components.stack_values import API_KEY, StackValues
 
-PROGRAM = Path(__file__).parent.parent / "__main__.py"
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / "__main__.py"
 AGENT_CONFIG = "agent-config.json"
 INDEX = "README.md"
 KUSTOMIZATION = "kustomization.yaml"

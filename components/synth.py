@@ -9,12 +9,10 @@ import pulumi
 
 from components.errors import BadInput
 from components.output_folder import OutputFolder
-from components.rendering import render
+from components.rendering import ROOT, render
 from components.settings import SettingsError
 from components.stack_values import StackValues
 from runtime.contract import ExitCode
-
-ROOT = Path(__file__).parent.parent
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:

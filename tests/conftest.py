@@ -9,4 +9,5 @@ settings.load_profile("suite")
 pytest_plugins: list[str] = [
     "tests.runtime.sandbox.fixtures",
     "tests.toolchain.fixtures",
+    "tests.engine_provider.fixtures",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pulumi
 import pytest
@@ -60,6 +61,15 @@ def test_names_of_resources_are_unique_and_independent_of_content_and_namespace(
     assert len(same) == len(objects(stack().settings()))
     assert urns(namespace="elsewhere") == same
     assert urns(agents=[{"name": "pf-agent-job", "task": "another"}]) == same
+
+
+def test_what_pulumi_knows_by_name_keeps_its_name():
+    """Another name, parent or type is another resource: Pulumi would delete the old one. Write an alias first."""
+    pinned = Path(__file__).with_name("resource_names.txt").read_text().split()
+    urns = {r.urn for name in VARIANTS for r in declared(VARIANTS[name]).resources if r.type.startswith("kubernetes:")}
+    now = sorted(urn.partition("::purpleflea::")[2] for urn in urns)
+    assert [name for name in pinned if name not in now] == []
+    assert sorted({*now}) == pinned, "new names: add them to resource_names.txt"
 
 
 def test_the_api_key_goes_into_the_secret_and_nowhere_else():
