@@ -29,15 +29,18 @@ def main(arguments: list[str]) -> int:
         "--no-claim-per-ip", action="store_true", help="drop the faucet's rule of one claim an address and day"
     )
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=os.environ.get(Env.LOG_LEVEL, "INFO").upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    level = os.environ.get(Env.LOG_LEVEL, "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        parser.error(f"{Env.LOG_LEVEL} is {level!r}, not one of {', '.join(logging.getLevelNamesMapping())}")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # uvicorn stops gracefully, then raises the signal once more; as PID 1 there is no default action to end us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.OK))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
+    if chosen.database:  # a container's root file system is read-only: make no folder that is not needed
+        return _serve(chosen, chosen.database)
     with tempfile.TemporaryDirectory(prefix="purpleflea-sandbox-") as scratch:
-        return _serve(chosen, chosen.database or Path(scratch) / "ledger.db")
+        return _serve(chosen, Path(scratch) / "ledger.db")
 
 
 def _serve(chosen: argparse.Namespace, database: Path) -> int:

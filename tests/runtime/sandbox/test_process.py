@@ -63,6 +63,13 @@ def test_a_wrong_argument_is_named(arguments):
     assert "Traceback" not in ended.stderr
 
 
+def test_a_wrong_log_level_is_named():
+    ended = run(**{Env.LOG_LEVEL: "chatty"})
+    assert ended.returncode == ExitCode.BAD_SETTING
+    assert "PF_LOG_LEVEL is 'CHATTY'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
