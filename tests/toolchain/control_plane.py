@@ -151,22 +151,20 @@ class Api:
     """What a supervisor itself has to ask of the API server, as the administrator."""
 
     def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
-        self._tls = ssl.create_default_context(cafile=plane.pki / "ca.crt")
-        self._tls.load_cert_chain(plane.pki / "admin.crt", plane.pki / "admin.key")
+        tls = ssl.create_default_context(cafile=plane.pki / "ca.crt")
+        tls.load_cert_chain(plane.pki / "admin.crt", plane.pki / "admin.key")
+        self._connection = http.client.HTTPSConnection(plane.address, plane.port, context=tls, timeout=5)
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
-        """Status and text of the answer; `OSError` when nobody answers."""
-        connection = http.client.HTTPSConnection(self._plane.address, self._plane.port, context=self._tls, timeout=5)
+        """Status and text of the answer; `OSError` when nobody answers. One connection serves all: handshakes cost."""
         try:
             headers = {"Content-Type": "application/json"}
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            answer = connection.getresponse()
+            self._connection.request(method, path, json.dumps(body) if body else None, headers)
+            answer = self._connection.getresponse()
             return answer.status, answer.read().decode()
-        except http.client.HTTPException as error:
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
             raise ConnectionError(f"{error}") from error
-        finally:
-            connection.close()
 
     def answers(self) -> bool:
         """Whether the API server answers at all, even if only that it is not ready."""

@@ -40,6 +40,7 @@ def demand() -> None:
         raise Missing(f"a node needs root, with the rights to namespaces and networks; run it as root, {elsewhere}")
     if "overlay" not in Path("/proc/filesystems").read_text():
         raise Missing(f"a node needs overlayfs in the kernel; load it with `modprobe overlay`, {elsewhere}")
+    cgroups.demand()
     control_plane.demand_memory(MEMORY_MEGABYTES)
 
 
@@ -91,17 +92,18 @@ def _start_components(
     supervisor.start("etcd", plane.etcd(programs["etcd"]))
     supervisor.start("kube-apiserver", plane.api_server(programs["kube-apiserver"]), control_plane.EAGER)
     _import_images(supervisor, programs)
-    supervisor.wait_until("the API server answers", Api(plane).answers)
+    api = Api(plane)
+    supervisor.wait_until("the API server answers", api.answers)
     # These two need no role to be there yet.
     supervisor.start("kubelet", _kubelet(plane, net, programs["kubelet"]), path)
     supervisor.start("coredns", [f"{programs['coredns']}", "-conf", f"{directory}/Corefile"])
-    supervisor.wait_until("the API server is ready", Api(plane).ready)
+    supervisor.wait_until("the API server is ready", api.ready)
     supervisor.mark("API server ready")
     supervisor.start("kube-controller-manager", plane.controller_manager(programs["kube-controller-manager"]))
     supervisor.start("kube-scheduler", _scheduler(plane, programs["kube-scheduler"]))
     proxy = [f"--config={directory}/kube-proxy.json", f"--hostname-override={NODE_NAME}"]
     supervisor.start("kube-proxy", [f"{programs['kube-proxy']}", *proxy], path)
-    supervisor.wait_until("the node is ready", lambda: _node_ready(Api(plane)))
+    supervisor.wait_until("the node is ready", lambda: _node_ready(api))
     supervisor.mark("node ready")
     supervisor.wait_until("DNS answers", lambda: _accepts(net.node_address, DNS_PORT))
     supervisor.mark("DNS ready")
