@@ -67,11 +67,6 @@ class EscrowStatus(StrEnum):
     AUTO_RELEASED = "auto-released"
     """Ended by its time-out. The docs' word suggests the payee has it, the published server refunds: a person looks."""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the money is still locked and can be released or disputed."""
-        return self in (EscrowStatus.LOCKED, EscrowStatus.COMPLETED)
-
 
 class ClaimOutcome(StrEnum):
     """How a faucet claim ended. None of them is an error: an agent runs without the credit too."""
