@@ -148,7 +148,9 @@ _IMAGE_PATTERN = r"^[a-z0-9][^@\s]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f
 Usdc = Annotated[Decimal, BeforeValidator(_usdc), _schema(USDC_PATTERN, "0.10")]
 """An amount in USDC: decimal string, at most six decimals, never a float."""
 OptionalUsdc = Annotated[
-    Usdc | None, BeforeValidator(lambda value: None if value == "" else value), _schema(f"^$|{USDC_PATTERN}", "0.10")
+    Usdc | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    WithJsonSchema({"type": ["string", "null"], "pattern": f"^$|{USDC_PATTERN}", "examples": ["0.10"]}),
 ]
 """An amount in USDC, or empty for no bound."""
 Cpu = Annotated[
