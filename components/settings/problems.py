@@ -1,6 +1,7 @@
 """All mistakes of a stack's settings in one error, each with its full path and what is allowed."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -49,7 +50,8 @@ def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     if kind == "missing":
         return Problem(path, "is required")
     if kind == "literal_error":
-        return Problem(path, f"{_shown(details['input'])} is not allowed", (str(context["expected"]),))
+        choices = tuple(choice.strip("'") for choice in re.split(", | or ", str(context["expected"])))
+        return Problem(path, f"{_shown(details['input'])} is not allowed", choices)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(path, f"a mapping of keys is needed, not {type(details['input']).__name__}")
     if kind in ("tuple_type", "list_type"):

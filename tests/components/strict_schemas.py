@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
-VERSIONS = ("1.34", "1.37")
+VERSIONS = ("1.33", "1.37")
 """The oldest and the newest that a stack must suit."""
 _OWN = Path(__file__).parent / "schemas"
 _BASE = "file:///api/"

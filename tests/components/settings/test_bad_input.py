@@ -37,7 +37,7 @@ TABLE = {
     "a number for text": ({"namespace": 5}, "purpleflea.namespace: text is needed, not 5; put it in quotes"),
     "text for a number": ({"hpa": {"minReplicas": "x"}}, "purpleflea.hpa.minReplicas: 'x': Input should be a valid integer"),
     "out of bounds": ({"escrow": {"timeoutHours": 721}}, "purpleflea.escrow.timeoutHours: 721: Input should be less than or"),
-    "no such choice": ({"target": "cloud"}, "purpleflea.target: 'cloud' is not allowed (allowed: 'artifacts' or 'cluster')"),
+    "no such choice": ({"target": "cloud"}, "purpleflea.target: 'cloud' is not allowed (allowed: artifacts, cluster)"),
     "float amount": ({"escrow": {"defaultBudgetUsdc": 0.1}}, "purpleflea.escrow.defaultBudgetUsdc: write the amount in quotes"),
     "seven decimals": ({"budget": {"capUsdc": "0.1234567"}}, "purpleflea.budget.capUsdc: 0.1234567 USDC: allowed are 0 to"),
     "negative amount": ({"budget": {"capUsdc": "-1"}}, "purpleflea.budget.capUsdc: -1 USDC: allowed are 0 to"),
