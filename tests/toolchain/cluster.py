@@ -28,6 +28,7 @@ from tests.toolchain.supervisor import Failed
 
 START_SECONDS = 180
 STOP_SECONDS = 30
+SPACE_MEGABYTES = 500
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -103,6 +104,7 @@ def start(level: str, name: str, owner: int | None) -> Cluster:
     """
     module = levels.LEVELS[level]
     module.demand()
+    _demand_space()
     programs = {name: f"{path}" for name, path in tools.find_all(module.PROGRAMS).items()}
     with cache.locked(f"start-{level}"):
         if running := find(name):
@@ -176,6 +178,15 @@ def root() -> Path:
 def checkout_name(level: str) -> str:
     """The name of the cluster `make cluster` keeps for this checkout: two checkouts do not meet."""
     return f"{level}-{hashlib.sha256(f'{REPOSITORY}'.encode()).hexdigest()[:8]}"
+
+
+def _demand_space() -> None:
+    free = shutil.disk_usage(root().parent).free >> 20
+    if free < SPACE_MEGABYTES:
+        raise tools.Missing(
+            f"a cluster takes about {SPACE_MEGABYTES} MB on disk and {root().parent} has {free} MB left; "
+            "free some space, or point TMPDIR at a larger disk"
+        )
 
 
 def _launch(request: dict[str, Any]) -> dict[str, Any]:

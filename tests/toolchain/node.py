@@ -7,6 +7,7 @@ interface, which goes with it, and empty cgroups belong to it.
 import json
 import os
 import platform
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ def demand() -> None:
         raise Missing(f"a node needs root, with the rights to namespaces and networks; run it as root, {elsewhere}")
     if "overlay" not in Path("/proc/filesystems").read_text():
         raise Missing(f"a node needs overlayfs in the kernel; load it with `modprobe overlay`, {elsewhere}")
+    if lacking := [name for name in ("unshare", "nsenter", "setpriv", "ip") if not shutil.which(name)]:
+        raise Missing(f"a node needs {', '.join(lacking)} on the PATH; install util-linux and iproute2, {elsewhere}")
     cgroups.demand()
     control_plane.demand_memory(MEMORY_MEGABYTES)
 

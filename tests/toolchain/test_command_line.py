@@ -53,3 +53,12 @@ def test_component_that_does_not_start_is_named_with_its_log(toolchain, tmp_path
     assert "etcd: this etcd is broken" in complaint
     assert "Traceback" not in complaint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["etcd", "logs"]
+
+
+def test_full_disk_is_refused_with_the_remedy(own_node, tmp_path):
+    script = 'mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && exec "$0" -m tests.toolchain up --level controlplane'
+    command = ["unshare", "--mount", "sh", "-c", script, sys.executable]
+    environment = {**os.environ, "TMPDIR": f"{tmp_path}"}
+    run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert f"and {tmp_path} has 1 MB left; free some space, or point TMPDIR at a larger disk" in run.stderr
