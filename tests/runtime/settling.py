@@ -19,7 +19,10 @@ from runtime.settlement.record import CLOSED, Case, Settlement
 from runtime.settlement.table import Intent, Outcome
 
 AMOUNT = Usdc.parse("0.10")
-SHORT = Timeouts(connect_seconds=2, read_seconds=0.25, write_seconds=2, pool_seconds=5, exchange_seconds=0.5)
+PATIENT = Timeouts(connect_seconds=30, read_seconds=60, write_seconds=30, pool_seconds=60, exchange_seconds=120)
+"""So long that a busy machine never looks like a fault."""
+IMPATIENT = Timeouts(connect_seconds=30, read_seconds=0.3, write_seconds=30, pool_seconds=60, exchange_seconds=120)
+"""For faults that are a delay."""
 ONCE = Retries(attempts=1)
 TLS = ssl.create_default_context()  # one for all clients: loading the trust store takes longer than a settlement
 READABLE = ("kubernetes", "server")
@@ -62,9 +65,14 @@ class Shop:
 
     def client_of(self, key, **options):
         """A client that takes no second try, so that a test sees each answer."""
-        options = {"timeouts": SHORT, "retries": ONCE, "tls": TLS} | options
+        options = {"timeouts": PATIENT, "retries": ONCE, "tls": TLS} | options
         url = self.sandbox.url
         return PaymentsClient(self.dialect, url, Credentials(key), faucet_url=url, allow_http=True, **options)
+
+    async def use(self, timeouts):
+        """Go on with another client."""
+        await self.client.close()
+        self.client = self.client_of(self.payer_key, timeouts=timeouts)
 
     async def close(self):
         self.journal.close()

@@ -12,7 +12,7 @@ import pytest
 
 from runtime.contract import ExitCode
 
-DIALECTS = ("server", "kubernetes")
+DIALECTS = ("server", "kubernetes", "fly")
 THIRD = {
     "fly": "NeedsReview",
     "server": "the answer to release was lost",

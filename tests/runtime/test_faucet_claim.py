@@ -24,7 +24,7 @@ from runtime.sandbox.testing import running_sandbox
 
 DOC = Path(__file__).parents[2] / "docs" / "faucet.md"
 KEY = "pf_live_never-show-this-key"
-DIALECTS = ("kubernetes", "server")
+DIALECTS = ("kubernetes", "fly", "server")
 
 
 @pytest.fixture(scope="module")

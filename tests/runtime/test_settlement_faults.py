@@ -10,7 +10,7 @@ from runtime.sandbox.testing import running_sandbox
 from runtime.settlement.driver import Step
 from runtime.settlement.journal import SqliteJournal
 from runtime.settlement.table import Answer, Outcome
-from tests.runtime.settling import DIALECTS, READABLE, Crash, Shop, check_against_books
+from tests.runtime.settling import DIALECTS, IMPATIENT, READABLE, Crash, Shop, check_against_books
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +76,8 @@ readable = pytest.mark.parametrize("shop", READABLE, indirect=True)
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_release_that_meets_a_fault_once_pays_once_or_waits_for_a_person(shop, name):
     case = await shop.case()
+    if name.startswith("slow"):
+        await shop.use(IMPATIENT)
     shop.fault("release", times=1, **FAULTS[name])
     record = await shop.until_closed(case)
     check_against_books(shop, case, record)
@@ -88,6 +90,8 @@ async def test_a_release_that_meets_a_fault_once_pays_once_or_waits_for_a_person
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_release_that_meets_a_fault_for_ever_ends_after_a_bounded_number_of_tries(shop, name):
     case = await shop.case()
+    if name.startswith("slow"):
+        await shop.use(IMPATIENT)
     shop.fault("release", **FAULTS[name])
     if name in CERTAIN:
         assert not (await shop.settler().settle(case)).record.attempts
@@ -112,6 +116,8 @@ async def test_a_500_that_repeats_because_the_payee_is_paid_is_a_persons_and_nev
 @pytest.mark.parametrize("name", [n for n in FAULTS if "between" not in n and n != "another status"])
 async def test_reads_that_go_wrong_are_waited_for_or_are_a_persons(shop, name):
     case = await shop.case()
+    if name.startswith("slow"):
+        await shop.use(IMPATIENT)
     operation = "read" if shop.dialect == "server" else "list"
     shop.fault(operation, times=3, **FAULTS[name])
     record = await shop.until_closed(case)
@@ -199,8 +205,8 @@ async def test_a_settler_that_dies_at_any_write_is_taken_over_even_with_a_fault_
 async def test_a_settler_that_is_stopped_between_the_payment_and_its_answer_pays_no_second_time(shop):
     case = await shop.case()
     sent = asyncio.Event()
-    shop.fault("release", "delay", times=1, moment="after", seconds=4)
-    async with shop.client_of(shop.payer_key, timeouts=None) as patient:
+    shop.fault("release", "delay", times=1, moment="after", seconds=8)
+    async with shop.client_of(shop.payer_key) as patient:
         task = asyncio.create_task(
             shop.settler(client=patient, observe=lambda step, _: step is Step.SENDING and sent.set()).settle(case)
         )
