@@ -25,6 +25,7 @@ def cron_job(settings: Settings) -> Manifest:
                 "metadata": {"labels": template},
                 "spec": {
                     "backoffLimit": 1,
+                    "activeDeadlineSeconds": payroll.active_deadline_seconds,
                     "template": {
                         "metadata": {"labels": template},
                         "spec": pod.spec(

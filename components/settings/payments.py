@@ -115,6 +115,8 @@ class Payroll(Section):
     """Minutes; younger escrows are left for the next run."""
     starting_deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
     """Seconds after which a run that could not start on time is skipped."""
+    active_deadline_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
+    """Seconds a run may take; one that hangs would keep every later run from starting."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the payroll container."""
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings import Settings, SettingsError
-from tests.components import stacks
 
 
 def mistakes(mapping) -> list[str]:
@@ -130,11 +129,6 @@ def test_message_is_what_the_readme_shows():
         Settings.parse(mapping)
     readme = Path(__file__).parents[3] / "README.md"
     assert f"```\n{caught.value}\n```" in readme.read_text()
-
-
-@given(stacks.mappings())
-def test_what_is_right_is_taken(mapping):
-    Settings.parse(mapping)
 
 
 _json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8)  # fmt: skip
