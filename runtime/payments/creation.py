@@ -7,6 +7,7 @@ nothing recorded ──record the intent──▶ sent ──answer──▶ bou
                                      cannot look, or it is there twice ──▶ NeedsReview
                                      not there, the create may still be on its way ──▶ Retryable, come back later
                                      not there, long enough after ──▶ record the next attempt, send again
+                                     not there, most of a day after ──▶ NeedsReview: it may have come and gone
 """
 
 import hashlib
@@ -23,6 +24,9 @@ from runtime.payments.model import Escrow, EscrowRequest, Operation
 
 GRACE: Final = timedelta(seconds=90)
 """How long a create whose answer was lost may still take effect: above every time-out of client, proxy and service."""
+
+LISTED: Final = timedelta(hours=23)
+"""How long an escrow surely stays in the lists: less than the default time-out, which refunds it."""
 
 MOST_ATTEMPTS: Final = 3
 
@@ -140,10 +144,12 @@ class _Creation:
             return self._review(f"{cause}; {error}")
         if escrow:
             return await self._bind(intent, escrow)
-        too_early = (GRACE - (self.now() - intent.sent_at)).total_seconds()
-        if too_early > 0:
+        age = self.now() - intent.sent_at
+        if age < GRACE:
             reason = f"{cause}; no escrow carries {self.order.token} yet"
-            raise Retryable(reason, operation=Operation.CREATE, delay_seconds=too_early)
+            raise Retryable(reason, operation=Operation.CREATE, delay_seconds=(GRACE - age).total_seconds())
+        if age > LISTED:
+            return self._review(f"{cause}; no escrow carries the token now, but one may have been refunded since")
         if intent.attempts >= MOST_ATTEMPTS:
             return self._review(f"{intent.attempts} creates were sent and none can be found")
         return await self.send(intent)

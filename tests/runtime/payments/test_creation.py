@@ -8,7 +8,7 @@ import pytest
 from runtime.errors import BadSetting, Rejected, Retryable, Unreachable
 from runtime.money import Usdc
 from runtime.payments import Created, EscrowRequest, NeedsReview, create_once, escrow_token
-from runtime.payments.creation import GRACE, MOST_ATTEMPTS
+from runtime.payments.creation import GRACE, LISTED, MOST_ATTEMPTS
 from tests.runtime.payments.scripted_server import Reply
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +129,16 @@ async def test_a_create_that_never_took_effect_is_sent_again_after_the_grace(cre
     created = await create(now=NOON + GRACE)
     assert isinstance(created, Created)
     assert (created.escrow_id, service.creates) == ("esc_2", 2)
+
+
+async def test_what_is_not_there_after_a_day_may_have_come_and_gone(create, service):
+    service.answers = [(True, LOST)]
+    service.escrows = []
+    await create()
+    service.escrows.clear()  # the time-out has refunded it
+    service.journal.intents[ORDER.token] = service.journal.history[0]
+    assert isinstance(await create(now=NOON + LISTED + timedelta(seconds=1)), NeedsReview)
+    assert service.creates == 1
 
 
 async def test_it_gives_up_after_a_few_lost_creates(create, service):
