@@ -4,11 +4,12 @@ import asyncio
 import logging
 import os
 import sys
+from typing import Final
 
 import kopf
 
 from runtime.contract import Env, ExitCode
-from runtime.errors import BadSetting, Unauthorized
+from runtime.errors import BadSetting, PurpleFleaError, Unauthorized
 from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable
 from runtime.operator.config import OperatorConfig, SettingError
 from runtime.operator.events import Events
@@ -23,6 +24,9 @@ from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
 from runtime.operator.watching import watch_jobs
 from runtime.payments import Credentials, PaymentsClient
+
+FAREWELL_SECONDS: Final = 15
+"""Within the pod's grace period of 30 s, with room for what is being settled."""
 
 _log = logging.getLogger("runtime.operator")
 
@@ -83,6 +87,18 @@ class Operator:
         finally:
             await probes.cleanup()
 
+    async def _farewell(self, namespaces: tuple[str, ...]) -> None:
+        """Let go of Jobs that are deleted together with the operator: nobody else will."""
+        if not self._leader.leading.is_set() and self._config.leader_election:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                for job in await self._resync.ending_jobs(namespaces):
+                    with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
+                        await self._reconciler.look(job)
+        except (KubernetesError, Unreachable, PurpleFleaError, TimeoutError) as error:
+            _log.warning("not every deleted Job was let go of; `escrowctl let-go` does: %s", error)
+
     async def _watch_and_list(self, namespaces: tuple[str, ...]) -> None:
         """Watch, and list everything once a period; start anew when a selector finds other namespaces."""
         while not self._stopping.is_set():
@@ -91,8 +107,9 @@ class Operator:
             found = await self._list_until_moved(watch, namespaces)
             moved.set()
             await watch
-            if found == namespaces:
-                self._stopping.set()  # a signal ended the watch
+            if found == namespaces:  # a signal ended the watch
+                await self._farewell(namespaces)
+                self._stopping.set()
             namespaces = found
 
     async def _list_until_moved(self, watch: asyncio.Task[None], namespaces: tuple[str, ...]) -> tuple[str, ...]:

@@ -299,11 +299,10 @@ class Reconciler:
 def _ending(job: JobFacts) -> Json:
     """`status.jobEnding`: how the Job ended, as last seen."""
     ended_at = job.ended_at or datetime.now(UTC)
-    return {
-        "type": (job.ending or Ending.DELETED).value,
-        "time": stamp(ended_at),
-        "message": sanitise(job.ending_message, 1000),
-    }
+    found: Json = {"type": (job.ending or Ending.DELETED).value, "time": stamp(ended_at)}
+    if message := sanitise(job.ending_message, 1000):
+        found["message"] = message
+    return found
 
 
 def _case_again(record: Settlement) -> Case:

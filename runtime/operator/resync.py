@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,9 +12,9 @@ from runtime.contract import Phase
 from runtime.errors import PurpleFleaError
 from runtime.escrow_object import OPEN, phase_of
 from runtime.money import MICRO, ZERO, Usdc
-from runtime.operator.api import Json, KubernetesApi, KubernetesError, Unreachable
+from runtime.operator.api import Forbidden, Json, KubernetesApi, KubernetesError, Unreachable
 from runtime.operator.escrows import EscrowObjects
-from runtime.operator.jobs import JobFacts, job_of, read_job
+from runtime.operator.jobs import Ending, JobFacts, job_of, read_job
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
 from runtime.operator.reconcile import Reconciler
@@ -86,6 +86,27 @@ class Resync:
         self._publish(found)
         self._listed()
         await self._compare(found)
+
+    async def ending_jobs(self, namespaces: Sequence[str]) -> list[JobFacts]:
+        """The Jobs we hold that are being deleted, by themselves or because their namespace terminates."""
+        held = []
+        for namespace in namespaces:
+            terminating = await self._terminates(namespace)
+            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
+                facts = read_job(job)
+                if facts.finalizer and (facts.deleting or terminating):
+                    held.append(facts if facts.ending else replace(facts, ending=Ending.DELETED, deleting=True))
+        return held
+
+    async def _terminates(self, namespace: str) -> bool:
+        """Asked with the rights we have: a namespace that terminates refuses every create, even a rehearsed one."""
+        rehearsal = {"metadata": {"generateName": "rehearsal-"}, "involvedObject": {"namespace": namespace}}
+        try:
+            path = f"/api/v1/namespaces/{namespace}/events"
+            await self._api.request("POST", path, rehearsal, params={"dryRun": "All"})
+        except Forbidden as error:
+            return "being terminated" in str(error)
+        return False
 
     def _note(self, found: _Pass, escrow: Json) -> None:
         uid, phase, status = escrow["spec"]["job"]["uid"], phase_of(escrow), escrow.get("status") or {}
