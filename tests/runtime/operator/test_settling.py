@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from lightkube.resources.core_v1 import Namespace
+from lightkube.types import PatchType
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
-from tests.runtime.operator.world import PAYEE, eventually
+from tests.runtime.operator.world import PAYEE, Escrow, eventually
 
 BY_DIALECT = pytest.mark.parametrize("world", ["server", "kubernetes", "fly"], indirect=True)
 
@@ -189,11 +191,72 @@ def test_no_release_without_auto_release(world):
 
 
 def test_deleting_the_namespace_of_running_work_ends_right(world):
-    from lightkube.resources.core_v1 import Namespace
-
     world.operator()
     escrow_id = world.fund()
     world.job("orphan", escrow_id)
     world.await_phase("orphan", "Funded")
     world.client.delete(Namespace, world.namespace)
     eventually(lambda: world.payments()[escrow_id] != "funded", "the money is not forgotten")
+
+
+def test_names_at_the_limit_unicode_and_large_annotations(world):
+    """63 characters are the most a Job's name may have; 256 KiB the most its annotations may weigh."""
+    world.operator()
+    name = "n" * 63
+    escrow_id = world.fund()
+    world.job(name, escrow_id, annotations={"example.com/blob": "ü" * 100_000, "example.com/emoji": "\N{MONEY BAG}"})
+    world.finish(name, succeeded=False, message="\N{MONEY BAG} weg \u202e")
+    status = world.await_phase(name, "Settled")["status"]
+    assert status["outcome"] == "Disputed"
+    assert "\u202e" not in status["reason"]
+
+
+def test_several_namespaces_and_a_selector(world):
+    """One operator serves the namespaces that it is told, by name; another those that carry a label."""
+    other = world.sibling("more")
+    world.survivor([world, other])
+    for where in (world, other):
+        escrow_id = where.fund(token=f"token-{where.namespace}")
+        where.job("there", escrow_id)
+        where.finish("there")
+        assert where.await_phase("there", "Settled")["spec"]["escrowId"] == escrow_id
+
+
+def test_a_selector_finds_namespaces_that_come_later(world):
+    world.grant_selector()
+    world.operator(WATCH_NAMESPACE=f"selector:team={world.namespace}", PF_RESYNC_SECONDS="1")
+    later = world.sibling("later")
+    later.job("early-bird", later.fund())
+    patch = {"metadata": {"labels": {"team": world.namespace}}}
+    world.client.patch(Namespace, later.namespace, patch)
+    later.finish("early-bird")
+    assert later.await_phase("early-bird", "Settled")["status"]["outcome"] == "Paid"
+
+
+def test_an_escrow_of_the_first_version_is_carried_on(world):
+    """The stored form of version 0.1: an operator of any later version must settle it."""
+    escrow_id = world.fund()
+    job = world.job("inherited", escrow_id)
+    stored = {
+        "apiVersion": "purpleflea.com/v1alpha1",
+        "kind": "Escrow",
+        "metadata": {"name": f"job-{job.metadata.uid}"},
+        "spec": {
+            "job": {"name": "inherited", "uid": job.metadata.uid},
+            "dialect": "server",
+            "token": "pf-0123456789abcdef",
+            "escrowId": escrow_id,
+        },
+    }
+    world.client.create(Escrow(stored))
+    status = {
+        "phase": "Decided",
+        "intent": "release",
+        "reason": "Job inherited completed",
+        "decidedAt": "2026-11-01T00:00:00.000000Z",
+        "jobEnding": {"type": "Complete", "time": "2026-11-01T00:00:00Z"},
+    }
+    world.client.patch(Escrow.Status, stored["metadata"]["name"], {"status": status}, patch_type=PatchType.MERGE)
+    world.operator()
+    assert world.await_phase("inherited", "Settled")["status"]["outcome"] == "Paid"
+    assert world.payments() == {escrow_id: "released"}

@@ -181,6 +181,13 @@ class World:
             _apply(world.client, binding)
         return self.operator(**{Env.WATCH_NAMESPACE: ",".join(world.namespace for world in worlds)})
 
+    def grant_selector(self) -> None:
+        """The ClusterRole that a stack with a selector declares, for this world's operator."""
+        settings = self.settings()
+        role, binding = rbac.operator_cluster_role(settings), rbac.operator_cluster_role_binding(settings)
+        for manifest in (role, binding):
+            _apply(self.client, manifest)
+
     @classmethod
     @contextmanager
     def alone(cls, cluster: Cluster, sandbox: RunningSandbox) -> Iterator["World"]:
