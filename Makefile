@@ -73,8 +73,9 @@ image: ## build the runtime image (ENGINE=docker|podman|buildah IMAGE=name:tag T
 bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 	@$(PY) -m tests.bench
 
-docs: $(VENV)/.installed-render ## write the reference pages in docs/ from the code
+docs: $(VENV)/.installed-render ## write the reference pages in docs/, and Pulumi.yaml, from the code
 	@$(PY) -m components.reference
+	@$(PY) -m components.project_file > Pulumi.yaml
 
 requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt

@@ -17,9 +17,9 @@ from pulumi import automation
 
 from components import pulumi_cli
 from components.errors import BadInput
-from components.rendering import ROOT, run_program
+from components.rendering import run_program
 from components.settings import SettingsError
-from components.stack_values import PROJECT_FILE, StackValues
+from components.stack_values import PROJECT_FILE, ROOT, StackValues
 from runtime.contract import ExitCode
 
 LOCAL = ROOT / ".pulumi"

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from pulumi.automation import PulumiCommand
 from pulumi.automation.errors import InvalidVersionError
+from semver import VersionInfo
 
 from components.errors import BadInput
 
+OLDEST = VersionInfo(3, 208)
+"""Resource hooks, which write generated files, came with it."""
 INSTALL = "PULUMI_INSTALL"
 """Set to 1 to let Pulumi's own installer fetch the CLI without asking."""
 
@@ -23,11 +26,11 @@ def find(folder: Path) -> PulumiCommand:
     """
     try:
         if shutil.which("pulumi"):
-            return PulumiCommand()
+            return PulumiCommand(version=OLDEST)
         if (folder / "bin" / "pulumi").exists():
-            return PulumiCommand(root=str(folder))
+            return PulumiCommand(root=str(folder), version=OLDEST)
     except InvalidVersionError as error:
-        raise BadInput(f"the Pulumi CLI is too old: {error}") from error
+        raise BadInput(f"the Pulumi CLI is too old, {OLDEST} or newer is needed: {error}") from error
     reasons = ["no `pulumi` on the PATH"]
     for attempt in (_built_already, lambda reasons: _installed(folder, reasons), _built):
         if command := attempt(reasons):
@@ -57,8 +60,13 @@ def _consent() -> bool:
 
 
 def _built_already(reasons: list[str]) -> PulumiCommand | None:
-    tools = _toolchain(reasons)
-    found = tools and tools.present(tools.TOOLS["pulumi"])[0]
+    if (tools := _toolchain(reasons)) is None:
+        return None
+    try:
+        found, refused = tools.present(tools.TOOLS["pulumi"])
+    except tools.Missing as error:
+        found, refused = None, [str(error)]
+    reasons.extend(refused)
     return _at(found.path) if found else None
 
 
@@ -82,4 +90,4 @@ def _toolchain(reasons: list[str]):  # noqa: ANN202 - a module of the tests, whi
 
 def _at(path: Path) -> PulumiCommand:
     os.environ["PATH"] = f"{path.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return PulumiCommand()
+    return PulumiCommand(version=OLDEST)

@@ -5,10 +5,7 @@ import re
 import runpy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from components.component import Component
 from components.errors import BadInput
@@ -20,9 +17,9 @@ from components.outputs import AGENT_CONFIG as OUTPUT
 from components.recording import UNKNOWN, Declared, Hidden, Recording, record
 from components.sandbox import API_KEY as SANDBOX_API_KEY
 from components.settings import Settings
-from components.stack_values import API_KEY, StackValues
+from components.stack_values import API_KEY, ROOT, StackValues
+from components.yaml_text import yaml_text
 
-ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "__main__.py"
 AGENT_CONFIG = "agent-config.json"
 INDEX = "README.md"
@@ -186,23 +183,3 @@ every object below that needs no secret; the file of one that does says how to s
 |---|---|---|
 {rows}
 """
-
-
-def yaml_text(value: Any) -> str:
-    """YAML that means the same to every parser, YAML 1.1 and 1.2, and is the same from every libyaml."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1_000_000, allow_unicode=True)
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
-    """Blocks for texts of several lines, no anchors, quotes around whatever some parser takes for a number or bool."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _scalar(dumper: Any, text: str) -> Any:
-    style = "|" if "\n" in text else '"' if re.match(r"[-+.0-9]|[yYnN]$", text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _scalar)

@@ -15,6 +15,7 @@ from components.settings import Problem, Settings, SettingsError
 API_KEY = "apiKey"
 """The one secret of a stack: `pulumi config set --secret apiKey`. Everything else in a stack file is public."""
 
+ROOT = Path(__file__).parent.parent
 PROJECT_FILE = "Pulumi.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STACK_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")

@@ -9,9 +9,9 @@ import pulumi
 
 from components.errors import BadInput
 from components.output_folder import OutputFolder
-from components.rendering import ROOT, render
+from components.rendering import render
 from components.settings import SettingsError
-from components.stack_values import StackValues
+from components.stack_values import ROOT, StackValues
 from runtime.contract import ExitCode
 
 

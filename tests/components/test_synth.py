@@ -14,8 +14,9 @@ import yaml
 
 from components.manifests.stack import PLACEHOLDER, objects
 from components.output_folder import LISTING
-from components.rendering import render, yaml_text
+from components.rendering import render
 from components.synth import main
+from components.yaml_text import yaml_text
 from tests.components.variants import ROOT, VARIANTS, stack
 
 

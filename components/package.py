@@ -1,0 +1,34 @@
+"""The components that other Pulumi languages can use."""
+
+import tomllib
+from pathlib import Path
+
+from components.agent_jobs import AgentJobs
+from components.agent_namespace import AgentNamespace
+from components.agent_workers import AgentWorkers
+from components.artifact import ArtifactFolder
+from components.autoscaling import Autoscaling
+from components.credentials import Credentials
+from components.escrow_ledger import EscrowLedger
+from components.escrow_operator import EscrowOperator
+from components.fly_app import FlyApp
+from components.network_policies import NetworkPolicies
+from components.payroll import Payroll
+from components.sandbox import Sandbox
+
+NAME = "purpleflea"
+VERSION = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["version"]
+COMPONENTS = [
+    AgentNamespace,
+    EscrowLedger,
+    Credentials,
+    NetworkPolicies,
+    Sandbox,
+    EscrowOperator,
+    AgentWorkers,
+    Autoscaling,
+    Payroll,
+    AgentJobs,
+    FlyApp,
+    ArtifactFolder,
+]

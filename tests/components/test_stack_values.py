@@ -1,0 +1,35 @@
+"""Stack files and the engine give the program the same values."""
+
+from components.project_file import project_file
+from components.settings import Settings
+from components.stack_values import StackValues
+from tests.components.variants import ROOT
+
+
+def test_the_project_file_is_what_the_settings_say():
+    """`python -m components.project_file > Pulumi.yaml` after a change of the settings."""
+    assert (ROOT / "Pulumi.yaml").read_text() == project_file()
+
+
+def test_the_project_files_defaults_are_the_settings_defaults():
+    (ROOT / "Pulumi.yaml").read_text()
+    values = StackValues.from_files(ROOT, "dev")
+    bare = {
+        key: text for key, text in values.values.items() if key not in ("purpleflea:sandbox", "purpleflea:credentials")
+    }
+    assert StackValues("purpleflea", "x", bare).settings() == Settings()
+
+
+def test_values_are_read_as_the_engine_passes_them(tmp_path):
+    (tmp_path / "Pulumi.yaml").write_text("name: purpleflea\n")
+    (tmp_path / "Pulumi.x.yaml").write_text(
+        'config:\n  hpa: {minReplicas: 4}\n  purpleflea:enabled: false\n  purpleflea:namespace: "123"\n'
+        "  purpleflea:mcp:\n  kubernetes:context: kind\n  purpleflea:apiKey: {secure: v1:abc}\n"
+    )
+    values = StackValues.from_files(tmp_path, "x")
+    assert values.values["kubernetes:context"] == "kind"
+    assert values.values["purpleflea:hpa"] == '{"minReplicas": 4}'
+    assert values.secret_keys == {"purpleflea:apiKey"}
+    assert values.values["purpleflea:apiKey"] == ""
+    settings = values.settings()
+    assert (settings.hpa.min_replicas, settings.enabled, settings.namespace) == (4, False, "123")
