@@ -83,6 +83,18 @@ def runtime_image() -> images.Image:
         pytest.skip(f"[image] {missing}")
 
 
+@pytest.fixture(scope="session")
+def node_image(request: pytest.FixtureRequest, node: Cluster) -> str:
+    """The reference by which the node knows the project's own image."""
+    if node.inside:
+        image: images.Image = request.getfixturevalue("runtime_image")
+        images.bring(node, image)
+        return image.reference
+    if theirs := os.environ.get("E2E_RUNTIME_IMAGE"):
+        return theirs
+    pytest.skip("[node] your cluster lacks the project's image; `make image`, push it and set E2E_RUNTIME_IMAGE to it")
+
+
 @pytest.fixture
 def host_address(node: Cluster) -> str:
     """Where pods reach a server that this machine runs: bind it there. `node.host_name` is its name in the cluster."""

@@ -1,7 +1,7 @@
 """The project's Dockerfile, built for the tests without a daemon or a network and cached by content.
 
-`runtime_image()` gives an OCI archive that a node imports. Wheels are fetched on the host, checked against the pinned
-hashes, and mounted into the build; a change under runtime/ rebuilds only the layers above the dependencies.
+`runtime_image()` gives an archive, `bring` takes it into a node. Wheels are fetched on the host, checked against the
+pinned hashes, and mounted into the build; a change under runtime/ rebuilds only the layers above the dependencies.
 """
 
 import shutil
@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.toolchain import base_image, buildah, cache
+from tests.toolchain import base_image, buildah, cache, tools
+from tests.toolchain.cluster import Cluster
 from tests.toolchain.tools import Missing
 
 PROJECT = Path(__file__).parents[2]
@@ -43,6 +44,14 @@ def runtime_image(project: Path = PROJECT, target: str = "runtime") -> Image:
     entry = cache.fill(f"image-{target}", key, make)
     _drop_old(entry)
     return Image(reference, entry / "image.tar")
+
+
+def bring(cluster: Cluster, image: Image) -> None:
+    """Make the image known to a node of ours, once."""
+    ctr = [f"{tools.find('containerd').path.with_name('ctr')}", "--namespace", "k8s.io", "images"]
+    with cache.locked("image-import", "an image in the node"):
+        if image.reference not in cluster.run_inside(*ctr, "list", "--quiet").split():
+            cluster.run_inside(*ctr, "import", f"{image.archive}")
 
 
 def _contents(project: Path) -> list[bytes]:

@@ -1,0 +1,94 @@
+"""The guide's agent Job in a real pod: its dollar claimed by the init container, its work done, its rights none.
+
+The sandbox runs on this machine, so that the test reads its ledger directly.
+"""
+
+import json
+
+import pytest
+from lightkube import codecs
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+
+from components.manifests import stack
+from components.settings import Settings
+from runtime.sandbox.testing import running_sandbox
+from tests.toolchain.faulty_link import FaultyLink
+
+AGENT = "agent-e2e-001"
+KINDS = {"Namespace", "Secret", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Job"}
+"""What the Job needs of the stack; the sandbox of the stack's own stays away."""
+
+WORK = """
+import json, os, pathlib, sys
+import runtime.contract, httpx, asyncio
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+try:
+    pathlib.Path("/app/left-behind").touch()
+except OSError as error:
+    read_only = error.strerror
+print(json.dumps({
+    "ids": [os.getuid(), os.getgid()],
+    "root": read_only,
+    "capabilities": int(status["CapEff"], 16),
+    "may_gain_rights": status["NoNewPrivs"].strip() != "1",
+    "not_compiled": [m.__name__ for m in (runtime.contract, httpx, asyncio) if not os.path.exists(m.__cached__)],
+    "faucet": json.loads(pathlib.Path(os.environ["WORKSPACE"], "faucet-result.json").read_text()),
+    "task": [os.environ["TASK_DESCRIPTION"], os.environ["TASK_BUDGET_USDC"], os.environ["AGENT_ID"]],
+}))
+"""
+
+
+@pytest.fixture
+def sandbox(host_address):
+    """A sandbox on this machine and the URL at which pods reach it."""
+    with running_sandbox() as running:
+        port = int(running.url.rpartition(":")[2])
+        with FaultyLink("127.0.0.1", port, listen_host=host_address) as link:
+            yield running, link
+
+
+@pytest.fixture
+def job(node, namespace, node_image, sandbox):
+    """The name of the applied Job."""
+    running, link = sandbox
+    key = running.issue_key(AGENT)
+    off = {name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")}
+    settings = Settings.parse(
+        {
+            **off,
+            "namespace": namespace.name,
+            "images": {"runtime": node_image},
+            "sandbox": {"enabled": True},
+            "services": {"faucetUrl": link.url(), "escrowUrl": link.url()},
+            "credentials": {"existingSecret": "", "agentWallet": AGENT},
+            "job": {"activeDeadlineSeconds": 120},  # a pod that cannot start fails the test, and soon
+            "agents": [{"name": "pf-agent-job", "payee": "p", "task": "sum it up", "command": ["python", "-c", WORK]}],
+        }
+    )
+    for manifest in stack.objects(settings, key):
+        if manifest["kind"] in KINDS:
+            namespace.client.apply(codecs.from_dict(manifest), field_manager="tests", force=True)
+            name = manifest["metadata"]["name"]
+    return name, key
+
+
+def test_the_agent_job_claims_its_dollar_works_and_completes(namespace, sandbox, job):
+    name, key = job
+    namespace.client.wait(Job, name, for_conditions=["Complete"], raise_for_conditions=["Failed"])
+    (pod,) = namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})
+    claimed = "".join(namespace.client.log(pod.metadata.name, container="faucet-claim"))
+    done = json.loads("".join(namespace.client.log(pod.metadata.name, container="agent")))
+    faucet = done.pop("faucet")
+    assert (faucet["outcome"], faucet["agent_id"], faucet["amount_usdc"]) == ("granted", AGENT, "1.00")
+    assert done == {
+        "ids": [10001, 10001],
+        "root": "Read-only file system",
+        "capabilities": 0,
+        "may_gain_rights": False,
+        "not_compiled": [],
+        "task": ["sum it up", "0.10", AGENT],
+    }
+    statement = sandbox[0].statement()
+    assert statement["balanced"]
+    assert key not in claimed
