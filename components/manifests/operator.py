@@ -23,8 +23,7 @@ def watched_namespaces(settings: Settings) -> tuple[str, ...]:
 
 
 def deployment(settings: Settings) -> Manifest:
-    """The operator; one replica is replaced, never doubled, and several elect a leader."""
-    replicas = settings.operator.replicas
+    """The operator; several replicas elect a leader."""
     template = selector(Component.OPERATOR)
     # Environment from a Secret is read at start only: a changed URL must make new pods.
     config = content_hash(services.urls(settings))
@@ -33,9 +32,11 @@ def deployment(settings: Settings) -> Manifest:
         "kind": "Deployment",
         "metadata": metadata(settings, naming.OPERATOR, Component.OPERATOR),
         "spec": {
-            "replicas": replicas,
+            "replicas": settings.operator.replicas,
             "selector": {"matchLabels": template},
-            "strategy": {"type": "Recreate" if replicas == 1 else "RollingUpdate"},
+            # Never two configurations side by side: one that elects no leader would act beside one that does. And one
+            # type for any number, since the API server refuses to turn a RollingUpdate into a Recreate by apply.
+            "strategy": {"type": "Recreate"},
             "template": {
                 "metadata": {"labels": template, "annotations": {CONTENT_HASH_ANNOTATION: config}},
                 "spec": pod.spec(

@@ -43,7 +43,8 @@ def test_several_operators_elect_a_leader_and_survive_a_drain():
 
     one, two = Settings(), Settings.parse({"operator": {"replicas": 2}})
     assert (variable(one), variable(two)) == ("false", "true")
-    assert operator.deployment(one)["spec"]["strategy"] == {"type": "Recreate"}
+    for settings in (one, two):
+        assert operator.deployment(settings)["spec"]["strategy"] == {"type": "Recreate"}
     more = kinds({"operator": {"replicas": 2}}) - kinds({})
     named = (
         "PodDisruptionBudget pf-escrow-operator",
