@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from tests.toolchain.supervisor import Failed
 START_SECONDS = 180
 STOP_SECONDS = 30
 SPACE_MEGABYTES = 500
+START_LOCKS = 64
+"""Lock files stay, names are many: a name takes one of these."""
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -106,7 +109,7 @@ def start(level: str, name: str, owner: int | None) -> Cluster:
     module.demand()
     _demand_space()
     programs = {name: f"{path}" for name, path in tools.find_all(module.PROGRAMS).items()}
-    with cache.locked(f"start-{level}"):
+    with cache.locked(f"start-{zlib.crc32(name.encode()) % START_LOCKS}"):
         if running := find(name):
             return running
         sweep()

@@ -63,7 +63,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
+                env={"PATH": os.environ["PATH"], **(environment or {})},  # no proxy or setting of yours reaches it
                 preexec_fn=self._enter if self._inside else None,
             )
 
