@@ -6,6 +6,7 @@ What the admission rules and the Escrow's rules refuse is asked in `tests/compon
 import json
 import ssl
 import time
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -55,13 +56,19 @@ class Server:
             content=json.dumps(manifest),
         )
 
-    def review(self, account, verb, resource, namespace) -> bool:
-        """Whether that user may do so, as the server's authorizer says."""
-        name, _, group = resource.partition(".")
-        name, _, sub = name.partition("/")
-        what = {"verb": verb, "group": group, "resource": name, "subresource": sub, "namespace": namespace}
-        spec = {"user": account, "groups": ["system:serviceaccounts", "system:authenticated"]}
-        body = {"spec": {**spec, "resourceAttributes": what}}
+    def review(self, account, verb, resource, name, namespace) -> bool:
+        """Whether a ServiceAccount of the namespace `rights` may do so, as the server's authorizer says."""
+        resource, _, group = resource.partition(".")
+        resource, _, sub = resource.partition("/")
+        what = {"verb": verb, "group": group, "resource": resource, "subresource": sub, "name": name}
+        groups = ["system:serviceaccounts", "system:serviceaccounts:rights", "system:authenticated"]
+        body = {
+            "spec": {
+                "user": f"system:serviceaccount:rights:{account}",
+                "groups": groups,
+                "resourceAttributes": what | {"namespace": namespace},
+            }
+        }
         answer = self.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()["status"]["allowed"]
@@ -146,3 +153,78 @@ def test_the_expressions_of_the_policy_have_the_types_they_need(server):
         assert time.monotonic() < deadline, "nobody checked the policy's types"
         time.sleep(0.05)
     assert status["typeChecking"] == {}
+
+
+class Rule(NamedTuple):
+    """One row of docs/rbac.md."""
+
+    account: str
+    verbs: frozenset[str]
+    resources: frozenset[str]
+    names: frozenset[str]
+    where: str
+
+    def allows(self, account: str, verb: str, resource: str, name: str, here: bool) -> bool:
+        """Whether the row says so, `here` being the stack's namespace; with a selector and several replicas."""
+        what = account == self.account and verb in self.verbs and resource in self.resources
+        return what and (not self.names or name in self.names) and (here or not self.where.startswith("the stack's"))
+
+
+def table() -> list[Rule]:
+    """The rows of the page that people read."""
+    rules = []
+    for line in (synth.ROOT / "docs" / "rbac.md").read_text().splitlines():
+        if line.startswith("| `"):
+            account, verbs, what, where, _ = (cell.strip("| `") for cell in line.split(" | "))
+            resources, _, names = what.partition(" named ")
+            lists = (frozenset(text.split(", ")) if text else frozenset() for text in (resources, names))
+            rules.append(Rule(account, frozenset(verbs.split()), *lists, where))
+    return rules
+
+
+ELSEWHERE = "elsewhere"
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+NOBODYS = {
+    *("secrets", "configmaps", "serviceaccounts/token", "pods/exec", "pods/log", "pods/ephemeralcontainers", "nodes"),
+    *("cronjobs.batch", "deployments.apps", "deployments/scale.apps", "networkpolicies.networking.k8s.io"),
+    *("roles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io"),
+    *("validatingadmissionpolicies.admissionregistration.k8s.io", "customresourcedefinitions.apiextensions.k8s.io"),
+}
+"""What the page grants to no one, but for names of its own."""
+
+
+def test_each_account_may_what_the_page_says_and_nothing_else(server):
+    """Asked of the server's own authorizer, with each account's every verb on everything of interest."""
+    rules = table()
+    settings = Settings.parse({**stacks.EXAMPLES["selector"], "namespace": "rights"})
+    manifests = stack.objects(settings)
+    create_namespaces(server, [*manifests, {"metadata": {"namespace": ELSEWHERE}}])
+    apply_all(server, manifests)
+    names = {resource: name for rule in rules for resource in rule.resources for name in rule.names}
+    asked = [
+        (account, verb, resource, name, namespace)
+        for account in sorted({rule.account for rule in rules} | {"pf-sandbox-sa", "default"})
+        for resource in sorted(NOBODYS.union(*(rule.resources for rule in rules)))
+        for name in {"", names.get(resource, "")}
+        for verb in VERBS
+        for namespace in ("rights", *(() if resource in NOBODYS else (ELSEWHERE,)))
+    ]
+    expected = {
+        question: any(rule.allows(*question[:4], question[4] == "rights") for rule in rules) for question in asked
+    }
+    await_rights(server, next(question for question in asked if expected[question]))
+    wrong = {question: allowed for question, allowed in expected.items() if server.review(*question) != allowed}
+    assert wrong == {}
+    assert sum(expected.values()) > 50
+    metrics = "pf-metrics-sa"
+    for review in ("tokenreviews.authentication.k8s.io", "subjectaccessreviews.authorization.k8s.io"):
+        assert server.review(metrics, "create", review, "", "")
+    assert server.review(metrics, "get", "configmaps", "extension-apiserver-authentication", "kube-system")
+
+
+def await_rights(server, question):
+    """The authorizer reads Roles from a cache of its own."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not server.review(*question):
+        assert time.monotonic() < deadline, f"never allowed: {question}"
+        time.sleep(0.02)
