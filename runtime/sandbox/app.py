@@ -138,7 +138,7 @@ class _Books(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         states = GaugeMetricFamily("sandbox_escrows", "Escrows by status.", labels=["status"])
         balances = GaugeMetricFamily("sandbox_balance_usdc", "Sum of the accounts of a kind.", labels=["account"])
-        with self._service.database.transaction() as connection:
+        with self._service.database.snapshot() as connection:
             for row in connection.execute("SELECT status, count(*) AS number FROM escrows GROUP BY status"):
                 states.add_metric([row["status"]], row["number"])
             for row in connection.execute("SELECT kind, sum(balance) AS total FROM accounts GROUP BY kind"):

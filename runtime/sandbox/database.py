@@ -52,6 +52,17 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        """A reader's view of what is committed, held for the block; however long it takes, no payment waits for it."""
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close the file and let another process have it."""
         with self._mutex:

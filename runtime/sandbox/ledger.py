@@ -1,5 +1,6 @@
 """Double-entry books in integer micro-USDC: accounts, entries, and the proof that they balance."""
 
+import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -87,8 +88,8 @@ class Ledger:
 
     def audit(self) -> list[str]:
         """Prove the books from the legs up. Returns what is wrong, in words; an empty list is a clean bill."""
-        with self._database.transaction() as connection:
-            return [row["finding"] for row in connection.execute(_AUDIT)]
+        with self._database.snapshot() as connection:
+            return audit(connection)
 
     def _account_id(self, account: Account) -> int:
         with self._database.transaction() as connection:
@@ -98,6 +99,11 @@ class Ledger:
             return connection.execute(
                 "SELECT id FROM accounts WHERE kind = ? AND holder = ?", (account.kind, account.holder)
             ).fetchone()["id"]
+
+
+def audit(connection: sqlite3.Connection) -> list[str]:
+    """`Ledger.audit` on a snapshot that the caller holds."""
+    return [row["finding"] for row in connection.execute(_AUDIT)]
 
 
 _AUDIT = """

@@ -27,9 +27,9 @@ def render_page(service: Service) -> HTMLResponse:
 
 
 def _content(service: Service) -> dict[str, Any]:
-    with service.database.transaction() as connection:
+    with service.database.snapshot() as connection:
         states = connection.execute("SELECT status, count(*) AS number FROM escrows GROUP BY status").fetchall()
-        return statement_summary(service) | {
+        return statement_summary(connection, service.clock.now()) | {
             "states": {row["status"]: row["number"] for row in states},
             "accounts": [a for a in accounts(connection) if not a["account"].startswith("escrow:")],
             "escrows": escrows(connection, _SHOWN),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from runtime.money import MICRO, Usdc
 from runtime.sandbox.clock import iso_time
+from runtime.sandbox.ledger import audit
 from runtime.sandbox.rest import Service
 
 MOVEMENT_FIELDS: Final = ("entry", "at", "kind", "escrow_id", "from", "to", "role", "amount_usdc")
@@ -42,21 +43,20 @@ def statement(service: Service) -> dict[str, Any]:
     `totals` obey two identities: locked = paid + fee + referral + refunded + held, and what came in
     (deposited + granted) = in_wallets + held + fee. `balanced` says that both hold and that the audit found nothing.
     """
-    with service.database.transaction() as connection:
-        return statement_summary(service) | {
+    with service.database.snapshot() as connection:
+        return statement_summary(connection, service.clock.now()) | {
             "accounts": accounts(connection),
             "escrows": escrows(connection),
             "entries": movements(connection)[::-1],
         }
 
 
-def statement_summary(service: Service) -> dict[str, Any]:
+def statement_summary(connection: sqlite3.Connection, now: int) -> dict[str, Any]:
     """The head of the statement: totals and whether the books balance."""
-    with service.database.transaction() as connection:
-        totals = dict(connection.execute(_TOTALS).fetchone())
-        findings = service.ledger.audit() + _broken_identities(totals)
+    totals = dict(connection.execute(_TOTALS).fetchone())
+    findings = audit(connection) + _broken_identities(totals)
     return {
-        "generated_at": iso_time(service.clock.now()),
+        "generated_at": iso_time(now),
         "currency": "USDC",
         "balanced": not findings,
         "findings": findings,
@@ -66,7 +66,7 @@ def statement_summary(service: Service) -> dict[str, Any]:
 
 def statement_csv(service: Service) -> str:
     """Every movement as one row, oldest first; the columns are `MOVEMENT_FIELDS`."""
-    with service.database.transaction() as connection:
+    with service.database.snapshot() as connection:
         rows = movements(connection)[::-1]
     text = io.StringIO()
     writer = csv.DictWriter(text, MOVEMENT_FIELDS)

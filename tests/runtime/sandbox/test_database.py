@@ -83,3 +83,18 @@ def test_a_second_process_is_kept_out_and_told_who_has_it(tmp_path):
     assert "in use by another sandbox" in said
     assert f"process {multiprocessing.current_process().pid}" in said
     Database(tmp_path / "ledger.db").close()
+
+
+def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path):
+    database = Database(tmp_path / "ledger.db")
+    count = "SELECT count(*) AS number FROM settings"
+    with database.snapshot() as reader:
+        before = reader.execute(count).fetchone()["number"]
+        with database.transaction() as writer:
+            writer.execute("INSERT INTO settings VALUES ('other', 1)")
+        assert reader.execute(count).fetchone()["number"] == before
+    with database.snapshot() as reader:
+        assert reader.execute(count).fetchone()["number"] == before + 1
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.execute("DELETE FROM settings")
+    database.close()
