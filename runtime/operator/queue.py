@@ -99,6 +99,7 @@ class WorkQueue(Generic[K, V]):
             self._failures.pop(key, None)
         except Exception as error:
             self._metrics.retries.inc()
+            self._metrics.api_errors.labels("kubernetes", type(error).__name__).inc()
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(LAST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (failures - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             _log.warning("will try again in %.1f s: %s: %s", delay, type(error).__name__, error)

@@ -32,7 +32,7 @@ from runtime.operator.metrics import Metrics
 from runtime.payments import EscrowStatus, Operation, PaymentsClient, escrow_token
 from runtime.settlement.driver import Progress, Settler, intent_after
 from runtime.settlement.record import Case, Settlement
-from runtime.settlement.table import Intent, Outcome
+from runtime.settlement.table import Answer, Intent, Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -225,6 +225,8 @@ class Reconciler:
     async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
         """Tell of an end, once: metrics and an event; and of a refund that comes near."""
         record = progress.record
+        if record.answer and record.answer.kind is not Answer.ACCEPTED and record.answer != (before and before.answer):
+            self._metrics.api_errors.labels("payments", record.answer.kind).inc()
         if progress.urgent and before is None:
             words = f"escrow {record.escrow_id} is refunded by the service at {record.refund_at}; settling it first"
             await self._events.post(job, "EscrowExpiring", words, warning=True)

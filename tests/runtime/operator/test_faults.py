@@ -19,6 +19,7 @@ from runtime.contract import Env
 from tests.runtime.operator.step_proxy import Counter, Step, StepProxy, When
 from tests.runtime.operator.world import DEADLINE_SECONDS, PAYEE, Escrow, OperatorProcess, World, eventually
 from tests.toolchain import cluster as clusters
+from tests.toolchain.clock import Clock
 
 ENDS = {"Paid": "released", "Disputed": "disputed", "Refunded": "refunded", "Cancelled": "cancelled"}
 AT_ONCE = 4
@@ -310,3 +311,20 @@ def test_a_graceful_stop_finishes_what_it_began(world):
     assert operator.stop(25) == 0
     assert world.escrow("last")["status"]["phase"] == "Settled"
     assert world.payments() == {escrow_id: "released"}
+
+
+@pytest.mark.parametrize("hours", [24, -0.5])
+def test_a_clock_that_is_a_day_off_changes_nothing(world, tmp_path, hours):
+    """Half an hour back is as far as the certificates of the test cluster go."""
+    try:
+        clock = Clock(tmp_path)
+    except clusters.tools.Missing as missing:
+        pytest.skip(f"[controlplane] {missing}")
+    with clock.shifted(hours * 3600):
+        world.operator(**clock.environment)
+        world.sandbox.issue_key("worker-t")
+        world.job("elsewhen", request=json.dumps({"payee": "worker-t", "amountUsdc": "0.50"}), suspend=True)
+        eventually(lambda: not world.get_job("elsewhen").spec.suspend, "it is funded and resumed")
+        world.finish("elsewhen")
+        world.await_phase("elsewhen", "Settled")
+    assert agree(world) == {"elsewhen": "Settled"}

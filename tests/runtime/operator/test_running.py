@@ -59,9 +59,15 @@ def test_probes_tell_progress_and_metrics_tell_money(world):
     world.finish("counted")
     world.await_phase("counted", "Settled")
     assert operator.probe("/livez") == 200
+    world.sandbox.fault("release", "reset", moment="after", nth=1)
+    world.sandbox.issue_key("worker-x")
+    world.job("doubted", world.fund("1.00", "worker-x", "by-hand-doubt"))
+    world.finish("doubted")
+    world.await_phase("doubted", "Settled")
     metrics = operator.metrics()
-    assert 'escrow_settlements_total{action="release",outcome="Paid"} 1.0' in metrics
-    assert "escrow_paid_usdc_total 0.99" in metrics
+    assert 'escrow_api_errors_total{api="payments",kind="unknown"} 1.0' in metrics
+    assert 'escrow_settlements_total{action="release",outcome="Paid"} 2.0' in metrics
+    assert "escrow_paid_usdc_total 1.98" in metrics
     assert "workqueue_depth" in metrics
     eventually(lambda: "escrow_locked_usdc 0.0" in operator.metrics(), "the next list counts nothing locked")
     assert operator.stop() == 0

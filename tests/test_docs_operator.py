@@ -1,0 +1,36 @@
+"""docs/operator.md promises nothing that no test shows."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from runtime.operator.metrics import Metrics
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "operator.md").read_text()
+
+
+def test_every_row_of_the_fault_matrix_is_a_test():
+    tests = "".join(file.read_text() for file in (ROOT / "tests" / "runtime" / "operator").glob("test_*.py"))
+    matrix = PAGE.split("## The fault matrix")[1].split("## ")[0]
+    named = re.findall(r"`(test_\w+)`", matrix)
+    assert len(named) >= 10
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    fault_tests = re.findall(r"^def (test_\w+)\(", (ROOT / "tests/runtime/operator/test_faults.py").read_text(), re.M)
+    assert sorted(set(fault_tests) - set(named)) == [], "a fault that is tested and not in the matrix"
+
+
+def test_every_metric_named_exists():
+    served = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    served |= {family.name + "_total" for family in Metrics().registry.collect()}
+    served |= {family.name for family in Metrics().registry.collect()}
+    named = re.findall(r"`((?:escrow|workqueue|leader)_\w+)", PAGE)
+    assert named
+    assert [name for name in named if name not in served] == []
+
+
+def test_the_kubectl_plugin_is_installed_under_the_name_that_kubectl_looks_for():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts["kubectl-purpleflea"].split(":")
+    assert (ROOT / Path(*module.split("."))).with_suffix(".py").exists()
+    assert f"def {function}()" in (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
