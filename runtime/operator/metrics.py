@@ -38,7 +38,9 @@ class Metrics:
         self.expiring = Gauge(
             "escrow_expiring", "Open escrows within an hour of the server's time-out.", registry=registry
         )
-        self.api_errors = Counter("escrow_api_errors", "Answers of either API that were not a plain yes.", ("api", "kind"), registry=registry)
+        self.api_errors = Counter(
+            "escrow_api_errors", "Answers that were not a plain yes.", ("api", "kind"), registry=registry
+        )
         self.last_list = Gauge(
             "escrow_last_list_timestamp_seconds", "When everything was last listed.", registry=registry
         )
