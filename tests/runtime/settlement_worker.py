@@ -1,4 +1,4 @@
-"""`python -m tests.runtime.settlement_worker URL KEY JOURNAL CASES`: settles each case, says each step, may be killed."""
+"""`python -m tests.runtime.settlement_worker URL KEY JOURNAL CASES`: settles each case; may be killed."""
 
 import asyncio
 import json
