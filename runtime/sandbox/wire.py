@@ -26,7 +26,7 @@ class FaultableProtocol(H11Protocol):
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, {**app_state, _CONNECTION: self}, _loop)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # ty: ignore[incompatible-method-override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """asyncio does this only for sockets that it made itself; without it every answer waits 40 ms for an ACK."""
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
