@@ -187,17 +187,21 @@ def pytest_configure_node(node) -> None:
     node.workerinput["toolchain_owner"] = os.getpid()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that uses a level carries its marker, so `-m "not node"` leaves those out."""
     for item in items:
-        for fixture in LEVELS.keys() & set(getattr(item, "fixturenames", ())):
+        used = set(getattr(item, "fixturenames", ()))
+        if "namespace" in used and "node" not in used:
+            used.add("control_plane")
+        for fixture in LEVELS.keys() & used:
             item.add_marker(LEVELS[fixture])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The run is over, by whatever way: so are its clusters."""
     if not hasattr(config, "workerinput"):
-        for level in LEVELS.values():
+        for level in set(LEVELS.values()):
             cluster.stop(f"run-{os.getpid()}-{level}")
 
 

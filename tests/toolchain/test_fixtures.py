@@ -12,10 +12,10 @@ from tests.toolchain.cluster import REPOSITORY
 ENGINE_TESTS = ("tests/toolchain/test_control_plane.py", "tests/toolchain/test_node.py")
 
 
-def run_tests(*arguments, prefix=(), **environment):
+def run_tests(*arguments, **environment):
     """A run of its own; its exit status and what it printed."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KUBEB"))}
-    command = [*prefix, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     run = subprocess.run(
         command, cwd=REPOSITORY, env=inherited | environment, capture_output=True, text=True, check=False
     )
@@ -33,12 +33,20 @@ def test_machine_with_only_python_passes_and_lists_what_it_skips(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="[node] taking rights away needs root; run it as root")
-def test_without_the_rights_the_node_level_is_skipped_with_the_remedy():
-    prefix = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--")
-    status, printed = run_tests(ENGINE_TESTS[1], prefix=prefix)
+def test_without_the_rights_a_node_is_refused_with_the_remedy():
+    demand = "from tests.toolchain import node; node.demand()"
+    command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", sys.executable, "-c", demand]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    wanted = (
+        "Missing: a node needs root, with the rights to namespaces and networks; run it as root, or set E2E_KUBECONFIG"
+    )
+    assert wanted in run.stderr
+
+
+def test_each_test_carries_the_marker_of_its_level():
+    status, printed = run_tests("--collect-only", "-m", "controlplane and not node", *ENGINE_TESTS)
     assert status == 0, printed
-    assert "[node] a node needs root, with the rights to namespaces and networks; run it as root, or set E2E" in printed
-    assert "skips 5: tests/toolchain/test_node.py::test_" in printed
+    assert "3/8 tests collected (5 deselected)" in printed
 
 
 def test_cluster_of_somebody_else_is_used_as_it_is(own_node):
