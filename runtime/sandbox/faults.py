@@ -84,13 +84,16 @@ class Fault:
             ("every", 1, None),
             ("times", 1, None),
             ("seconds", 0, 600),
+            ("probability", 0, 1),
             ("status", 200, 599),
         ):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and low <= value <= (high or value)):
                 raise ValueError(f"{name} is {value!r}, not a number from {low}" + (f" to {high}" if high else ""))
-        if self.probability is not None and not 0 <= self.probability <= 1:
-            raise ValueError(f"probability is {self.probability!r}, not between 0 and 1")
+        if self.kind is Kind.REPLACE and not isinstance(self.body, dict):
+            raise ValueError("replace needs a body, an object whose fields go over the answer's")
+        if not isinstance(self.headers, dict) or not all(isinstance(value, str) for value in self.headers.values()):
+            raise ValueError("headers is an object of texts")
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable on purpose
 
     @classmethod

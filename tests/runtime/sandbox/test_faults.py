@@ -147,8 +147,11 @@ def test_what_was_injected_stays_on_record(sandbox, anyone):
         ({"operation": "read", "moment": "between"}, "only a release"),
         ({"operation": "read", "nth": 0}, "nth is 0"),
         ({"operation": "read", "nth": "2"}, "nth is '2'"),
-        ({"operation": "read", "probability": 2}, "between 0 and 1"),
+        ({"operation": "read", "probability": 2}, "from 0 to 1"),
         ({"operation": "read", "status": 99}, "from 200 to 599"),
+        ({"operation": "read", "kind": "replace"}, "replace needs a body"),
+        ({"operation": "read", "headers": {"retry-after": 7}}, "object of texts"),
+        ({"operation": "read", "probability": "often"}, "from 0 to 1"),
         ({"operation": "read", "oops": 1}, "unknown field oops"),
     ],
 )
