@@ -31,7 +31,7 @@ def _content(service: Service) -> dict[str, Any]:
         states = connection.execute("SELECT status, count(*) AS number FROM escrows GROUP BY status").fetchall()
         return statement_summary(connection, service.clock.now()) | {
             "states": {row["status"]: row["number"] for row in states},
-            "accounts": [a for a in accounts(connection) if not a["account"].startswith("escrow:")],
+            "accounts": [a for a in accounts(connection) if not a["account"].startswith("escrow:")][:_SHOWN],
             "escrows": escrows(connection, _SHOWN),
             "movements": movements(connection, _SHOWN),
             "faults": service.faults,
