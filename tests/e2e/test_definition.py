@@ -5,7 +5,6 @@ What the admission rules and the Escrow's rules refuse is asked in `tests/compon
 
 import json
 import ssl
-import time
 from typing import NamedTuple
 
 import httpx
@@ -16,9 +15,9 @@ from components import synth
 from components.manifests import stack
 from components.settings import Settings
 from tests.components import stacks
+from tests.toolchain import waiting
 
 pytestmark = pytest.mark.xdist_group("definition")
-WAIT_SECONDS = 30
 NOT_SERVED = {
     "ScaledObject": "KEDA's own definition; held against its schema in tests/components/schemas",
     "Certificate": "cert-manager's; likewise",
@@ -148,11 +147,12 @@ def test_the_expressions_of_the_policy_have_the_types_they_need(server):
     """The API server checks them against pods only after the fact, and tells it in the policy's status."""
     [policy] = [m for m in stack.objects(Settings()) if m["kind"] == "ValidatingAdmissionPolicy"]
     assert server.apply(policy).is_success
-    deadline = time.monotonic() + WAIT_SECONDS
-    while "typeChecking" not in (status := server.client.get(server.path(policy)).json().get("status", {})):
-        assert time.monotonic() < deadline, "nobody checked the policy's types"
-        time.sleep(0.05)
-    assert status["typeChecking"] == {}
+
+    def status():
+        return server.client.get(server.path(policy)).json().get("status", {})
+
+    waiting.until("the policy's types are checked", lambda: "typeChecking" in status())
+    assert status()["typeChecking"] == {}
 
 
 class Rule(NamedTuple):
@@ -212,7 +212,8 @@ def test_each_account_may_what_the_page_says_and_nothing_else(server):
     expected = {
         question: any(rule.allows(*question[:4], question[4] == "rights") for rule in rules) for question in asked
     }
-    await_rights(server, next(question for question in asked if expected[question]))
+    granted = next(question for question in asked if expected[question])
+    waiting.until("the authorizer's own cache knows the Roles", lambda: server.review(*granted))
     wrong = {question: allowed for question, allowed in expected.items() if server.review(*question) != allowed}
     assert wrong == {}
     assert sum(expected.values()) > 50
@@ -220,11 +221,3 @@ def test_each_account_may_what_the_page_says_and_nothing_else(server):
     for review in ("tokenreviews.authentication.k8s.io", "subjectaccessreviews.authorization.k8s.io"):
         assert server.review(metrics, "create", review, "", "")
     assert server.review(metrics, "get", "configmaps", "extension-apiserver-authentication", "kube-system")
-
-
-def await_rights(server, question):
-    """The authorizer reads Roles from a cache of its own."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not server.review(*question):
-        assert time.monotonic() < deadline, f"never allowed: {question}"
-        time.sleep(0.02)

@@ -10,19 +10,16 @@ import contextlib
 import secrets
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
-from tests.toolchain import tools
+from tests.toolchain import tools, waiting
 from tests.toolchain.cluster import Cluster
 from tests.toolchain.control_plane import Api, ControlPlane
 
-WAIT_SECONDS = 60
-POLL_SECONDS = 0.02
 STOPPABLE_FIRST = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "kube-apiserver")
 """Who must not see etcd go back in time: they remember resource versions of a future that is no more."""
 
@@ -33,7 +30,7 @@ def paused(cluster: Cluster, component: str) -> Iterator[None]:
     process = psutil.Process(cluster.processes()[component])
     process.send_signal(signal.SIGSTOP)
     try:
-        _await(lambda: process.status() == psutil.STATUS_STOPPED, f"{component} does not stop")
+        waiting.until(f"{component} stands still", lambda: process.status() == psutil.STATUS_STOPPED)
         yield
     finally:
         process.send_signal(signal.SIGCONT)
@@ -123,7 +120,7 @@ def await_api(cluster: Cluster) -> None:
     """Wait until the API server says that it, and etcd behind it, is ready."""
     where = urlsplit(cluster.url)
     api = Api(ControlPlane(cluster.directory, f"{where.hostname}", where.port or 443))
-    _await(api.ready, "the API server is not ready")
+    waiting.until("the API server is ready", api.ready)
 
 
 def _end(cluster: Cluster, component: str, how: signal.Signals) -> None:
@@ -132,12 +129,4 @@ def _end(cluster: Cluster, component: str, how: signal.Signals) -> None:
         process.send_signal(how)
     except psutil.NoSuchProcess:  # it gave up by itself
         return
-    _await(lambda: not process.is_running(), f"{component} does not end")  # until its supervisor has noticed
-
-
-def _await(condition: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint} within {WAIT_SECONDS} s")
-        time.sleep(POLL_SECONDS)
+    waiting.until(f"{component} has ended, and its supervisor knows", lambda: not process.is_running())

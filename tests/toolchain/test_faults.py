@@ -2,7 +2,6 @@
 
 import secrets
 import signal
-import time
 
 import httpx2
 import lightkube
@@ -12,10 +11,9 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Namespace, ServiceAccount
 
-from tests.toolchain import faults
+from tests.toolchain import faults, waiting
 
 pytestmark = pytest.mark.xdist_group("faults")
-WAIT_SECONDS = 60
 
 
 @pytest.fixture
@@ -51,13 +49,8 @@ def exists(client, kind, name, **where) -> bool:
     return True
 
 
-def comes_to_be(client, kind, name, **where) -> bool:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not exists(client, kind, name, **where):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+def await_existence(client, kind, name, **where):
+    waiting.until(f"{kind.__name__} {name} is there", lambda: exists(client, kind, name, **where))
 
 
 def test_a_paused_api_server_is_silent_and_then_answers(cluster, impatient, client):
@@ -81,8 +74,7 @@ def test_what_died_of_a_fault_is_started_again_too(cluster):
     victim = cluster.processes()["kube-controller-manager"]
     with faults.killed(cluster, "kube-apiserver"):
         psutil.Process(victim).kill()
-        while psutil.pid_exists(victim):
-            time.sleep(0.02)
+        waiting.until("it is gone", lambda: not psutil.pid_exists(victim))
     assert psutil.pid_exists(cluster.processes()["kube-controller-manager"])
 
 
@@ -97,7 +89,7 @@ def test_a_stopped_controller_manager_does_nothing_until_it_is_started_again(clu
     with faults.killed(cluster, "kube-controller-manager", how=signal.SIGTERM):
         name = new_namespace(client)
         assert not exists(client, ServiceAccount, "default", namespace=name)
-    assert comes_to_be(client, ServiceAccount, "default", namespace=name)
+    await_existence(client, ServiceAccount, "default", namespace=name)
 
 
 def new_namespace(client) -> str:
@@ -113,7 +105,7 @@ def test_etcd_restored_forgets_what_came_later_and_the_cluster_goes_on(cluster, 
         snapshot.restore()
         assert exists(client, ConfigMap, earlier)
         assert not exists(client, ConfigMap, later)
-        assert comes_to_be(client, ServiceAccount, "default", namespace=new_namespace(client))
+        await_existence(client, ServiceAccount, "default", namespace=new_namespace(client))
     assert not list(cluster.directory.glob("etcd-snapshot-*"))
 
 

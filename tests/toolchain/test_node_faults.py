@@ -2,18 +2,15 @@
 
 import http.server
 import threading
-import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from lightkube import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod, ServiceAccount
 
-from tests.toolchain import faults, pods
+from tests.toolchain import faults, pods, waiting
 
-WAIT_SECONDS = 60
 ASK_FOR_EVER = r"""
 ask() {{ printf 'GET / HTTP/1.0\r\n\r\n' | busybox nc -w 1 {target} 2> /dev/null | busybox head -n 1; }}
 while :; do answer=$(ask); echo "${{answer:-missed}}"; busybox sleep 0.1; done
@@ -40,10 +37,11 @@ def start(client, name, script) -> Pod:
 
 def await_last_line(client, pod, text):
     """Wait until the last thing the pod said has that text."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while text not in (line := "".join(client.log(pod, tail_lines=1))):
-        assert time.monotonic() < deadline, f"{pod} last said {line!r}, not {text!r}"
-        time.sleep(0.05)
+
+    def said() -> str:
+        return "".join(client.log(pod, tail_lines=1))
+
+    waiting.until(f"{pod} says {text!r}", lambda: text in said(), state=said)
 
 
 @pytest.mark.parametrize("other", ["machine", "API server"])
@@ -62,14 +60,8 @@ def test_a_pod_is_cut_off_and_joined_again(own_node, namespace, other):
 @pytest.fixture
 def client(spare_node):
     client = spare_node.client()
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            client.get(ServiceAccount, "default")
-            return client
-        except ApiError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    waiting.until("there is a ServiceAccount", lambda: list(client.list(ServiceAccount)))
+    return client
 
 
 @pytest.mark.xdist_group("faults")
