@@ -61,6 +61,7 @@ def test_fee_is_one_percent_to_within_one_micro_of_exact_rounding(amount):
         ("100", "1", "0.15"),
         ("0.10045", "0.001004", "0.000151"),  # exact decimals would say 0.001005
         ("1.00005", "0.010001", "0.0015"),
+        ("0.78125", "0.007813", "0.001172"),  # a tie in binary too: up, not to the even digit
         ("0.000050", "0.000001", "0"),
         ("0.000049", "0", "0"),
         ("999999999.999999", "10000000", "1500000"),
