@@ -20,8 +20,8 @@ def render_page(service: Service) -> HTMLResponse:
     """The page, with a content security policy that lets only its own style and script run."""
     nonce = secrets.token_urlsafe(16)
     html = _TEMPLATES.get_template("page.html.jinja").render(_content(service), nonce=nonce)
-    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; "
-    policy += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+    policy += "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     headers = {"content-security-policy": policy, "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
     return HTMLResponse(html, headers=headers | {"cache-control": "no-store"})
 
