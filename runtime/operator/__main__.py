@@ -43,7 +43,7 @@ class Operator:
         self._reconciler = Reconciler(api, client, funding, events, metrics, auto_release=config.auto_release)
         self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
         self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
-        self._resync = Resync(api, client, self._reconciler, self._queue, metrics, self._health.progress)
+        self._resync = Resync(api, client, self._reconciler, self._queue, events, metrics, self._health.progress)
         self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
         self._stopping = asyncio.Event()
 

@@ -145,12 +145,16 @@ class Reconciler:
         escrow_id = escrow["spec"].get("escrowId")
         if escrow_id is None:
             return await self._funding.fund(job, escrow)
-        holder = self.claims.setdefault(escrow_id, job.uid)
-        if holder != job.uid:
-            problem = f"escrow {escrow_id} already pays for the Job with UID {holder}; nothing was sent for this one"
-            remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
-            return await self._review(job, escrow, problem, remedy), None
+        if self.claims.setdefault(escrow_id, job.uid) != job.uid:
+            return await self._taken(job, escrow), None
         return await self._escrows.set_status(escrow, **await self._first_look(job, escrow_id)), None
+
+    async def _taken(self, job: JobFacts, escrow: Json) -> Json:
+        escrow_id = escrow["spec"]["escrowId"]
+        holder = self.claims[escrow_id]
+        problem = f"escrow {escrow_id} already pays for the Job with UID {holder}; nothing was sent for this one"
+        remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
+        return await self._review(job, escrow, problem, remedy)
 
     async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
         """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
@@ -194,6 +198,8 @@ class Reconciler:
             problem = "the Job vanished before its end was seen; nothing was sent"
             remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
             return await self._review(job, escrow, problem, remedy), None
+        if record is None and self.claims.get(escrow["spec"]["escrowId"], job.uid) != job.uid:
+            return await self._taken(job, escrow), None  # two operators bound it at the same moment
         extra = {} if record else {"jobEnding": _ending(job)}
         if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
             if "jobEnding" not in escrow["status"]:
@@ -223,13 +229,10 @@ class Reconciler:
         return [pod async for pod in self._api.list(f"/api/v1/namespaces/{job.namespace}/pods", labelSelector=selector)]
 
     async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
-        """Tell of an end, once: metrics and an event; and of a refund that comes near."""
+        """Tell of an end, once: metrics and an event."""
         record = progress.record
         if record.answer and record.answer.kind is not Answer.ACCEPTED and record.answer != (before and before.answer):
             self._metrics.api_errors.labels("payments", record.answer.kind).inc()
-        if progress.urgent and before is None:
-            words = f"escrow {record.escrow_id} is refunded by the service at {record.refund_at}; settling it first"
-            await self._events.post(job, "EscrowExpiring", words, warning=True)
         if record.phase in OPEN or (before and before.phase not in OPEN):
             return
         self._metrics.settlements.labels(record.intent, record.outcome or Phase.NEEDS_REVIEW).inc()

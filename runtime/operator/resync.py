@@ -14,6 +14,7 @@ from runtime.escrow_object import OPEN, phase_of
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.api import Forbidden, Json, KubernetesApi, KubernetesError, Unreachable
 from runtime.operator.escrows import EscrowObjects
+from runtime.operator.events import Events
 from runtime.operator.jobs import Ending, JobFacts, job_of, read_job
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
@@ -33,13 +34,15 @@ class _Pass:
 
     now: datetime
     phases: dict[str, Phase] = field(default_factory=dict)
-    claims: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By escrow id: when the oldest Escrow that names it was made, and its Job's UID."""
     refunds: dict[str, float] = field(default_factory=dict)
     jobs: set[str] = field(default_factory=set)
     locked: Usdc = ZERO
     review: Usdc = ZERO
     in_review: int = 0
-    expiring: int = 0
+    expiring: dict[str, tuple[JobFacts, str]] = field(default_factory=dict)
+    """Open Escrows that the service refunds soon, and when."""
     oldest_ended: datetime | None = None
     funded: list[tuple[str, str]] = field(default_factory=list)
     """Namespace and Job UID of each funded Escrow: to be held against the service."""
@@ -56,6 +59,7 @@ class Resync:
         client: PaymentsClient,
         reconciler: Reconciler,
         queue: WorkQueue[str, JobFacts],
+        events: Events,
         metrics: Metrics,
         listed: Callable[[], None],
     ) -> None:
@@ -64,8 +68,10 @@ class Resync:
         self._escrows = EscrowObjects(api)
         self._reconciler = reconciler
         self._queue = queue
+        self._events = events
         self._metrics = metrics
         self._listed = listed
+        self._warned: set[str] = set()
         self._missing: set[str] = set()
         """UIDs of Jobs that the last pass did not find either."""
 
@@ -78,12 +84,13 @@ class Resync:
         self._reconciler.phases = found.phases | {
             uid: phase for uid, phase in self._reconciler.phases.items() if phase not in OPEN and uid in found.phases
         }
-        self._reconciler.claims = found.claims
+        self._reconciler.claims = {escrow_id: uid for escrow_id, (_, uid) in found.claims.items()}
         for namespace in namespaces:
             async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
                 self._see(found, read_job(job))
         self._look_at_orphans(found)
         self._publish(found)
+        await self._warn(found)
         self._listed()
         await self._compare(found)
 
@@ -112,7 +119,8 @@ class Resync:
         uid, phase, status = escrow["spec"]["job"]["uid"], phase_of(escrow), escrow.get("status") or {}
         found.phases[uid] = phase
         if (escrow_id := escrow["spec"].get("escrowId")) and phase is not Phase.NEEDS_REVIEW:
-            found.claims[escrow_id] = uid
+            born = escrow["metadata"]["creationTimestamp"]
+            found.claims[escrow_id] = min(found.claims.get(escrow_id, (born, uid)), (born, uid))
         amount = Usdc.parse(status.get("lockedUsdc") or escrow["spec"].get("amountUsdc") or "0")
         if phase is Phase.NEEDS_REVIEW:
             found.review, found.in_review = found.review + amount, found.in_review + 1
@@ -122,7 +130,8 @@ class Resync:
         if refund := status.get("autoReleaseAt"):
             refund_at = datetime.fromisoformat(refund)
             found.refunds[uid] = refund_at.timestamp()
-            found.expiring += refund_at - found.now < REFUND_MARGIN
+            if refund_at - found.now < REFUND_MARGIN:
+                found.expiring[uid] = (job_of(escrow), refund)
         if ended := status.get("jobEnding"):
             ended_at = datetime.fromisoformat(ended["time"])
             found.oldest_ended = min(found.oldest_ended or ended_at, ended_at)
@@ -143,12 +152,20 @@ class Resync:
                 self._queue.add(uid, job, found.refunds.get(uid, NORMAL))
         self._missing = set(found.orphans)
 
+    async def _warn(self, found: _Pass) -> None:
+        """Say once for each Job that runs into the service's time-out: even work that is done is refunded there."""
+        for uid, (job, refund) in found.expiring.items():
+            if uid not in self._warned:
+                words = f"escrow {job.escrow_id} is refunded by the service at {refund}, done or not"
+                await self._events.post(job, "EscrowExpiring", words, warning=True)
+        self._warned = set(found.expiring)
+
     def _publish(self, found: _Pass) -> None:
         metrics = self._metrics
         metrics.locked.set(found.locked.micro / MICRO)
         metrics.review.set(found.review.micro / MICRO)
         metrics.in_review.set(found.in_review)
-        metrics.expiring.set(found.expiring)
+        metrics.expiring.set(len(found.expiring))
         metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
         metrics.last_list.set(time.time())
 

@@ -1,6 +1,7 @@
 """Jobs end, and the operator pays or disputes: on a real API server with a real Job controller."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from lightkube.resources.core_v1 import Namespace
@@ -259,4 +260,39 @@ def test_an_escrow_of_the_first_version_is_carried_on(world):
     world.client.patch(Escrow.Status, stored["metadata"]["name"], {"status": status}, patch_type=PatchType.MERGE)
     world.operator()
     assert world.await_phase("inherited", "Settled")["status"]["outcome"] == "Paid"
+    assert world.payments() == {escrow_id: "released"}
+
+
+def test_a_job_that_runs_into_the_services_time_out_is_warned_about_once(world):
+    operator = world.operator(PF_RESYNC_SECONDS="1")
+    world.job("slow", world.fund())
+    world.await_phase("slow", "Funded")
+    near = (datetime.now(UTC) + timedelta(minutes=30)).isoformat().replace("+00:00", "Z")
+    name = world.escrow("slow")["metadata"]["name"]
+    world.client.patch(Escrow.Status, name, {"status": {"autoReleaseAt": near}}, patch_type=PatchType.MERGE)
+    eventually(lambda: "escrow_expiring 1.0" in operator.metrics(), "the metric says so")
+    before = _last_list(operator)
+    eventually(lambda: _last_list(operator) != before, "another list")
+    assert [event.reason for event in world.events("slow")].count("EscrowExpiring") == 1
+
+
+def _last_list(operator) -> str:
+    return next(line for line in operator.metrics().splitlines() if line.startswith("escrow_last_list"))
+
+
+def test_two_bound_to_one_escrow_at_the_same_moment_are_not_both_paid(world):
+    """What two operators that are active at once may bring about: the older Escrow keeps it."""
+    escrow_id = world.fund()
+    for name in ("older", "newer"):
+        job = world.job(name, escrow_id)
+        spec = {"job": {"name": name, "uid": job.metadata.uid}, "dialect": "server", "token": f"pf-token-{name}"}
+        metadata = {"name": f"job-{job.metadata.uid}"}
+        world.client.create(Escrow({"metadata": metadata, "spec": {**spec, "escrowId": escrow_id}}))
+        bound = {"status": {"phase": "Funded"}}
+        world.client.patch(Escrow.Status, metadata["name"], bound, patch_type=PatchType.MERGE)
+        world.finish(name)
+    eventually(lambda: world.get_job("newer").status.completionTime, "both have ended")
+    world.operator()
+    phases = {world.await_phase(n, "Settled", "NeedsReview")["status"]["phase"] for n in ("older", "newer")}
+    assert phases == {"Settled", "NeedsReview"}
     assert world.payments() == {escrow_id: "released"}
