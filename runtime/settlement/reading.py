@@ -17,14 +17,7 @@ from runtime.errors import (
 )
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.record import Settlement
-from runtime.settlement.table import Intent, Seen
-
-_GOAL_STATUS = {
-    Intent.RELEASE: EscrowStatus.RELEASED,
-    Intent.DISPUTE: EscrowStatus.DISPUTED,
-    Intent.CANCEL: EscrowStatus.CANCELLED,
-    Intent.COMPLETE: EscrowStatus.COMPLETED,
-}
+from runtime.settlement.table import WANTED, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +71,8 @@ class Reader:
     async def _find(self, record: Settlement) -> Escrow | None:
         # In the order of an escrow's life, so that one on the move is met; after an act first where it should be now.
         statuses = list(self._client.dialect.list_words)
-        goal = _GOAL_STATUS[record.intent]
-        if record.attempts and goal in statuses:
-            statuses.sort(key=lambda status: status is not goal)
+        if record.attempts:
+            statuses.sort(key=lambda status: status.value != WANTED[record.intent].value)
         for status in statuses:
             try:
                 escrows = await self._lists.get(status)

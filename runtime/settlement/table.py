@@ -127,20 +127,18 @@ RULES: Final[dict[Standing, tuple[Rule, ...]]] = {
 STATUSES: Final = (Seen.LOCKED, Seen.COMPLETED, Seen.RELEASED, Seen.DISPUTED, Seen.REFUNDED, Seen.CANCELLED)
 """The columns of `STANDINGS`."""
 
-GOALS: Final = {
-    Intent.RELEASE: Outcome.PAID,
-    Intent.DISPUTE: Outcome.DISPUTED,
-    Intent.CANCEL: Outcome.CANCELLED,
-    Intent.COMPLETE: Outcome.COMPLETED,
+WANTED: Final = {
+    Intent.RELEASE: Seen.RELEASED,
+    Intent.DISPUTE: Seen.DISPUTED,
+    Intent.CANCEL: Seen.CANCELLED,
+    Intent.COMPLETE: Seen.COMPLETED,
 }
+"""The status that an accepted act leads to."""
 
-_OUTCOMES: Final = {
-    Seen.RELEASED: Outcome.PAID,
-    Seen.DISPUTED: Outcome.DISPUTED,
-    Seen.REFUNDED: Outcome.REFUNDED,
-    Seen.CANCELLED: Outcome.CANCELLED,
-    Seen.COMPLETED: Outcome.COMPLETED,
-}
+
+def outcome_of(seen: Seen) -> Outcome:
+    """Return what a status means for the money, once nothing more will be sent."""
+    return Outcome.PAID if seen is Seen.RELEASED else Outcome(seen.value.capitalize())
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +188,10 @@ def decide(intent: Intent, facts: Facts) -> Decision:
 
 
 def _settled(intent: Intent, facts: Facts) -> Decision:
-    outcome = _OUTCOMES.get(facts.seen, GOALS[intent])  # no status: the direct answer is the service's word
+    goal = outcome_of(WANTED[intent])
+    outcome = outcome_of(facts.seen) if facts.seen in STATUSES else goal  # else the direct answer is the service's word
     ours = facts.answer in (Answer.SENT, Answer.UNKNOWN, Answer.ACCEPTED)
-    if outcome is not GOALS[intent]:
+    if outcome is not goal:
         reason = f"{intent} was intended, but the escrow was found {facts.seen}"
     elif not ours:
         reason = f"found {facts.seen}, and no {intent} of ours was accepted"
@@ -200,7 +199,7 @@ def _settled(intent: Intent, facts: Facts) -> Decision:
         reason = f"{intent} was accepted" + (f" and reads {facts.seen}" if facts.seen in STATUSES else "")
     else:
         reason = f"the answer to {intent} was lost, but the escrow reads {facts.seen}"
-    return Decision(Action.SETTLE, reason, outcome, drift=outcome is not GOALS[intent] or not ours)
+    return Decision(Action.SETTLE, reason, outcome, drift=outcome is not goal or not ours)
 
 
 _LOOK_UP: Final = "Ask the payment service how the escrow stands, then resolve it as that; send nothing before."

@@ -105,6 +105,22 @@ async def test_a_refund_at_the_time_out_is_recorded_and_pays_nobody(tmp_path):
         await shop.close()
 
 
+@pytest.mark.parametrize("later", [None, 409])
+async def test_a_refund_after_a_release_of_unknown_outcome_is_for_a_person(tmp_path, later):
+    with running_sandbox() as own:
+        shop = Shop(own, "server", tmp_path / "journal.db")
+        case = await shop.case()
+        shop.fault("release", "reset", moment="before", nth=1)
+        shop.fault("release", "status", status=409, body={"error": "invalid_status"}, nth=2)
+        for _ in range(2 if later else 1):
+            await shop.settler().settle(case)
+        own.advance(hours=25)
+        record = await shop.until_closed(case)
+        assert (record.phase, record.answer.kind, record.answer.status) == (Phase.NEEDS_REVIEW, Answer.UNKNOWN, later)
+        assert "refunded" in record.evidence
+        await shop.close()
+
+
 async def test_a_refund_by_the_service_that_comes_near_is_urgent(shop):
     case = await shop.case()
     shop.sandbox.fault("release", "status", status=429)

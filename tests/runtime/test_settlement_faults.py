@@ -94,7 +94,9 @@ async def test_a_release_that_meets_a_fault_for_ever_ends_after_a_bounded_number
         await shop.use(IMPATIENT)
     shop.fault("release", **FAULTS[name])
     if name in CERTAIN:
-        assert not (await shop.settler().settle(case)).record.attempts
+        progress = await shop.settler().settle(case)
+        assert not progress.record.attempts
+        assert progress.retry_after_seconds == pytest.approx(20 if name == "429" else 2, abs=1)
         shop.sandbox.clear_faults()
     record = await shop.until_closed(case)
     check_against_books(shop, case, record)

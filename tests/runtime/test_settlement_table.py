@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from runtime.settlement.table import (
-    GOALS,
     RULES,
     STATUSES,
+    WANTED,
     Action,
     Answer,
     Facts,
@@ -17,6 +17,7 @@ from runtime.settlement.table import (
     Seen,
     Standing,
     decide,
+    outcome_of,
     standing,
 )
 
@@ -69,7 +70,7 @@ def test_settled_rests_on_the_services_word_alone():
             assert outcome.value.lower() == {"released": "paid"}.get(facts.seen.value, facts.seen.value)
         else:
             assert facts.answer is Answer.ACCEPTED
-            assert outcome is GOALS[intent]
+            assert outcome is outcome_of(WANTED[intent])
 
 
 def test_a_conflict_counts_as_paid_only_once_a_read_says_released():
