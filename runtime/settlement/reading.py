@@ -47,11 +47,12 @@ class Reader:
     async def look(self, record: Settlement) -> Sight:
         """Read the record's escrow. Never raises a `PurpleFleaError`: what went wrong is part of the sight."""
         reads, lists = (self._client.supports(operation) for operation in (Operation.READ, Operation.LIST))
+        complete = True
         try:
             if reads:
                 escrow = await self._client.read_escrow(record.escrow_id)
             elif lists:
-                escrow = await self._find(record)
+                escrow, complete = await self._find(record)
             else:
                 return Sight(Seen.UNREADABLE, "the dialect has neither a read nor a list")
         except NotFound as error:
@@ -62,13 +63,17 @@ class Reader:
             return Sight(Seen.SILENT if waits else Seen.DISAGREES, str(error))
         except PurpleFleaError as error:
             return Sight(Seen.SILENT, str(error), delay_seconds=getattr(error, "delay_seconds", None))
+        if escrow is None and not complete:
+            return Sight(Seen.UNREADABLE, "a list is too long to be read")
         if escrow is None:
             return Sight(Seen.UNLISTED, "in none of the lists")
         if wrong := _disagreement(record, escrow):
             return Sight(Seen.DISAGREES, wrong, escrow)
         return Sight(Seen(escrow.status.value), f"status {escrow.status}", escrow)
 
-    async def _find(self, record: Settlement) -> Escrow | None:
+    async def _find(self, record: Settlement) -> tuple[Escrow | None, bool]:
+        """Return the escrow if a list has it, and whether every list could be read to its end."""
+        complete = True
         # In the order of an escrow's life, so that one on the move is met; after an act first where it should be now.
         statuses = list(self._client.dialect.list_words)
         if record.attempts:
@@ -81,10 +86,11 @@ class Reader:
             except Unavailable as error:
                 if error.problem is not Problem.TOO_LARGE:
                     raise
-                continue  # a list that has outgrown its bound tells no more than one that is not there
+                complete = False
+                continue
             if record.escrow_id in escrows:
-                return escrows[record.escrow_id]
-        return None
+                return escrows[record.escrow_id], complete
+        return None, complete
 
 
 class _SharedLists:

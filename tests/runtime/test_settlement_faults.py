@@ -126,6 +126,18 @@ async def test_reads_that_go_wrong_are_waited_for_or_are_a_persons(shop, name):
     check_against_books(shop, case, record)
 
 
+@pytest.mark.parametrize("shop", ["kubernetes"], indirect=True)
+async def test_lists_that_have_become_too_long_to_read_leave_the_direct_answer(shop):
+    done, lost = await shop.case(), await shop.case()
+    shop.fault("list", "large", moment="after")
+    record = await shop.until_closed(done)
+    check_against_books(shop, done, record)
+    assert (record.phase, record.outcome, record.attempts) == (Phase.SETTLED, Outcome.PAID, 1)
+    shop.fault("release", "reset", moment="after", nth=1)
+    record = await shop.until_closed(lost)
+    assert (record.phase, record.attempts, len(shop.paid(lost))) == (Phase.NEEDS_REVIEW, 1, 1)
+
+
 @readable
 async def test_a_service_that_does_not_answer_is_waited_for_and_sent_nothing(shop):
     case = await shop.case()
