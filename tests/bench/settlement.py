@@ -6,6 +6,7 @@ own, one after the other, and believes whatever JSON comes back. The sandbox is 
 
 import asyncio
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -92,15 +93,18 @@ async def _rates(sandbox, key, dialect) -> None:
             print(f"{dialect:<12}  0 ms  {'10 at once, on disk':<24}{rate:>8.1f}/s{'':>9}{cost:>9.2f} ms")
 
 
-def _start_ms(statement: str) -> float:
-    """Median wall milliseconds of a Python that runs one statement and ends."""
+def _start_ms(statement: str) -> tuple[float, float]:
+    """Median wall and processor milliseconds of a Python that runs one statement and ends."""
 
-    def once() -> float:
-        start = time.perf_counter()
+    def once() -> tuple[float, float]:
+        wall, before = time.perf_counter(), os.times()
         subprocess.run([sys.executable, "-c", statement], check=True)
-        return (time.perf_counter() - start) * 1000
+        after = os.times()
+        processor = after.children_user - before.children_user + after.children_system - before.children_system
+        return (time.perf_counter() - wall) * 1000, processor * 1000
 
-    return statistics.median(once() for _ in range(7))
+    walls, processors = zip(*(once() for _ in range(9)), strict=True)
+    return statistics.median(walls), statistics.median(processors)
 
 
 def main() -> None:
@@ -118,8 +122,6 @@ def main() -> None:
         grown = (psutil.Process().memory_info().rss - before) / mib
         print(f"memory: this process {before / mib:.0f} MiB, and {grown:.0f} more after {escrows} escrows;", end=" ")
         print(f"the sandbox {psutil.Process(sandbox.process.pid).memory_info().rss / mib:.0f} MiB")
-    nothing, bare, ours = (_start_ms(s) for s in ("pass", "import httpx", "import runtime.faucet_claim"))
-    print(
-        f"start of Python {nothing:.0f} ms, with httpx {bare:.0f} ms, with runtime.faucet_claim {ours:.0f} ms", end=" "
-    )
-    print(f"({ours / bare:.1f} of httpx)")
+    for statement in ("pass", "import httpx", "import runtime.faucet_claim"):
+        wall, processor = _start_ms(statement)
+        print(f"python -c '{statement}': {wall:.0f} ms wall, {processor:.0f} ms CPU")
