@@ -32,8 +32,11 @@ def declare(stack: stack_config.StackConfig) -> None:
     """The objects of the cluster, each component after what it needs."""
     settings = stack.settings
     args: StackArgs = {"settings": settings}
-    ledger = EscrowLedger("ledger", args)
-    namespace = AgentNamespace("namespace", args)
+    # Only what `destroy` leaves may be there already; what it would delete must not be somebody else's.
+    kept = settings.retention.keep_escrows
+    keeping = pulumi.ResourceOptions(provider=stack_config.adopting_provider()) if kept else None
+    ledger = EscrowLedger("ledger", args, keeping)
+    namespace = AgentNamespace("namespace", args, keeping)
     key = {} if stack.api_key is None else {"api_key": stack.api_key}
     ground = [namespace, Credentials("credentials", {**args, **key}, after(namespace))]
     if settings.network_policy.enabled:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi.runtime import config as engine_config
+from pulumi_kubernetes import Provider
 
 from components import sandbox
 from components.settings import Settings, SettingsError
@@ -35,6 +36,21 @@ def read() -> StackConfig:
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
     return StackConfig(values, settings, _api_key(settings))
+
+
+def adopting_provider() -> Provider:
+    """The Kubernetes provider for what outlives a stack: the next `up` takes over what the last `destroy` kept.
+
+    Every other object that exists already is refused by the default provider: it is somebody else's, or was renamed.
+    """
+    cluster = pulumi.Config("kubernetes")
+    return Provider(
+        "keeping",
+        upsert_existing_objects=True,
+        kubeconfig=cluster.get_secret("kubeconfig"),
+        context=cluster.get("context"),
+        cluster=cluster.get("cluster"),
+    )
 
 
 def _api_key(settings: Settings) -> pulumi.Output[str] | None:

@@ -115,14 +115,15 @@ def test_a_real_api_server_takes_every_object_and_keeps_the_accounts(deploy, con
     print("provider:", "real" if real_provider() else "stand-in")
     sections = {
         "namespace": namespace.name,
-        "createNamespace": False,
         "operator": {"enabled": False},  # nobody would take the finalizer off
         "hpa": {"enabled": False},  # an APIService without a server would disturb other tests
     }
     stack = deploy(kubeconfig=str(control_plane.kubeconfig), **sections)
-    created = stack.up()
+    created = stack.up()  # the namespace is there already: it is taken over, as after a `destroy`
     assert stack.up() == {"same": created["create"]}
     stack.destroy()
     left = control_plane.client(namespace.name)
     assert left.get(CustomResourceDefinition, "escrows.purpleflea.com")
     assert [*left.list(Job, namespace=namespace.name)] == []
+    assert stack.up() == created, "what `destroy` kept stands in the way of the next `up`"
+    stack.destroy()

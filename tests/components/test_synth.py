@@ -9,9 +9,12 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pulumi
 import pytest
 import yaml
+from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service
 
+from components.errors import BadInput
 from components.manifests.stack import PLACEHOLDER, objects
 from components.output_folder import LISTING
 from components.rendering import render
@@ -63,6 +66,32 @@ def test_a_secret_is_a_placeholder_with_a_way_to_supply_it_and_is_not_applied():
     assert yaml.safe_load(files[path])["stringData"]["api-key"] == PLACEHOLDER
     assert "kubectl create secret generic purpleflea-creds -n agent-jobs" in files[path]
     assert path not in files["kustomization.yaml"]
+
+
+def test_a_secret_of_ones_own_is_never_written():
+    """Somebody extends the program with a secret that the synth knows nothing of."""
+
+    def program():
+        ConfigMap("public", metadata={"name": "public"}, data={"a": "b"})
+        Secret("mine", metadata={"name": "mine"}, string_data={"password": pulumi.Output.secret("hunter2")})
+        ConfigMap("tainted", metadata={"name": "tainted"}, data={"p": pulumi.Output.secret("hunter2")})
+        pulumi.export("agentConfig", {})
+
+    files = render(stack(), program)
+    assert "hunter2" not in json.dumps(files)
+    assert yaml.safe_load(files["kubernetes/secret-mine.yaml"])["stringData"] == {"password": PLACEHOLDER}
+    assert yaml.safe_load(files["kubernetes/configmap-public.yaml"])["data"] == {"a": "b"}
+    assert "secret-mine" not in files["kustomization.yaml"]
+
+
+def test_what_only_a_deployment_would_tell_is_refused_and_not_written_as_something_else():
+    def program():
+        first = Service("first", metadata={"name": "first"}, spec={"ports": []})
+        ConfigMap("second", metadata={"name": "second"}, data={"address": first.spec["cluster_ip"]})
+        pulumi.export("agentConfig", {})
+
+    with pytest.raises(BadInput, match=r"ConfigMap 'second': .* known only after `pulumi up`"):
+        render(stack(), program)
 
 
 def test_what_hashes_differently_is_written_the_same(tmp_path):

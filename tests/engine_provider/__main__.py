@@ -40,6 +40,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         kubeconfig = os.environ.get("STANDIN_KUBECONFIG")
         self._api = ApiServer(kubeconfig) if kubeconfig else None
         self._log = os.environ.get("STANDIN_LOG")
+        self._upsert = False
         self._slow = {"Deployment": 0.3, "Job": 0.3}
         """Seconds that an operation takes, so that nothing comes in the right order by chance."""
 
@@ -70,6 +71,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
+        self._upsert = manifest(request.args).get("upsertExistingObjects") in (True, "true")
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
@@ -114,6 +116,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         new = manifest(struct)
         with self._operation(operation, request, new, context):
             if self._api:
+                if operation == "create" and not self._upsert and self._api.exists(new):
+                    raise RuntimeError(f"{new['kind']}/{new['metadata']['name']} already exists")  # as the real one
                 self._api.apply(new)
 
     def Read(self, request: Any, context: Any) -> Any:
