@@ -17,8 +17,9 @@ from runtime.operator.api import Json, KubernetesApi, Unreachable, WriteConflict
 from runtime.operator.config import OperatorConfig
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
-from runtime.operator.jobs import Ending, JobFacts
+from runtime.operator.jobs import JobFacts
 from runtime.operator.metrics import Metrics
+from runtime.operator.review import ForAPerson
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
 from runtime.payments.creation import GRACE, Created, Intent, NeedsReview, create_once
 
@@ -69,10 +70,12 @@ class Funding:
             if isinstance(error, Rejected) and (error.status == 402 or error.code == INSUFFICIENT):
                 return await self._wait(job, journal.escrow, "InsufficientBalance", str(error)), NO_FUNDS_SECONDS
             remedy = "Nothing was locked. Create the Job anew with what the service accepts, then close this one."
-            return await self._review(job, journal.escrow, str(error), remedy), None
+            self._metrics.funded.labels("review").inc()
+            raise ForAPerson(journal.escrow, str(error), remedy) from error
         if isinstance(created, NeedsReview):
             remedy = f"Look for an escrow that carries {created.token} at the payment service, then escrowctl resolve."
-            return await self._review(job, journal.escrow, created.reason, remedy), None
+            self._metrics.funded.labels("review").inc()
+            raise ForAPerson(journal.escrow, created.reason, remedy)
         return await self._funded(job, journal.escrow, created), None
 
     async def _perhaps_under_way(self, escrow: Json) -> float:
@@ -147,18 +150,6 @@ class Funding:
             escrow, phase=Phase.PENDING.value, conditions=[_condition(False, reason, message)]
         )
 
-    async def _review(self, job: JobFacts, escrow: Json, problem: str, remedy: str) -> Json:
-        self._metrics.funded.labels("review").inc()
-        await self._events.post(job, "EscrowNeedsReview", f"{problem}. {remedy}", warning=True)
-        return await self._escrows.set_status(
-            escrow,
-            phase=Phase.NEEDS_REVIEW.value,
-            evidence=problem[:4096],
-            remedy=remedy,
-            closedAt=stamp(datetime.now(UTC)),
-            conditions=[_condition(False, "NeedsReview", problem)],
-        )
-
     async def _nothing_locked(self, job: JobFacts, escrow: Json) -> Json:
         """The Job ended before anything was sent for it."""
         now = stamp(datetime.now(UTC))
@@ -167,7 +158,7 @@ class Funding:
             phase=Phase.SETTLED.value,
             outcome="Cancelled",
             reason=f"Job {job.name} ended before anything was locked for it",
-            jobEnding={"type": (job.ending or Ending.DELETED).value, "time": now},
+            jobEnding=job.ending_status(),
             closedAt=now,
         )
 

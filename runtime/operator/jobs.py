@@ -7,12 +7,13 @@ Pay on the terminal conditions `Complete` and `Failed` only: `SuccessCriteriaMet
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, SETTLEMENT_FINALIZER
 from runtime.errors import AmountError, BadSetting
+from runtime.escrow_object import stamp
 from runtime.money import Usdc
 from runtime.payments.model import checked_escrow_id
 
@@ -71,6 +72,14 @@ class JobFacts:
     def unanswered(self) -> bool:
         """Whether it asks for an escrow and has not been told of one."""
         return self.request is not None and self.escrow_id is None
+
+    def ending_status(self) -> dict[str, str]:
+        """`status.jobEnding` of its Escrow: how it ended, as last seen."""
+        ended_at = self.ended_at or datetime.now(UTC)
+        found = {"type": (self.ending or Ending.DELETED).value, "time": stamp(ended_at)}
+        if message := sanitise(self.ending_message, 1000):
+            found["message"] = message
+        return found
 
     @property
     def concerned(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import PurpleFleaError
-from runtime.escrow_object import OPEN, escrow_name, new_escrow, phase_of, read_record, stamp
+from runtime.escrow_object import OPEN, new_escrow, phase_of, read_record, stamp
 from runtime.money import MICRO, Usdc
 from runtime.operator.api import Forbidden, Json, KubernetesApi, NotFound
 from runtime.operator.escrows import EscrowJournal, EscrowObjects
@@ -26,9 +26,9 @@ from runtime.operator.jobs import (
     job_of,
     parse_escrow_id,
     parse_request,
-    sanitise,
 )
 from runtime.operator.metrics import Metrics
+from runtime.operator.review import ForAPerson, command, hand_over
 from runtime.payments import EscrowStatus, Operation, PaymentsClient, escrow_token
 from runtime.settlement.driver import Progress, Settler, intent_after
 from runtime.settlement.record import Case, Settlement
@@ -84,18 +84,21 @@ class Reconciler:
 
     async def look(self, job: JobFacts) -> float | None:
         """Do the next thing about one Job; the seconds after which to look again, or None."""
-        escrow = await self._escrows.get(job.namespace, job.uid) or await self._adopt(job)
-        if escrow is None:
-            if job.ending:
-                await self._release_job(job)
-            return None
         delay: float | None = None
-        if phase_of(escrow) is Phase.PENDING:
-            escrow, delay = await self._bind(job, escrow)
-        if phase_of(escrow) is Phase.FUNDED:
-            await self._prepare_job(job, escrow)
-        if phase_of(escrow) in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
-            escrow, delay = await self._settle(job, escrow)
+        try:
+            escrow = await self._escrows.get(job.namespace, job.uid) or await self._adopt(job)
+            if escrow is None:
+                if job.ending:
+                    await self._release_job(job)
+                return None
+            if phase_of(escrow) is Phase.PENDING:
+                escrow, delay = await self._bind(job, escrow)
+            if phase_of(escrow) is Phase.FUNDED:
+                await self._prepare_job(job, escrow)
+            if phase_of(escrow) in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
+                escrow, delay = await self._settle(job, escrow)
+        except ForAPerson as case:
+            escrow = await hand_over(self._escrows, self._events, job, case)
         self.phases[job.uid] = phase = phase_of(escrow)
         if phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]:
             await self._release_job(job)
@@ -137,7 +140,7 @@ class Reconciler:
             remedy = (
                 "Nothing was sent. Create the Job anew with a right annotation, then close this with escrowctl resolve."
             )
-            return await self._review(job, escrow, problem, remedy)
+            raise ForAPerson(escrow, problem, remedy)
         return escrow
 
     async def _bind(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
@@ -146,15 +149,16 @@ class Reconciler:
         if escrow_id is None:
             return await self._funding.fund(job, escrow)
         if self.claims.setdefault(escrow_id, job.uid) != job.uid:
-            return await self._taken(job, escrow), None
+            raise self._taken(escrow)
         return await self._escrows.set_status(escrow, **await self._first_look(job, escrow_id)), None
 
-    async def _taken(self, job: JobFacts, escrow: Json) -> Json:
+    def _taken(self, escrow: Json) -> ForAPerson:
         escrow_id = escrow["spec"]["escrowId"]
         holder = self.claims[escrow_id]
         problem = f"escrow {escrow_id} already pays for the Job with UID {holder}; nothing was sent for this one"
-        remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
-        return await self._review(job, escrow, problem, remedy)
+        return ForAPerson(
+            escrow, problem, "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
+        )
 
     async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
         """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
@@ -197,10 +201,10 @@ class Reconciler:
         if record is None and job.gone and job.ending in (None, Ending.DELETED):
             problem = "the Job vanished before its end was seen; nothing was sent"
             remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
-            return await self._review(job, escrow, problem, remedy), None
+            raise ForAPerson(escrow, problem, remedy)
         if record is None and self.claims.get(escrow["spec"]["escrowId"], job.uid) != job.uid:
-            return await self._taken(job, escrow), None  # two operators bound it at the same moment
-        extra = {} if record else {"jobEnding": _ending(job)}
+            raise self._taken(escrow)  # two operators bound it at the same moment
+        extra = {} if record else {"jobEnding": job.ending_status()}
         if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
             if "jobEnding" not in escrow["status"]:
                 escrow = await self._escrows.set_status(escrow, **extra)
@@ -241,7 +245,7 @@ class Reconciler:
         if job.ended_at and record.closed_at:
             self._metrics.settlement_seconds.observe(max(0.0, (record.closed_at - job.ended_at).total_seconds()))
         if record.phase is Phase.NEEDS_REVIEW:
-            words = f"escrow {record.escrow_id}: {record.remedy} {_command(job)}"
+            words = f"escrow {record.escrow_id}: {record.remedy} {command(job)}"
             await self._events.post(job, "EscrowNeedsReview", words, warning=True)
             return
         amount = record.paid or record.locked
@@ -273,15 +277,6 @@ class Reconciler:
         self._metrics.settlements.labels("none", outcome).inc()
         await self._events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
 
-    async def _review(self, job: JobFacts, escrow: Json, problem: str, remedy: str) -> Json:
-        """Hand an Escrow to a person before anything was decided about it."""
-        status = {"phase": Phase.NEEDS_REVIEW.value, "evidence": problem, "remedy": remedy}
-        if job.ending:
-            status["jobEnding"] = _ending(job)
-        escrow = await self._escrows.set_status(escrow, **status, closedAt=stamp(datetime.now(UTC)))
-        await self._events.post(job, "EscrowNeedsReview", f"{problem}. {remedy} {_command(job)}", warning=True)
-        return escrow
-
     async def _release_job(self, job: JobFacts) -> None:
         """Let go of a Job whose end is on record, so that it can be deleted."""
         if job.finalizer and not job.gone:
@@ -301,18 +296,5 @@ class Reconciler:
             return
 
 
-def _ending(job: JobFacts) -> Json:
-    """`status.jobEnding`: how the Job ended, as last seen."""
-    ended_at = job.ended_at or datetime.now(UTC)
-    found: Json = {"type": (job.ending or Ending.DELETED).value, "time": stamp(ended_at)}
-    if message := sanitise(job.ending_message, 1000):
-        found["message"] = message
-    return found
-
-
 def _case_again(record: Settlement) -> Case:
     return Case(record.key, record.escrow_id, record.intent, record.reason, record.locked, record.payee)
-
-
-def _command(job: JobFacts) -> str:
-    return f"See: kubectl purpleflea explain {escrow_name(job.uid)} -n {job.namespace}"

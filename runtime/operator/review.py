@@ -1,0 +1,42 @@
+"""Handing an Escrow to a person, before anything was decided about it."""
+
+from datetime import UTC, datetime
+
+from runtime.contract import Phase
+from runtime.escrow_object import escrow_name, stamp
+from runtime.operator.api import Json
+from runtime.operator.escrows import EscrowObjects
+from runtime.operator.events import Events
+from runtime.operator.jobs import JobFacts
+
+
+class ForAPerson(Exception):
+    """Only a person can go on with this Escrow.
+
+    Args:
+        escrow: The object as last read or written.
+        problem: What is known.
+        remedy: What a person should do.
+    """
+
+    def __init__(self, escrow: Json, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.escrow = escrow
+        self.problem = problem
+        self.remedy = remedy
+
+
+async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Json:
+    """Write it into the Escrow, say it on the Job; the Escrow as written."""
+    status: Json = {"evidence": case.problem[:4096], "remedy": case.remedy, "closedAt": stamp(datetime.now(UTC))}
+    if job.ending:
+        status["jobEnding"] = job.ending_status()
+    escrow = await escrows.set_status(case.escrow, phase=Phase.NEEDS_REVIEW.value, **status)
+    words = f"{case.problem}. {case.remedy} {command(job)}"
+    await events.post(job, "EscrowNeedsReview", words, warning=True)
+    return escrow
+
+
+def command(job: JobFacts) -> str:
+    """How a person sees all of it."""
+    return f"See: kubectl purpleflea explain {escrow_name(job.uid)} -n {job.namespace}"
