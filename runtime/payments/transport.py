@@ -97,7 +97,7 @@ def checked_url(url: str, *, allow_http: bool) -> str:
 
 
 class Transport:
-    """Owns the process's one `httpx.AsyncClient`.
+    """Owns the process's connections, one trust store, and two `httpx.AsyncClient`s: to read, and to act.
 
     Args:
         urls: Base URL of each service that is used.
@@ -122,27 +122,16 @@ class Transport:
         self._credentials = credentials
         self._exchange_seconds = timeouts.exchange_seconds
         self._body_bytes = limits.body_bytes
-        self._http = httpx.AsyncClient(
-            verify=tls or True,
-            follow_redirects=False,  # a redirect would carry the key, or the money, elsewhere
-            trust_env=not allow_http,
-            headers={"User-Agent": "purpleflea", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(
-                connect=timeouts.connect_seconds,
-                read=timeouts.read_seconds,
-                write=timeouts.write_seconds,
-                pool=timeouts.pool_seconds,
-            ),
-            limits=httpx.Limits(
-                max_connections=limits.connections,
-                max_keepalive_connections=limits.kept_alive,
-                keepalive_expiry=limits.kept_alive_seconds,
-            ),
-        )
+        # What cannot be repeated goes over a connection of its own. On a kept one the service may just be hanging up,
+        # which leaves the outcome unknown, or a duplicated answer may wait there and be taken for this request's.
+        trust, plain = tls or httpx.create_ssl_context(trust_env=not allow_http), allow_http
+        self._reading = _client(trust, timeouts, limits, limits.kept_alive, plain=plain)
+        self._acting = _client(trust, timeouts, limits, 0, plain=plain)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        await self._reading.aclose()
+        await self._acting.aclose()
 
     async def exchange(self, request: Request) -> Answer:
         """Send once and return a JSON object that came with a 2xx.
@@ -152,10 +141,11 @@ class Transport:
         """
         facts = Facts(operation=request.operation, escrow_id=request.escrow_id, request_id=os.urandom(16).hex())
         arguments = self._arguments(request, facts)
+        http = self._reading if request.operation.repeatable else self._acting
         try:
             async with (
                 asyncio.timeout(self._exchange_seconds),
-                self._http.stream(request.endpoint.method, **arguments) as response,
+                http.stream(request.endpoint.method, **arguments) as response,
             ):
                 facts["status"] = response.status_code
                 body = await self._bounded_body(response, request, facts)
@@ -197,6 +187,28 @@ class Transport:
                 raise lost(request, Problem.TOO_LARGE, f"the answer is longer than {self._body_bytes} bytes", facts)
             pieces.append(piece)
         return b"".join(pieces)
+
+
+def _client(
+    trust: ssl.SSLContext, timeouts: Timeouts, limits: Limits, kept_alive: int, *, plain: bool
+) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        verify=trust,
+        follow_redirects=False,  # a redirect would carry the key, or the money, elsewhere
+        trust_env=not plain,
+        headers={"User-Agent": "purpleflea", "Accept-Encoding": "identity"},
+        timeout=httpx.Timeout(
+            connect=timeouts.connect_seconds,
+            read=timeouts.read_seconds,
+            write=timeouts.write_seconds,
+            pool=timeouts.pool_seconds,
+        ),
+        limits=httpx.Limits(
+            max_connections=limits.connections,
+            max_keepalive_connections=kept_alive,
+            keepalive_expiry=limits.kept_alive_seconds,
+        ),
+    )
 
 
 def lost(request: Request, problem: Problem, message: str, facts: Facts) -> PurpleFleaError:

@@ -8,6 +8,7 @@ import pytest
 from runtime.errors import BadSetting, Contradiction, OutcomeUnknown, Problem, Unavailable, Unsupported
 from runtime.money import Usdc
 from runtime.payments import (
+    Credentials,
     Escrow,
     EscrowRequest,
     EscrowStatus,
@@ -46,12 +47,31 @@ async def test_create_sends_exact_amount_key_and_token_and_reads_the_escrow(serv
     assert (escrow.id, escrow.status, escrow.amount) == ("esc_1", EscrowStatus.LOCKED, ORDER.amount)
 
 
-async def test_one_connection_serves_many_calls(server, client_of):
+async def test_one_connection_serves_many_reads(server, client_of):
+    server.replies(Reply(200, CREATED))
+    client = client_of()
+    for _ in range(3):
+        await client.read_escrow("esc_1")
+    assert (len(server.received), server.connections) == (3, 1)
+
+
+async def test_each_act_has_a_connection_of_its_own(server, client_of):
     server.replies(Reply(200, RELEASED))
     client = client_of()
     for _ in range(3):
         await client.release("esc_1", ORDER.amount)
-    assert (len(server.received), server.connections) == (3, 1)
+    assert (len(server.received), server.connections) == (3, 3)
+
+
+async def test_an_answer_sent_twice_is_not_taken_for_the_next_creates(sandbox):
+    """The `fly` answer names nothing that it could be held against, so the connection must not be shared."""
+    key = sandbox.issue_key("0xpayer")
+    sandbox.deposit("0xpayer", "5.00")
+    sandbox.fault("create", "duplicate", moment="after", nth=1)
+    async with PaymentsClient("fly", sandbox.url, Credentials(key), allow_http=True) as client:
+        orders = [replace(ORDER, payer="0xpayer", token=f"pf-token-{n}") for n in range(3)]
+        ids = [(await client.create_escrow(order)).id for order in orders]
+    assert len(set(ids)) == 3
 
 
 async def test_a_read_tells_every_field(server, client_of):
