@@ -22,7 +22,7 @@ def run(*arguments, cwd=ROOT, **environment):
     )
 
 
-def test_without_any_cli_the_message_says_how_to_get_one(tmp_path):
+def test_without_any_cli_the_message_says_how_to_get_one():
     done = run("preview", PATH="/nonexistent", TEST_ASSET_PULUMI="/nonexistent/pulumi")
     assert done.returncode == 2, done.stderr
     assert "no `pulumi` on the PATH" in done.stderr
@@ -46,9 +46,10 @@ def test_bad_settings_and_stacks_fail_before_any_engine_is_looked_for():
 
 
 @pytest.mark.engine
-def test_a_change_of_a_cluster_needs_a_yes(tmp_path, monkeypatch):
+def test_a_change_of_a_cluster_needs_a_yes(tmp_path):
     engine = require("engine", "pulumi")
-    done = run("up", "--stack", "prod", PATH=f"{engine.parent}:{os.environ['PATH']}", KUBECONFIG=os.devnull)
+    path = f"{engine.parent}:{os.environ['PATH']}"
+    done = run("up", "--stack", "prod", PATH=path, KUBECONFIG=os.devnull, PULUMI_HOME=str(tmp_path))
     assert done.returncode == 2, done.stdout + done.stderr
     assert "there is nobody to ask; YES=1 goes ahead" in done.stderr
 
