@@ -64,7 +64,7 @@ def client(spare_node):
     return client
 
 
-@pytest.mark.xdist_group("faults")
+@pytest.mark.xdist_group("node-faults")
 @pytest.mark.parametrize("component", ["kubelet", "containerd"])
 def test_pods_outlive_the_death_of(spare_node, client, component):
     old, new = f"old-{component}", f"new-{component}"
@@ -80,7 +80,7 @@ def test_pods_outlive_the_death_of(spare_node, client, component):
     assert after.status.containerStatuses[0].restartCount == 0
 
 
-@pytest.mark.xdist_group("faults")
+@pytest.mark.xdist_group("node-faults")
 def test_a_paused_kubelet_starts_nothing_until_it_goes_on(spare_node, client):
     with faults.paused(spare_node, "kubelet"):
         template = pods.template(pods.container("main", "busybox sleep 1000"))

@@ -112,6 +112,7 @@ SPOILED = {
 }
 SPOILED_CONTAINERS = {
     "no context": {"securityContext": {}},
+    "privileged": {"securityContext": {"privileged": True}},
     "escalation": {"securityContext": {"capabilities": {"drop": ["ALL"]}}},
     "capability": {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}},
     "allowed capability": {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}},
