@@ -13,9 +13,9 @@ from runtime.escrow_object import Json, stamp
 from runtime.escrowctl.accounts import Mistake
 from runtime.operator.jobs import AnnotationError, parse_request
 from runtime.payments import (
+    Creation,
     DialectName,
     EscrowRequest,
-    Intent,
     NeedsReview,
     PaymentsClient,
     create_once,
@@ -68,26 +68,26 @@ def _job_manifest(file: Path) -> Json:
 
 
 class FileJournal:
-    """The create's intent in a small file beside the manifest, durable before the call."""
+    """A create in a small file beside the manifest, durable before the call."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    async def read(self, token: str) -> Intent | None:
-        """Return the intent of that token."""
+    async def read(self, token: str) -> Creation | None:
+        """Return the create of that token."""
         try:
             kept = json.loads(self._file.read_text())
         except FileNotFoundError:
             return None
         if kept["token"] != token:
             return None
-        return Intent(**kept | {"sent_at": datetime.fromisoformat(kept["sent_at"])})
+        return Creation(**kept | {"sent_at": datetime.fromisoformat(kept["sent_at"])})
 
-    async def write(self, intent: Intent) -> None:
+    async def write(self, creation: Creation) -> None:
         """Write, flush, rename: a crash leaves the old file or the new."""
         scratch = self._file.with_suffix(".new")
         with scratch.open("w") as stream:
-            json.dump(asdict(intent) | {"sent_at": stamp(intent.sent_at)}, stream)
+            json.dump(asdict(creation) | {"sent_at": stamp(creation.sent_at)}, stream)
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(self._file)

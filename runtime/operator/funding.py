@@ -21,7 +21,7 @@ from runtime.operator.jobs import JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
-from runtime.payments.creation import GRACE, Created, Intent, NeedsReview, create_once
+from runtime.payments.creation import GRACE, Created, Creation, NeedsReview, create_once
 
 NO_FUNDS_SECONDS: Final = 60.0
 """How often a Job that waits for funds or budget is looked at again."""
@@ -164,15 +164,15 @@ class Funding:
 
 
 class _CreationJournal:
-    """`payments.creation`'s journal: the intent in `status.creation`, the escrow's id in the spec, set once."""
+    """`payments.creation`'s journal: the create in `status.creation`, the escrow's id in the spec, set once."""
 
     def __init__(self, escrows: EscrowObjects, escrow: Json) -> None:
         self._escrows = escrows
         self.escrow = escrow
 
-    async def read(self, token: str) -> Intent | None:
+    async def read(self, token: str) -> Creation | None:
         creation = (self.escrow.get("status") or {}).get("creation")
-        return creation and Intent(
+        return creation and Creation(
             token=token,
             fingerprint=creation["fingerprint"],
             sent_at=datetime.fromisoformat(creation["sentAt"]),
@@ -180,16 +180,16 @@ class _CreationJournal:
             escrow_id=self.escrow["spec"].get("escrowId"),
         )
 
-    async def write(self, intent: Intent) -> None:
-        if intent.escrow_id:
-            await self._bind(intent.escrow_id)
+    async def write(self, creation: Creation) -> None:
+        if creation.escrow_id:
+            await self._bind(creation.escrow_id)
             return
-        creation: dict[str, Any] = {
-            "fingerprint": intent.fingerprint,
-            "sentAt": stamp(intent.sent_at),
-            "attempts": intent.attempts,
+        noted: dict[str, Any] = {
+            "fingerprint": creation.fingerprint,
+            "sentAt": stamp(creation.sent_at),
+            "attempts": creation.attempts,
         }
-        self.escrow = await self._escrows.set_status(self.escrow, phase=Phase.PENDING.value, creation=creation)
+        self.escrow = await self._escrows.set_status(self.escrow, phase=Phase.PENDING.value, creation=noted)
 
     async def clear(self, token: str) -> None:
         self.escrow = await self._escrows.set_status(self.escrow, creation=None)

@@ -4,7 +4,7 @@ Start at `PaymentsClient`; the nouns are in `model`, creating an escrow exactly 
 """
 
 from runtime.payments.client import PaymentsClient
-from runtime.payments.creation import Created, Intent, Journal, NeedsReview, create_once
+from runtime.payments.creation import Created, Creation, CreationJournal, NeedsReview, create_once
 from runtime.payments.credentials import Credentials
 from runtime.payments.model import (
     Claim,
@@ -26,14 +26,14 @@ __all__ = [
     "Claim",
     "ClaimOutcome",
     "Created",
+    "Creation",
+    "CreationJournal",
     "Credentials",
     "DialectName",
     "Escrow",
     "EscrowRequest",
     "EscrowStatus",
     "Health",
-    "Intent",
-    "Journal",
     "Limits",
     "NeedsReview",
     "Operation",

@@ -32,7 +32,7 @@ MOST_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Creation:
     """What the journal keeps of one create.
 
     Args:
@@ -50,13 +50,13 @@ class Intent:
     escrow_id: str | None = None
 
 
-class Journal(Protocol):
-    """Where intents outlive a crash. `write` returns only when the intent is durable."""
+class CreationJournal(Protocol):
+    """Where it outlives a crash. `write` returns only when it is durable."""
 
-    async def read(self, token: str) -> Intent | None:
-        """Return the intent recorded under a token."""
+    async def read(self, token: str) -> Creation | None:
+        """Return what is recorded under a token."""
 
-    async def write(self, intent: Intent) -> None:
+    async def write(self, creation: Creation) -> None:
         """Record it, in place of an earlier one of the same token."""
 
     async def clear(self, token: str) -> None:
@@ -84,7 +84,7 @@ def _utc_now() -> datetime:
 
 
 async def create_once(
-    client: PaymentsClient, journal: Journal, order: EscrowRequest, now: Callable[[], datetime] = _utc_now
+    client: PaymentsClient, journal: CreationJournal, order: EscrowRequest, now: Callable[[], datetime] = _utc_now
 ) -> Created | NeedsReview:
     """Create the escrow, or find the one that an earlier call created. Call it again whenever it was interrupted.
 
@@ -94,31 +94,31 @@ async def create_once(
         Retryable: Nothing was sent, or it is too early to tell; come back after `delay_seconds`.
         Final: The service refused, or the token was used for another request before.
     """
-    intent = await journal.read(order.token)
-    creation = _Creation(client, journal, order, now)
-    if intent is None:
-        return await creation.send(None)
-    if intent.fingerprint != fingerprint(order):
+    earlier = await journal.read(order.token)
+    create = _Create(client, journal, order, now)
+    if earlier is None:
+        return await create.send(None)
+    if earlier.fingerprint != fingerprint(order):
         raise BadSetting(f"token {order.token} was used for another request", operation=Operation.CREATE)
-    if intent.escrow_id:
-        return Created(escrow_id=intent.escrow_id)
-    return await creation.look(intent, "an earlier create was interrupted")
+    if earlier.escrow_id:
+        return Created(escrow_id=earlier.escrow_id)
+    return await create.look(earlier, "an earlier create was interrupted")
 
 
 @dataclass(frozen=True, slots=True)
-class _Creation:
+class _Create:
     client: PaymentsClient
-    journal: Journal
+    journal: CreationJournal
     order: EscrowRequest
     now: Callable[[], datetime]
 
-    async def send(self, earlier: Intent | None) -> Created | NeedsReview:
+    async def send(self, earlier: Creation | None) -> Created | NeedsReview:
         """Record one more attempt, then send it."""
         attempts = earlier.attempts + 1 if earlier else 1
-        intent = Intent(
+        creation = Creation(
             token=self.order.token, fingerprint=fingerprint(self.order), sent_at=self.now(), attempts=attempts
         )
-        await self.journal.write(intent)
+        await self.journal.write(creation)
         try:
             escrow = await self.client.create_escrow(self.order)
         except (Retryable, FinalError):
@@ -128,10 +128,10 @@ class _Creation:
         except OutcomeUnknown as error:
             if error.escrow_id:  # there is an escrow, and it is not the one that was asked for
                 return self._review(str(error))
-            return await self.look(intent, str(error))
-        return await self._bind(intent, escrow)
+            return await self.look(creation, str(error))
+        return await self._bind(creation, escrow)
 
-    async def look(self, intent: Intent, cause: str) -> Created | NeedsReview:
+    async def look(self, creation: Creation, cause: str) -> Created | NeedsReview:
         """Look for the escrow of an attempt whose outcome is unknown."""
         try:
             escrow = await self.client.find_escrow(self.order.token)
@@ -143,21 +143,21 @@ class _Creation:
         except FinalError as error:
             return self._review(f"{cause}; {error}")
         if escrow:
-            return await self._bind(intent, escrow)
-        age = self.now() - intent.sent_at
+            return await self._bind(creation, escrow)
+        age = self.now() - creation.sent_at
         if age < GRACE:
             reason = f"{cause}; no escrow carries {self.order.token} yet"
             raise Retryable(reason, operation=Operation.CREATE, delay_seconds=(GRACE - age).total_seconds())
         if age > LISTED:
             return self._review(f"{cause}; no escrow carries the token now, but one may have been refunded since")
-        if intent.attempts >= MOST_ATTEMPTS:
-            return self._review(f"{intent.attempts} creates were sent and none can be found")
-        return await self.send(intent)
+        if creation.attempts >= MOST_ATTEMPTS:
+            return self._review(f"{creation.attempts} creates were sent and none can be found")
+        return await self.send(creation)
 
-    async def _bind(self, intent: Intent, escrow: Escrow) -> Created | NeedsReview:
+    async def _bind(self, creation: Creation, escrow: Escrow) -> Created | NeedsReview:
         if escrow.amount not in (None, self.order.amount) or escrow.payee not in (None, self.order.payee):
             return self._review(f"escrow {escrow.id} has the token but another amount or payee")
-        await self.journal.write(replace(intent, escrow_id=escrow.id))
+        await self.journal.write(replace(creation, escrow_id=escrow.id))
         return Created(escrow_id=escrow.id, escrow=escrow)
 
     def _review(self, reason: str) -> NeedsReview:
