@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runtime.operator.metrics import Metrics
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operator.md").read_text()
 
 
