@@ -1,5 +1,7 @@
 """Stack files and the engine give the program the same values."""
 
+import shutil
+
 from components.project_file import project_file
 from components.settings import Settings
 from components.stack_values import StackValues
@@ -11,13 +13,10 @@ def test_the_project_file_is_what_the_settings_say():
     assert (ROOT / "Pulumi.yaml").read_text() == project_file()
 
 
-def test_the_project_files_defaults_are_the_settings_defaults():
-    (ROOT / "Pulumi.yaml").read_text()
-    values = StackValues.from_files(ROOT, "dev")
-    bare = {
-        key: text for key, text in values.values.items() if key not in ("purpleflea:sandbox", "purpleflea:credentials")
-    }
-    assert StackValues("purpleflea", "x", bare).settings() == Settings()
+def test_the_project_files_defaults_are_the_settings_defaults(tmp_path):
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "Pulumi.bare.yaml").write_text("config: {}\n")
+    assert StackValues.from_files(tmp_path, "bare").settings() == Settings()
 
 
 def test_values_are_read_as_the_engine_passes_them(tmp_path):

@@ -1,5 +1,7 @@
 """What a pod declares is what its program reads: the rendered environment, given to the programs themselves."""
 
+import importlib.util
+
 import pytest
 
 from components.manifests import agent_job, operator, services, stack
@@ -10,6 +12,7 @@ from runtime.operator.config import OperatorConfig
 from runtime.payments.client import PaymentsClient
 from tests.components import stacks
 from tests.components.references import containers, pod_specs
+from tests.components.variants import VARIANTS
 
 SECRET = {
     "api-key": "pf_live_x",
@@ -85,3 +88,17 @@ def test_every_variable_is_a_known_one():
         for name in environment(container)
     }
     assert declared <= {variable.value for variable in Env}
+
+
+def test_the_dev_stack_declares_no_pod_whose_program_is_yet_to_come():
+    """What a newcomer brings up first must not crash-loop: its stack file leaves such parts out."""
+    modules = {
+        word
+        for o in stack.objects(VARIANTS["dev"].settings())
+        for _, pod in pod_specs(o)
+        for container in containers(pod)
+        for word in container["command"]
+        if word.startswith("runtime.")
+    }
+    assert modules == {"runtime.faucet_claim", "runtime.operator", "runtime.sandbox"}
+    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
