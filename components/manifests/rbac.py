@@ -30,9 +30,9 @@ class Grant:
 OPERATOR_GRANTS: Final = (
     Grant("batch", ("jobs",), ("get", "list", "watch", "patch"), "see Jobs end; annotate, resume and let go of them"),
     Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "watch", "create", "patch"), "keep one account a Job"),
-    Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("get", "patch"), "write the intent before the call"),
+    Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("patch",), "write the intent before the call"),
     Grant("", ("pods",), ("list",), "name the container that failed in a dispute's reason"),
-    Grant("", ("events",), ("create", "patch"), "say on the Job what happened"),
+    Grant("", ("events",), ("create",), "say on the Job what happened"),
 )
 OPERATOR_CLUSTER_GRANTS: Final = (
     *OPERATOR_GRANTS,
