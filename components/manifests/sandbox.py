@@ -7,6 +7,8 @@ from runtime.contract import Component, Env, MountPath, Port, command
 
 _PORT = "sandbox"
 _VOLUME = "ledger"
+_LINGER_SECONDS = 20
+"""Within the pod's grace period of 30 s: as long as the operator takes at most to settle when all ends together."""
 
 
 def deployment(settings: Settings) -> Manifest:
@@ -16,7 +18,8 @@ def deployment(settings: Settings) -> Manifest:
     container = pod.container(
         settings,
         "sandbox",
-        [*command("sandbox"), "--host", "0.0.0.0"],  # noqa: S104 - its Service and NetworkPolicy bound who gets there
+        # Its Service and NetworkPolicy bound who gets there.
+        [*command("sandbox"), "--host", "0.0.0.0", "--linger", str(_LINGER_SECONDS)],  # noqa: S104
         settings.sandbox.resources,
         env=[
             credentials.env_from_secret(settings, Env.SANDBOX_API_KEY),

@@ -28,6 +28,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--no-claim-per-ip", action="store_true", help="drop the faucet's rule of one claim an address and day"
     )
+    parser.add_argument(
+        "--linger", type=_seconds, default=0, metavar="SECONDS",
+        help="how long SIGTERM is put off at most while money is locked (default: %(default)s)",
+    )  # fmt: skip
     chosen = parser.parse_args(arguments)
     level = os.environ.get(Env.LOG_LEVEL, "INFO").upper()
     if level not in logging.getLevelNamesMapping():
@@ -52,6 +56,7 @@ def _serve(chosen: argparse.Namespace, database: Path) -> int:
         admin_token=os.environ.get(Env.SANDBOX_ADMIN_TOKEN),
         rate_limits=not chosen.no_rate_limits,
         claim_per_ip=not chosen.no_claim_per_ip,
+        linger_seconds=chosen.linger,
     )
     try:
         SandboxServer(options, _announce).run_until_stopped()
@@ -71,6 +76,12 @@ def _announce(server: SandboxServer) -> None:
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
     return int(text)
 
 

@@ -135,6 +135,13 @@ class Escrows:
             self._ledger.post("cancel", held(escrow_id), [back], escrow_id)
             return self._change(escrow, "cancelled", caller_id, "settled_at")
 
+    def any_open(self) -> bool:
+        """Whether money is locked that its payer may yet release, dispute or cancel."""
+        with self._database.transaction() as connection:
+            return (
+                connection.execute("SELECT 1 FROM escrows WHERE status IN (?, ?) LIMIT 1", OPEN).fetchone() is not None
+            )
+
     # --- acts of the service
 
     def refund_due(self) -> int:

@@ -1,9 +1,12 @@
 """Serving: one process, one socket, a word when it is ready, a graceful end."""
 
+import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -18,6 +21,8 @@ START_AGENT: Final = "sandbox-payer"
 """The agent that the start key belongs to."""
 START_FUNDS: Final = Usdc.parse(1000)
 _DRAIN_SECONDS: Final = 5
+_READ_BACK_SECONDS: Final = 5
+"""How long a payer has to read back the last act, when the sandbox was asked to end meanwhile."""
 
 
 class PortUnusableError(Exception):
@@ -31,6 +36,8 @@ class Options:
     Args:
         start_key: A key that works from the first request on; its agent has a funded wallet.
         admin_token: Opens `/admin`.
+        linger_seconds: How long SIGTERM is put off at most while money is locked, so that a payer that ends at the
+            same moment (a namespace is deleted) can still settle.
     """
 
     database: Path
@@ -40,6 +47,7 @@ class Options:
     admin_token: str | None = None
     rate_limits: bool = True
     claim_per_ip: bool = True
+    linger_seconds: int = 0
 
 
 class SandboxServer(uvicorn.Server):
@@ -57,6 +65,8 @@ class SandboxServer(uvicorn.Server):
         host = f"[{options.host}]" if ":" in options.host else options.host
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         self._on_ready = on_ready
+        self._linger_seconds = options.linger_seconds
+        self._serve_until = self._needed_until = 0.0
         super().__init__(
             uvicorn.Config(
                 build_app(self.service, options.admin_token),
@@ -84,6 +94,22 @@ class SandboxServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready(self)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal; from SIGTERM on the time to linger runs."""
+        if sig == signal.SIGTERM and not self.should_exit:
+            self._serve_until = time.monotonic() + self._linger_seconds
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end now."""
+        return await super().on_tick(counter) and (self.force_exit or not self._lingers())
+
+    def _lingers(self) -> bool:
+        now = time.monotonic()
+        if now < self._serve_until and self.service.escrows.any_open():
+            self._needed_until = now + _READ_BACK_SECONDS
+        return now < min(self._serve_until, self._needed_until)
 
     def _fund(self, start_key: str) -> None:
         with self.service.database.transaction():

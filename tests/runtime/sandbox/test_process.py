@@ -44,6 +44,22 @@ def test_it_says_one_line_when_it_is_ready_and_ends_gracefully(tmp_path):
     assert b"pf_live_start" not in (tmp_path / "ledger.db").read_bytes()
 
 
+def test_it_puts_off_sigterm_until_what_is_locked_is_settled_and_read_back(tmp_path):
+    """A namespace that is deleted ends payer and sandbox at the same moment."""
+    with SandboxProcess(tmp_path / "ledger.db", "--linger", "3600", start_key="pf_live_start") as sandbox:
+        with httpx.Client(base_url=sandbox.url, verify=sandbox.tls, trust_env=False) as client:
+            client.headers["authorization"] = "Bearer pf_live_start"
+            body = {"payee_id": "w", "amount": 1, "terms_hash": "t"}
+            escrow = client.post("/api/escrow", json=body).json()
+            sandbox.process.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                sandbox.process.wait(1)
+            disputed = client.post(f"/api/escrow/{escrow['escrow_id']}/dispute", json={"reason": "it ends"})
+            assert disputed.status_code == 200
+            assert client.get("/api/escrows", params={"status": "disputed"}).json()["escrows"]
+        assert sandbox.process.wait(60) == ExitCode.OK
+
+
 def test_sigterm_ends_it_as_the_first_process_of_a_container_too(tmp_path):
     if os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("needs root and unshare(1) for a PID namespace of its own; run the suite as root to un-skip")
