@@ -9,7 +9,7 @@ from typing import Final
 import kopf
 
 from runtime.contract import Env, ExitCode
-from runtime.errors import BadSetting, PurpleFleaError, Unauthorized
+from runtime.errors import BadSetting, Unauthorized
 from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable
 from runtime.operator.config import OperatorConfig, SettingError
 from runtime.operator.events import Events
@@ -93,11 +93,14 @@ class Operator:
             return
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
-                for job in await self._resync.ending_jobs(namespaces):
-                    with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
-                        await self._reconciler.look(job)
-        except (KubernetesError, Unreachable, PurpleFleaError, TimeoutError) as error:
-            _log.warning("not every deleted Job was let go of; `escrowctl let-go` does: %s", error)
+                ending = await self._resync.ending(namespaces)
+                for job in ending:
+                    self._queue.add(job.uid, job)
+                # The queue tries again what fails, as always: the payment service may just be restarting.
+                await self._queue.until_done([job.uid for job in ending])
+        except (KubernetesError, Unreachable, TimeoutError) as error:
+            words = "not every deleted Job was settled and let go of; `escrowctl let-go` does"
+            _log.warning("%s: %s %s", words, type(error).__name__, error)
 
     async def _watch_and_list(self, namespaces: tuple[str, ...]) -> None:
         """Watch, and list everything once a period; start anew when a selector finds other namespaces."""

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Final, Generic, TypeVar
 
 from runtime.operator.metrics import Metrics
@@ -40,6 +40,7 @@ class WorkQueue(Generic[K, V]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._count = itertools.count()
         self._wake = asyncio.Event()
+        self._handled = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -70,6 +71,12 @@ class WorkQueue(Generic[K, V]):
         self._timers.pop(key, None)
         heapq.heappush(self._ready, (NORMAL, next(self._count), key))
         self._wake.set()
+
+    async def until_done(self, keys: Collection[K]) -> None:
+        """Wait until none of these keys waits, runs or is to be looked at again."""
+        while any(key in self for key in keys):
+            self._handled.clear()
+            await self._handled.wait()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; what a worker has begun it finishes."""
@@ -110,4 +117,5 @@ class WorkQueue(Generic[K, V]):
             self._wake.set()
         elif delay is not None:
             self._add_later(key, item, delay)
+        self._handled.set()
         self._metrics.depth.set(len(self._items))

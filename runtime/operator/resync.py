@@ -94,16 +94,25 @@ class Resync:
         self._listed()
         await self._compare(found)
 
-    async def ending_jobs(self, namespaces: Sequence[str]) -> list[JobFacts]:
-        """The Jobs we hold that are being deleted, by themselves or because their namespace terminates."""
-        held = []
+    async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
+        """The Jobs we hold that are being deleted, by themselves or because their namespace terminates.
+
+        And of a namespace that terminates the open Escrows whose Job is let go of already: they hold it as well.
+        """
+        held: dict[str, JobFacts] = {}
         for namespace in namespaces:
             terminating = await self._terminates(namespace)
+            if terminating:
+                held |= {
+                    (job := job_of(escrow)).uid: job
+                    async for escrow in self._escrows.list(namespace)
+                    if phase_of(escrow) in OPEN
+                }
             async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
                 facts = read_job(job)
-                if facts.finalizer and (facts.deleting or terminating):
-                    held.append(facts if facts.ending else replace(facts, ending=Ending.DELETED, deleting=True))
-        return held
+                if (terminating and facts.concerned) or (facts.deleting and facts.finalizer):
+                    held[facts.uid] = facts if facts.ending else _ended_by_its_namespace(facts)
+        return [*held.values()]
 
     async def _terminates(self, namespace: str) -> bool:
         """Asked with the rights we have: a namespace that terminates refuses every create, even a rehearsed one."""
@@ -191,3 +200,9 @@ class Resync:
                 await asyncio.sleep(0)
         except (PurpleFleaError, KubernetesError, Unreachable, JournalConflict) as error:
             _log.warning("not every escrow was compared with the service this time: %s", error)
+
+
+def _ended_by_its_namespace(job: JobFacts) -> JobFacts:
+    """A Job that will be deleted next, as if it was already."""
+    words = "its namespace was deleted before it had ended"
+    return replace(job, ending=Ending.DELETED, ending_message=words, deleting=True)

@@ -51,12 +51,16 @@ def _concerned(meta: Mapping[str, Any], **_: Any) -> bool:
     )
 
 
-def _registry(seen: Look, acted: Look) -> kopf.OperatorRegistry:
+def _registry(seen: Look, acted: Look, stop: asyncio.Event) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     def _login(**_: Any) -> kopf.ConnectionInfo:
         return login()
+
+    @kopf.on.cleanup(registry=registry)
+    async def _ended(**_: Any) -> None:
+        stop.set()  # kopf gives its own waiter for this flag five seconds to end otherwise, of a pod's thirty
 
     @kopf.on.event("batch", "v1", "jobs", registry=registry, when=_concerned)
     async def _job(type: str | None, body: Mapping[str, Any], **_: Any) -> None:
@@ -75,10 +79,11 @@ async def watch_jobs(namespaces: Sequence[str], seen: Look, acted: Look, stop: a
 
     `acted` is called for every open Escrow that a person decided about.
 
-    kopf takes SIGTERM and SIGINT for itself, so a return before `stop` is set means that the process was asked to end.
+    kopf takes SIGTERM and SIGINT for itself, so a return before the caller sets `stop` means that the process was asked
+    to end; `stop` is set then as well.
     """
     await kopf.operator(
-        registry=_registry(seen, acted),
+        registry=_registry(seen, acted, stop),
         settings=_settings(),
         namespaces=list(namespaces),
         standalone=True,

@@ -36,6 +36,21 @@ def test_a_job_that_runs_on_is_not_touched_by_the_operators_end(world):
     assert world.payments() == {escrow_id: "funded"}
 
 
+def test_a_payment_service_that_hiccups_at_the_end_is_asked_again(world):
+    operator = world.operator()
+    escrow_id = world.fund()
+    world.job("hiccup", escrow_id)
+    world.await_phase("hiccup", "Funded")
+    world.sandbox.fault("read", "status", status=503, times=8)
+    operator.process.send_signal(signal.SIGSTOP)
+    world.client.delete(Job, "hiccup")
+    operator.process.send_signal(signal.SIGTERM)
+    operator.process.send_signal(signal.SIGCONT)
+    assert operator.process.wait(30) == 0
+    assert world.payments() == {escrow_id: "disputed"}, operator.log()
+    assert world.get_job("hiccup") is None
+
+
 def test_a_namespace_that_is_deleted_with_its_operator_goes(world):
     """Pods go first, so a pod that holds out stands for the operator's own, which was just told to stop."""
     operator = world.operator()
@@ -52,6 +67,7 @@ def test_a_namespace_that_is_deleted_with_its_operator_goes(world):
     world.client.delete(Namespace, world.namespace)
     assert operator.stop() == 0
     assert world.payments() == {escrow_id: "disputed"}, operator.log()
+    assert "namespace was deleted" in world.escrow("inside")["status"]["reason"]
     world.client.patch(Pod, "hold", {"metadata": {"finalizers": None}}, patch_type=PatchType.MERGE)
     eventually(lambda: _gone(world), "the namespace is gone")
 
