@@ -5,7 +5,7 @@ show      one Escrow, whole, as JSON
 explain   one Escrow in words: what happened, what is known, which command goes on
 resolve   end a review: try again (perhaps another way), or close it with the outcome a person found out
 retry     resolve, with the intent as it stands
-let-go    drop the finalizer of a Job that nobody will settle
+let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow when that is being deleted
 fund      create the escrow for a Job manifest and print it with its annotation
 
 Every act is recorded in the Escrow with who, when and why.
@@ -21,10 +21,11 @@ from pathlib import Path
 import httpx
 import yaml
 from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.resources.batch_v1 import Job
 
 from runtime.contract import ExitCode
 from runtime.errors import PurpleFleaError
-from runtime.escrowctl.accounts import Accounts, Mistake
+from runtime.escrowctl.accounts import Accounts, Escrow, Mistake
 from runtime.escrowctl.funding import fund
 from runtime.escrowctl.resolution import resolution
 from runtime.escrowctl.words import explain, table
@@ -100,9 +101,14 @@ def _resolve(accounts: Accounts, args: argparse.Namespace) -> str:
     return f"{escrow['metadata']['name']}: {status['acts'][-1]['what']}"
 
 
-def _let_go(accounts: Accounts, job: str, reason: str) -> str:
-    accounts.note(job, what="let go of the Job", reason=reason)
-    if accounts.drop_finalizer(job):
+def _let_go(accounts: Accounts, name: str, reason: str) -> str:
+    escrow = accounts.note(name, what="let go of the Job", reason=reason)
+    job = escrow["spec"]["job"]["name"] if escrow else name
+    held = accounts.drop_finalizer(Job, job)
+    if escrow and "deletionTimestamp" in escrow["metadata"]:  # its namespace, or the definition, is being deleted
+        accounts.drop_finalizer(Escrow, escrow["metadata"]["name"])
+        return f"Job {job} may go, and its Escrow, which is being deleted. The last that is known:\n{explain(escrow)}"
+    if held:
         return f"Job {job} may go; its Escrow stays as it is"
     return f"Job {job} does not carry the settlement finalizer; nothing holds it here"
 

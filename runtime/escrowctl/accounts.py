@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 import lightkube
@@ -9,7 +10,6 @@ import stamina
 from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.authentication_v1 import SelfSubjectReview
-from lightkube.resources.batch_v1 import Job
 from lightkube.types import PatchType
 
 from runtime.contract import (
@@ -63,13 +63,14 @@ class Accounts:
         label = {"metadata": {"labels": {ACT_LABEL: datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")}}}
         self._client.patch(Escrow, metadata["name"], label, namespace=self.namespace, patch_type=PatchType.MERGE)
 
-    def note(self, job: str, *, what: str, reason: str) -> None:
-        """Record an act in the Escrow of a Job, if it has one."""
+    def note(self, job: str, *, what: str, reason: str) -> Json | None:
+        """Record an act in the Escrow of a Job, if it has one; that Escrow."""
         if not (found := [escrow for escrow in self.list() if job in _names(escrow)]):
-            return
+            return None
         escrow = max(found, key=lambda e: e["metadata"]["creationTimestamp"])
         act = {"who": self.whoami(), "when": stamp(datetime.now(UTC)), "what": what, "reason": reason[:512]}
         self.write(escrow, {"acts": [*(escrow.get("status") or {}).get("acts", [])[-15:], act]})
+        return escrow
 
     def whoami(self) -> str:
         """The name that the API server knows this person by."""
@@ -78,15 +79,21 @@ class Accounts:
         return (user and user.username) or "unknown"
 
     @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
-    def drop_finalizer(self, job: str) -> bool:
-        """Take our finalizer off a Job; whether it had it."""
-        metadata = self._client.get(Job, job, namespace=self.namespace).metadata
+    @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
+    def drop_finalizer(self, kind: Any, name: str) -> bool:
+        """Take our finalizer off a Job or an Escrow; whether it was there and had it."""
+        try:
+            metadata = self._client.get(kind, name, namespace=self.namespace).metadata
+        except ApiError as error:
+            if error.status.code != HTTPStatus.NOT_FOUND:
+                raise
+            return False
         finalizers = (metadata and metadata.finalizers) or []
         rest = [f for f in finalizers if f != SETTLEMENT_FINALIZER]
         if rest == finalizers or metadata is None:
             return False
         body = {"metadata": {"resourceVersion": metadata.resourceVersion, "finalizers": rest}}
-        self._client.patch(Job, job, body, namespace=self.namespace, patch_type=PatchType.MERGE)
+        self._client.patch(kind, name, body, namespace=self.namespace, patch_type=PatchType.MERGE)
         return True
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lightkube.resources.batch_v1 import Job
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, SETTLEMENT_FINALIZER, Env
 from tests.runtime.operator import world as worlds
-from tests.runtime.operator.world import PAYEE, eventually
+from tests.runtime.operator.world import PAYEE, Escrow, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,6 +108,20 @@ def test_a_stuck_job_is_let_go_and_the_act_recorded(world):
     escrowctl(world, "let-go", "stuck", "-n", world.namespace, "--reason", "the operator was uninstalled")
     eventually(lambda: world.get_job("stuck") is None, "the Job goes")
     assert world.escrow("stuck")["status"]["acts"][0]["what"] == "let go of the Job"
+
+
+def test_an_escrow_that_is_deleted_itself_is_let_go_with_its_job(world):
+    """Else a namespace whose operator is gone could never end."""
+    operator = world.operator()
+    world.job("stranded", world.fund())
+    name = world.await_phase("stranded", "Funded")["metadata"]["name"]
+    operator.stop()
+    world.client.delete(Job, "stranded")
+    world.client.delete(Escrow, name)
+    assert world.escrow("stranded"), "money is locked: it stays until somebody decides"
+    said = escrowctl(world, "let-go", "stranded", "-n", world.namespace, "--reason", "the namespace goes")
+    assert "Phase: Funded" in said
+    eventually(lambda: world.get_job("stranded") is None and world.escrow("stranded") is None, "both go")
 
 
 def test_fund_creates_one_escrow_however_often_it_runs(world, tmp_path):
