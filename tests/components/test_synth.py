@@ -49,6 +49,19 @@ def test_the_files_hold_every_object_once_and_the_kustomization_names_them(dev):
     assert listed[0] == "kubernetes/namespace.yaml"
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_pods_need_is_applied_before_any_pod(name):
+    """`kubectl apply -k` goes from top to bottom; an operator that starts without its rights gives up."""
+    files = render(VARIANTS[name])
+    kinds = [yaml.safe_load(files[path])["kind"] for path in yaml.safe_load(files["kustomization.yaml"])["resources"]]
+    pods = [place for place, kind in enumerate(kinds) if kind in ("CronJob", "Deployment", "Job")]
+    after = {*kinds[min(pods, default=0) :]} if pods else set()
+    assert after <= {
+        *("CronJob", "Deployment", "Job", "PodDisruptionBudget", "HorizontalPodAutoscaler", "ScaledObject"),
+        *("APIService", "Certificate", "Issuer"),
+    }
+
+
 def _sorted(value):
     return json.loads(json.dumps(value, sort_keys=True))
 
