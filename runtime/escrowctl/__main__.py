@@ -18,7 +18,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import yaml
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.resources.batch_v1 import Job
@@ -123,7 +123,7 @@ def main() -> int:
     except ApiError as error:
         sys.stderr.write(f"escrowctl: the API server refused: {error.status.message}\n")
         return ExitCode.BAD_SETTING
-    except httpx.TransportError as error:
+    except httpx2.TransportError as error:  # what lightkube lets through
         sys.stderr.write(f"escrowctl: the API server cannot be reached: {error}\n")
         return ExitCode.FAILED
     return ExitCode.OK

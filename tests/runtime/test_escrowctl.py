@@ -97,6 +97,12 @@ def test_mistakes_are_explained(world):
     assert "/nonexistent not found" in escrowctl(world, "list", expect=2, KUBECONFIG="/nonexistent")
 
 
+def test_an_api_server_out_of_reach_is_said_in_one_line(world, tmp_path):
+    away = tmp_path / "away.kubeconfig"
+    away.write_text(world.cluster.kubeconfig.read_text().replace(world.cluster.url, "https://127.0.0.1:1"))
+    assert "cannot be reached" in escrowctl(world, "list", "-n", world.namespace, expect=1, KUBECONFIG=str(away))
+
+
 def test_a_stuck_job_is_let_go_and_the_act_recorded(world):
     operator = world.operator()
     world.job("stuck", world.fund())

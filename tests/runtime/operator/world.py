@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import lightkube
 from lightkube import ApiError
 from lightkube.generic_resource import create_namespaced_resource
@@ -203,7 +204,7 @@ class World:
         """Whether the API server answers."""
         try:
             return bool(self.client.get(Namespace, self.namespace))
-        except (httpx.TransportError, ApiError):
+        except (httpx2.TransportError, ApiError):
             return False
 
     def sandbox_pause(self, work: Callable[[], None]) -> None:
