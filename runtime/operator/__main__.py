@@ -7,10 +7,11 @@ import sys
 from typing import Final
 
 import kopf
+import stamina
 
 from runtime.contract import Env, ExitCode
 from runtime.errors import BadSetting, Unauthorized
-from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable
+from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
 from runtime.operator.config import OperatorConfig, SettingError
 from runtime.operator.events import Events
 from runtime.operator.funding import Funding
@@ -73,8 +74,7 @@ class Operator:
         """Serve until a signal; what has begun is finished first."""
         probes = await self._health.serve(self._config.ports)
         try:
-            namespaces = await self._namespaces()
-            await self._resync.run(namespaces)  # every Escrow is known before the first Job is looked at
+            namespaces = await self._first_list()  # every Escrow is known before the first Job is looked at
             async with asyncio.TaskGroup() as group:
                 if self._config.leader_election:
                     group.create_task(self._leader.run(self._stopping))
@@ -101,6 +101,13 @@ class Operator:
         except (KubernetesError, Unreachable, TimeoutError) as error:
             words = "not every deleted Job was settled and let go of; `escrowctl let-go` does"
             _log.warning("%s: %s %s", words, type(error).__name__, error)
+
+    @stamina.retry(on=passing, attempts=8, timeout=15.0)
+    async def _first_list(self) -> tuple[str, ...]:
+        """Right after a CRD is created, and while it starts, an API server refuses for a moment."""
+        namespaces = await self._namespaces()
+        await self._resync.run(namespaces)
+        return namespaces
 
     async def _watch_and_list(self, namespaces: tuple[str, ...]) -> None:
         """Watch, and list everything once a period; start anew when a selector finds other namespaces."""

@@ -56,6 +56,11 @@ class Unreachable(Exception):
     """The API server could not be reached or broke off; whether a write arrived is unknown, so read again."""
 
 
+def passing(error: Exception) -> bool:
+    """Whether asking again may help: out of reach, overloaded, or only just starting."""
+    return isinstance(error, Unreachable) or (isinstance(error, KubernetesError) and error.status in (429, 500, 503))
+
+
 def _error(method: str, path: str, status: int, body: Json) -> KubernetesError:
     reason = str(body.get("reason", ""))
     kind: type[KubernetesError] = {404: NotFound, 403: Forbidden}.get(status, KubernetesError)

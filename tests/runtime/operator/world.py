@@ -61,6 +61,16 @@ def install_definition(cluster: Cluster) -> None:
     rendered = CustomResourceDefinition.from_dict(escrow_crd.custom_resource_definition(Settings()))
     eventually(lambda: _applied(client, rendered), "the CRD is applied: another worker may be at it too")
     eventually(lambda: _established(client, escrow_crd.NAME), "the CRD is established")
+    eventually(lambda: _listable(client), "Escrows can be listed: at first the API server answers 429")
+
+
+def _listable(client: lightkube.Client) -> bool:
+    try:
+        return list(client.list(Escrow, namespace="default")) is not None
+    except ApiError as error:
+        if error.status.code != 429:
+            raise
+        return False
 
 
 def _applied(client: lightkube.Client, rendered: Any) -> bool:
