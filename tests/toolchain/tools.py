@@ -85,6 +85,7 @@ RECIPES = {
         Recipe(
             "kubernetes", KUBERNETES, _in("k8s.io/kubernetes/cmd", *_KUBERNETES_PARTS), 330, 5000, _kubernetes_linker()
         ),
+        Recipe("kubectl", KUBERNETES, _in("k8s.io/kubernetes/cmd", "kubectl"), 90, 1500, _kubernetes_linker()),
         Recipe("etcd", "3.6.16", ("go.etcd.io/etcd/server/v3",), 45, 1000),
         Recipe(
             "containerd",
@@ -120,6 +121,7 @@ TOOLS = {
     tool.name: tool
     for tool in (
         *(Tool(name, RECIPES["kubernetes"], minimum=(1, 33)) for name in _KUBERNETES_PARTS),
+        Tool("kubectl", RECIPES["kubectl"], minimum=(1, 30), version_arguments=("version", "--client")),
         Tool("etcd", RECIPES["etcd"], minimum=(3, 5)),
         Tool(
             "containerd",

@@ -1,0 +1,186 @@
+"""The dev stack's whole way, as its README says: rendered, applied, paid, disputed, taken away. Real pods throughout.
+
+Pods that the stack leaves out because their programs are yet to come are named in Pulumi.dev.yaml, with the reason.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components import synth
+from components.sandbox import API_KEY
+from components.settings import Settings
+from runtime.sandbox.testing import running_sandbox
+from tests.e2e.kubectl import Kubectl
+from tests.toolchain import images, tools, waiting
+from tests.toolchain.fixtures import require
+from tests.toolchain.node_files import NODE_NAME
+
+pytestmark = pytest.mark.xdist_group("dev-stack")
+PROJECT = Path(__file__).parents[2]
+NAMESPACE = Settings().namespace
+OPERATOR = "app.kubernetes.io/component=operator"
+KEEP_ACCOUNTS = "!purpleflea.com/retain"
+PATIENCE = "--timeout=150s"
+FAIL = "import sys; print('bad luck'); sys.exit(7)"
+RUN_ON = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); signal.pause()"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory) -> Path:
+    """What `make render` writes of the dev stack, untouched."""
+    folder = tmp_path_factory.mktemp("dist")
+    assert synth.main(["--stack", "dev", "--out", f"{folder}"]) == 0
+    return folder / "dev"
+
+
+@pytest.fixture(scope="module")
+def kubectl(spare_node, runtime_image, tmp_path_factory) -> Kubectl:
+    """A node of its own, since a stack's removal takes the definition away; it knows the image by its released name."""
+    program = require("node", "kubectl")
+    images.bring(spare_node, runtime_image)
+    ctr = [f"{tools.find('containerd').path.with_name('ctr')}", "--namespace", "k8s.io", "images"]
+    spare_node.run_inside(*ctr, "tag", runtime_image.reference, f"docker.io/{Settings().images.runtime}")
+    return Kubectl(program, spare_node.kubeconfig, NAMESPACE, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def ledger(spare_node, kubectl, request):
+    """The folder on this machine in which the sandbox of the next stack keeps its ledger."""
+    place = spare_node.directory / "volumes" / request.node.name
+    place.mkdir(parents=True)
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "capacity": {"storage": "1Gi"},
+        "local": {"path": f"{place}"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+    }
+    name = request.node.name.replace("_", "-")
+    kubectl.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
+    yield place / "ledger.db"
+    kubectl("delete", "persistentvolume", name, "--wait=false")
+
+
+def another_job(kubectl, dist, name, code):
+    """A Job of the user's own beside the stack's, which asks for money likewise."""
+    job = yaml.safe_load((dist / "kubernetes" / "job-pf-agent-job.yaml").read_text())
+    job["metadata"]["name"] = name
+    job["spec"]["backoffLimit"] = 0
+    job["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code]
+    kubectl.create(job)
+
+
+def escrows(kubectl) -> dict[str, dict]:
+    """Each Escrow by its Job's name, as spec and status in one."""
+    return {e["spec"]["job"]["name"]: {**e["spec"], **e.get("status", {})} for e in kubectl.get("escrows")}
+
+
+def await_escrow(kubectl, job, phase) -> dict:
+    """The Escrow of a Job, by the start of its name, once it is in a phase."""
+
+    def found():
+        return [e for name, e in escrows(kubectl).items() if name.startswith(job) and e.get("phase") == phase]
+
+    waiting.until(f"the Escrow of {job} is {phase}", found, seconds=150, state=lambda: state(kubectl))
+    return found()[0]
+
+
+def state(kubectl) -> str:
+    """What a person would look at when it does not go on."""
+    return kubectl("get", "pods,jobs,escrows,events") + kubectl("logs", "--selector", OPERATOR, "--tail=20")
+
+
+def escrowctl(kubectl, *words) -> str:
+    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": f"{kubectl.kubeconfig}"}
+    command = [sys.executable, "-m", "runtime.escrowctl", *words, "--namespace", NAMESPACE]
+    return subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def working_set(kubectl, pod) -> int:
+    """Bytes that count against the memory limit of a pod's only container; 0 before the kubelet has looked."""
+    summary = json.loads(kubectl.raw(f"/api/v1/nodes/{NODE_NAME}/proxy/stats/summary"))
+    found = [one for one in summary["pods"] if one["podRef"]["name"] == pod]
+    return sum(c.get("memory", {}).get("workingSetBytes", 0) for one in found for c in one.get("containers", []))
+
+
+def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, ledger):
+    kubectl("apply", "--kustomize", f"{dist}")
+    kubectl("wait", "deployments", "--all", "--for=condition=Available", PATIENCE)
+    another_job(kubectl, dist, "fails", FAIL)
+    another_job(kubectl, dist, "runs-on", RUN_ON)
+    paid = await_escrow(kubectl, "pf-agent-job", "Settled")
+    failed = await_escrow(kubectl, "fails", "Settled")
+    running = await_escrow(kubectl, "runs-on", "Funded")
+    assert (paid["outcome"], paid["lockedUsdc"], paid["paidUsdc"]) == ("Paid", "0.10", "0.099")
+    assert failed["outcome"] == "Disputed"
+    assert "container agent exited with 7" in failed["reason"]
+    name = paid["job"]["name"]
+    assert "granted for agent-sandbox-001: 1.00" in kubectl("logs", f"job/{name}", "--container", "faucet-claim")
+    assert kubectl("logs", f"job/{name}").startswith("done: ")
+    reasons = {event["reason"] for event in kubectl.get("events") if event["involvedObject"]["name"] == name}
+    assert {"Suspended", "EscrowFunded", "Resumed", "Completed", "EscrowPaid"} <= reasons
+    statement = json.loads(kubectl.raw(f"/api/v1/namespaces/{NAMESPACE}/services/pf-sandbox:8080/proxy/statement"))
+    assert statement["balanced"]
+    assert {e["escrow_id"]: e["status"] for e in statement["escrows"]} == {
+        paid["escrowId"]: "released",
+        failed["escrowId"]: "disputed",
+        running["escrowId"]: "funded",
+    }
+    check_operator(kubectl)
+    header, *rows = kubectl("get", "escrows").splitlines()
+    assert header.split() == ["NAME", "JOB", "PHASE", "LOCKED", "PAYEE", "PAID", "OUTCOME", "AGE"]
+    assert sum("worker-agent-007" in row for row in rows) == 3
+    assert "runs-on" in escrowctl(kubectl, "list")
+    assert "container agent exited with 7" in escrowctl(kubectl, "explain", "fails")
+
+    # The way back, as the README beside the files has it.
+    kubectl("delete", "cronjobs,jobs", "--all", PATIENCE)
+    kubectl("delete", "--kustomize", f"{dist}", "--selector", KEEP_ACCOUNTS, PATIENCE)
+    assert {name.split("-")[0]: e["outcome"] for name, e in escrows(kubectl).items()} == {
+        "pf": "Paid",
+        "fails": "Disputed",
+        "runs": "Disputed",
+    }
+    kubectl("wait", "pods", "--all", "--for=delete", PATIENCE)
+    with running_sandbox(ledger) as books:
+        assert sorted(e["status"] for e in books.statement()["escrows"]) == ["disputed", "disputed", "released"]
+    # Then the accounts too: closed ones are held by nobody.
+    kubectl("delete", "--kustomize", f"{dist}", "--ignore-not-found", PATIENCE)
+
+
+def check_operator(kubectl):
+    """It stays within the guide's limits under the restricted level, answers its probes and keeps the key to itself."""
+    [namespace] = kubectl.get("namespaces", "--selector", "app.kubernetes.io/part-of=purpleflea")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    [pod] = kubectl.get("pods", "--selector", OPERATOR)
+    [container], [status] = pod["spec"]["containers"], pod["status"]["containerStatuses"]
+    name = pod["metadata"]["name"]
+    assert container["resources"]["limits"] == {"cpu": "200m", "memory": "128Mi"}
+    assert status["restartCount"] == 0
+    waiting.until("the kubelet has looked at the memory", lambda: working_set(kubectl, name))
+    assert working_set(kubectl, name) < 96 << 20
+    for probe in ("livez", "readyz"):
+        kubectl.raw(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8081/proxy/{probe}")
+    log = kubectl("logs", name)
+    assert all(json.loads(line)["level"] in {"INFO", "WARNING"} for line in log.splitlines())
+    assert API_KEY not in log
+
+
+def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_disputed(kubectl, dist, ledger):
+    kubectl("apply", "--kustomize", f"{dist}")
+    another_job(kubectl, dist, "runs-on", RUN_ON)
+    await_escrow(kubectl, "pf-agent-job", "Settled")
+    running = await_escrow(kubectl, "runs-on", "Funded")
+    kubectl("wait", "pods", "--selector", "batch.kubernetes.io/job-name=runs-on", "--for=condition=Ready", PATIENCE)
+    kubectl("delete", "namespace", NAMESPACE, PATIENCE)
+    with running_sandbox(ledger) as books:
+        statement = books.statement()
+    assert statement["balanced"]
+    assert {e["escrow_id"]: e["status"] for e in statement["escrows"]}[running["escrowId"]] == "disputed"
+    kubectl("delete", "--kustomize", f"{dist}", "--ignore-not-found", PATIENCE)
