@@ -183,7 +183,7 @@ def test_no_release_without_auto_release(world):
     escrow_id = world.fund()
     world.job("for-payroll", escrow_id)
     world.finish("for-payroll")
-    eventually(lambda: "jobEnding" in world.escrow("for-payroll").get("status", {}), "the end is on record")
+    eventually(lambda: "jobEnding" in (world.escrow("for-payroll") or {}).get("status", {}), "the end is on record")
     job = world.get_job("for-payroll")
     world.client.delete(type(job), "for-payroll")
     eventually(lambda: world.get_job("for-payroll") is None, "the Job is let go")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,14 +100,21 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
         time.sleep(0.05)
 
 
-class OperatorProcess:
-    """`python -m runtime.operator`, with its output kept."""
+_RUN = """
+import runpy, sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))
+runpy.run_module("runtime.operator", run_name="__main__", alter_sys=True)
+"""
 
-    def __init__(self, environment: dict[str, str], wait: bool = True) -> None:
+
+class OperatorProcess:
+    """`python -m runtime.operator`, with its output kept; `without` are modules that it shall not find."""
+
+    def __init__(self, environment: dict[str, str], wait: bool = True, without: Iterable[str] = ()) -> None:
         self.port = free_port()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.operator"],
+            [sys.executable, "-c", _RUN, *without],
             env={"PATH": os.environ["PATH"], **environment, Env.HEALTH_PORT: str(self.port)},
             stderr=self._log,
             stdout=self._log,
@@ -240,8 +247,8 @@ class World:
         }
         return environment | changes
 
-    def operator(self, wait: bool = True, **changes: str) -> OperatorProcess:
-        started = OperatorProcess(self.environment(**changes), wait)
+    def operator(self, wait: bool = True, without: Iterable[str] = (), **changes: str) -> OperatorProcess:
+        started = OperatorProcess(self.environment(**changes), wait, without)
         self.operators.append(started)
         return started
 
