@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 from typing import Final
-from urllib.request import getproxies
 
 import kopf
 import stamina
@@ -26,7 +25,6 @@ from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
 from runtime.operator.watching import watch_jobs
 from runtime.payments import Credentials, PaymentsClient
-from runtime.payments.busy_transport import BusyTransport
 
 FAREWELL_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
@@ -87,7 +85,6 @@ class Operator:
                 self._health.ready = True
                 _log.info("serving namespaces %s", ", ".join(namespaces))
         finally:
-            self._resync.close()
             await probes.cleanup()
 
     async def _farewell(self, namespaces: tuple[str, ...]) -> None:
@@ -146,9 +143,7 @@ class Operator:
 
 async def serve(config: OperatorConfig) -> None:
     """Run one operator with what the environment says of the payment service."""
-    # A proxy that the environment names is httpx's own transport's to use.
-    http = None if getproxies() else BusyTransport
-    async with KubernetesApi() as api, PaymentsClient.from_environment(http=http) as client:
+    async with KubernetesApi() as api, PaymentsClient.from_environment() as client:
         Credentials.from_environment().key()  # no key: say so now, not at the first payment
         await Operator(config, api, client).run()
 

@@ -31,7 +31,7 @@ from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson, command, hand_over
 from runtime.payments import EscrowStatus, Operation, PaymentsClient, escrow_token
 from runtime.settlement.driver import Progress, Settler, intent_after
-from runtime.settlement.record import Case, JournalConflict, Settlement
+from runtime.settlement.record import Case, Settlement
 from runtime.settlement.table import Answer, Intent, Outcome
 
 _log = logging.getLogger(__name__)
@@ -253,13 +253,10 @@ class Reconciler:
         words += f" to {record.payee or 'its payee'}" if record.outcome is Outcome.PAID else f"; {record.reason}"
         await self._events.post(job, f"Escrow{record.outcome}", words, warning=record.outcome is not Outcome.PAID)
 
-    async def compare(self, namespace: str, job_uid: str, escrow_id: str) -> None:
+    async def compare(self, escrow: Json) -> None:
         """Hold a funded Escrow whose Job still runs against the service: what another closed is recorded as that."""
-        found = await self._client.read_escrow(escrow_id)
+        found = await self._client.read_escrow(escrow["spec"]["escrowId"])
         if found.status not in _CLOSED_BY_OTHERS:
-            return
-        escrow = await self._escrows.get(namespace, job_uid)
-        if escrow is None or phase_of(escrow) is not Phase.FUNDED:
             return
         intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)
@@ -274,11 +271,8 @@ class Reconciler:
             evidence=reason,
             closed_at=now,
         )
-        try:
-            with self._journal.opened(escrow, {}):
-                await self._journal.write(record)
-        except JournalConflict:
-            return  # it is being settled this moment, which finds the same
+        with self._journal.opened(escrow, {}):
+            await self._journal.write(record)
         self.phases[job.uid] = Phase.SETTLED
         self._metrics.settlements.labels("none", outcome).inc()
         await self._events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)

@@ -44,8 +44,8 @@ class _Pass:
     expiring: dict[str, tuple[JobFacts, str]] = field(default_factory=dict)
     """Open Escrows that the service refunds soon, and when."""
     oldest_ended: datetime | None = None
-    funded: list[tuple[str, str, str]] = field(default_factory=list)
-    """Namespace, Job UID and escrow id of each funded Escrow: to be held against the service."""
+    funded: list[tuple[str, str]] = field(default_factory=list)
+    """Namespace and Job UID of each funded Escrow: to be held against the service."""
     orphans: dict[str, JobFacts] = field(default_factory=dict)
     """Open Escrows, until their Job turns up."""
 
@@ -74,7 +74,6 @@ class Resync:
         self._warned: set[str] = set()
         self._missing: set[str] = set()
         """UIDs of Jobs that the last pass did not find either."""
-        self._comparing: asyncio.Task[None] | None = None
 
     async def run(self, namespaces: Sequence[str]) -> None:
         """One pass over the namespaces. Raises what the API raises; the next pass starts anew."""
@@ -93,19 +92,7 @@ class Resync:
         self._publish(found)
         await self._warn(found)
         self._listed()
-        self._compare_beside(found)
-
-    def close(self) -> None:
-        """Leave the rest of a comparison to the next start."""
-        if self._comparing:
-            self._comparing.cancel()
-
-    def _compare_beside(self, found: _Pass) -> None:
-        """Not within the pass: ten thousand reads take minutes, and readiness and settlements do not wait for them."""
-        if self._comparing is None or self._comparing.done():
-            if self._comparing:
-                self._comparing.result()
-            self._comparing = asyncio.create_task(self._compare(found.funded))
+        await self._compare(found)
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
         """The Jobs we hold that are being deleted, by themselves or because their namespace terminates.
@@ -158,7 +145,7 @@ class Resync:
             ended_at = datetime.fromisoformat(ended["time"])
             found.oldest_ended = min(found.oldest_ended or ended_at, ended_at)
         if phase is Phase.FUNDED:
-            found.funded.append((escrow["metadata"]["namespace"], uid, escrow["spec"]["escrowId"]))
+            found.funded.append((escrow["metadata"]["namespace"], uid))
         found.orphans[uid] = job_of(escrow)
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
@@ -191,9 +178,9 @@ class Resync:
         metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
         metrics.last_list.set(time.time())
 
-    async def _compare(self, funded: Sequence[tuple[str, str, str]]) -> None:
+    async def _compare(self, found: _Pass) -> None:
         """Hold every funded Escrow against the service, one at a time so that settlements come first."""
-        if not funded:
+        if not found.funded:
             return
         open_ids: set[str] | None = None
         try:
@@ -201,10 +188,16 @@ class Resync:
                 if not self._client.supports(Operation.LIST):
                     return
                 open_ids = {escrow.id async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)}
-            for namespace, uid, escrow_id in funded:
-                if escrow_id not in (open_ids or ()):
-                    await self._reconciler.compare(namespace, uid, escrow_id)
-                    await asyncio.sleep(0)
+            for namespace, uid in found.funded:
+                escrow = await self._escrows.get(namespace, uid)
+                if (
+                    escrow is None
+                    or phase_of(escrow) is not Phase.FUNDED
+                    or escrow["spec"]["escrowId"] in (open_ids or ())
+                ):
+                    continue
+                await self._reconciler.compare(escrow)
+                await asyncio.sleep(0)
         except (PurpleFleaError, KubernetesError, Unreachable, JournalConflict) as error:
             _log.warning("not every escrow was compared with the service this time: %s", error)
 
