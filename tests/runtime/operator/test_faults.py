@@ -5,8 +5,6 @@ Every row of the matrix in `docs/operator.md` is a test here.
 
 import base64
 import json
-import os
-import signal
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,8 +18,9 @@ from runtime.contract import Env
 from runtime.escrow_object import stamp
 from tests.runtime.operator.step_proxy import Counter, Step, StepProxy, When
 from tests.runtime.operator.world import DEADLINE_SECONDS, PAYEE, Escrow, OperatorProcess, World, eventually
-from tests.toolchain import cluster as clusters
+from tests.toolchain import faults
 from tests.toolchain.clock import Clock
+from tests.toolchain.tools import Missing
 
 ENDS = {"Paid": "released", "Disputed": "disputed", "Refunded": "refunded", "Cancelled": "cancelled"}
 AT_ONCE = 4
@@ -240,34 +239,23 @@ def test_every_write_that_meets_somebody_elses_write_is_made_good(world):
 
 
 @pytest.mark.slow
-def test_a_restarted_api_server_changes_nothing(request, sandbox):
+def test_a_restarted_api_server_changes_nothing(spare_control_plane, sandbox):
     """In a control plane of its own, because a restart would disturb every other test."""
-    name = f"restarted-{os.getpid()}"
-    try:
-        own = clusters.start("controlplane", name, os.getpid())
-    except clusters.tools.Missing as missing:
-        pytest.skip(f"[controlplane] {missing}")
-    try:
-        with World.alone(own, sandbox) as world:
-            world.operator()
-            ids = [world.fund(token=f"by-hand-{n}") for n in range(4)]
-            for n, escrow_id in enumerate(ids):
-                world.job(f"job-{n}", escrow_id)
-            for n in range(4):
-                world.await_phase(f"job-{n}", "Funded")
-            pod_names = [world.pod_of(f"job-{n}") for n in range(4)]
-            assert all(pod_names)
-            os.kill(own.processes()["kube-apiserver"], signal.SIGKILL)
-            own.restart("kube-apiserver")
-            eventually(lambda: world.reachable(), "the API server is back")
-            world.client = own.client(world.namespace)  # the old one's kept connections are dead
-            for n in range(4):
-                world.finish(f"job-{n}")
-            for n in range(4):
-                world.await_phase(f"job-{n}", "Settled", seconds=90)
-            assert set(world.payments().values()) == {"released"}
-    finally:
-        clusters.stop(name)
+    with World.alone(spare_control_plane, sandbox) as world:
+        world.operator()
+        ids = [world.fund(token=f"by-hand-{n}") for n in range(4)]
+        for n, escrow_id in enumerate(ids):
+            world.job(f"job-{n}", escrow_id)
+        for n in range(4):
+            world.await_phase(f"job-{n}", "Funded")
+            world.pod_of(f"job-{n}")
+        faults.restart(spare_control_plane, "kube-apiserver")
+        world.client = spare_control_plane.client(world.namespace)  # the old one's kept connections are dead
+        for n in range(4):
+            world.finish(f"job-{n}")
+        for n in range(4):
+            world.await_phase(f"job-{n}", "Settled", seconds=90)
+        assert set(world.payments().values()) == {"released"}
 
 
 # --- several operators
@@ -328,7 +316,7 @@ def test_a_clock_that_is_a_day_off_changes_nothing(world, tmp_path, hours):
     """Half an hour back is as far as the certificates of the test cluster go."""
     try:
         clock = Clock(tmp_path)
-    except clusters.tools.Missing as missing:
+    except Missing as missing:
         pytest.skip(f"[controlplane] {missing}")
     with clock.shifted(hours * 3600):
         world.operator(**clock.environment)
