@@ -90,8 +90,10 @@ class EscrowJournal:
 
     @contextmanager
     def opened(self, escrow: Json, extra: Json) -> Generator[OpenEscrow]:
-        """Have the journal know this object for the length of the block."""
+        """Have the journal know this object for the length of the block; `JournalConflict` while another block does."""
         key = escrow["spec"]["job"]["uid"]
+        if key in self._open:
+            raise JournalConflict(f"the Escrow of Job {key} is being worked on")
         self._open[key] = OpenEscrow(escrow, extra)
         try:
             yield self._open[key]
