@@ -139,7 +139,7 @@ def test_killed_at_every_step_it_pays_once(world):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(Killing.run, killings))
     unreached = [f"{k.target} {k.when}" for k in killings if not k.killed]
-    assert len(unreached) <= 2, f"these steps never came: {unreached}"  # how many events are posted may vary
+    assert len(unreached) <= 4, f"these steps never came: {unreached}"  # two steps: how many events are posted may vary
     for killing in killings:
         killing.let_time_pass()
     survivor = world.survivor([killing.world for killing in killings])
