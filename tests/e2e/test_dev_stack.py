@@ -17,7 +17,7 @@ from components.sandbox import API_KEY
 from components.settings import Settings
 from runtime.sandbox.testing import running_sandbox
 from tests.e2e.kubectl import Kubectl
-from tests.toolchain import images, tools, waiting
+from tests.toolchain import images, waiting
 from tests.toolchain.fixtures import require
 from tests.toolchain.node_files import NODE_NAME
 
@@ -32,20 +32,20 @@ RUN_ON = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory) -> Path:
-    """What `make render` writes of the dev stack, untouched."""
+def dist(runtime_image, tmp_path_factory) -> Path:
+    """What `make render` writes of the dev stack, untouched but for the image: the one just built."""
     folder = tmp_path_factory.mktemp("dist")
     assert synth.main(["--stack", "dev", "--out", f"{folder}"]) == 0
+    for file in (folder / "dev" / "kubernetes").glob("*.yaml"):
+        file.write_text(file.read_text().replace(Settings().images.runtime, runtime_image.reference))
     return folder / "dev"
 
 
 @pytest.fixture(scope="module")
 def kubectl(spare_node, runtime_image, tmp_path_factory) -> Kubectl:
-    """A node of its own, since a stack's removal takes the definition away; it knows the image by its released name."""
+    """A node of its own, since a stack's removal takes the definition away."""
     program = require("node", "kubectl")
     images.bring(spare_node, runtime_image)
-    ctr = [f"{tools.find('containerd').path.with_name('ctr')}", "--namespace", "k8s.io", "images"]
-    spare_node.run_inside(*ctr, "tag", runtime_image.reference, f"docker.io/{Settings().images.runtime}")
     return Kubectl(program, spare_node.kubeconfig, NAMESPACE, tmp_path_factory.mktemp("home"))
 
 
