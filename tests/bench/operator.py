@@ -1,20 +1,24 @@
 """The operator beside the guide's own: with many Jobs present, and when a thousand of them end at once.
 
 Real API server, real operators as processes of their own, the sandbox as another. `python -m tests.bench.operator
-1000 10000 50000` chooses how many Jobs are present; by default 1,000 and 10,000.
+presence 1000 50000` measures one table, here with so many Jobs; `throughput` the other; without a name both.
 """
 
+import argparse
 import asyncio
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import aiohttp
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, ServiceAccount
 
@@ -25,10 +29,13 @@ from tests.runtime.operator import crowd
 from tests.runtime.operator.world import PAYEE, PAYER, World, eventually, install_definition
 from tests.toolchain import cluster
 
+TABLES = ("throughput", "presence")
 SIZES = (1_000, 10_000)
 LATENCY_SECONDS = 0.02
 BURST, GUIDE_BURST = 1_000, 200
 IDLE_SECONDS = 10
+PATIENCE_SECONDS = 300
+"""How long an operator may take to start; what it has done by then is printed."""
 GUIDE = Path(__file__).parent / "listings" / "guide_operator.py"
 
 
@@ -71,12 +78,19 @@ def bench(escrows: int) -> Iterator[tuple[cluster.Cluster, Path]]:
         cluster.stop(name)
 
 
+class Process(NamedTuple):
+    """A running operator; `port` answers `/readyz` and `/metrics`, None where the guide's has neither."""
+
+    pid: int
+    port: int | None
+
+
 @contextmanager
-def ours(world: World) -> Iterator[int]:
+def ours(world: World, period: int = 300) -> Iterator[Process]:
     """Our operator; ends without a farewell, the cluster goes anyway."""
-    operator = world.operator(wait=False, without=crowd.foreign_modules(), **{Env.RESYNC_SECONDS: "300"})
+    operator = world.operator(wait=False, without=crowd.foreign_modules(), **{Env.RESYNC_SECONDS: f"{period}"})
     try:
-        yield operator.process.pid
+        yield Process(operator.process.pid, operator.port)
     finally:
         operator.kill()
         if problems := [line for line in operator.log().splitlines() if "WARNING" in line or "ERROR" in line]:
@@ -84,51 +98,112 @@ def ours(world: World) -> Iterator[int]:
 
 
 @contextmanager
-def guide(world: World) -> Iterator[int]:
-    """The guide's operator with the same rights."""
+def guide(world: World, period: int = 0) -> Iterator[Process]:
+    """The guide's operator with the same rights; it lists once and has no period."""
     with tempfile.TemporaryFile() as log:
         environment = {"PATH": os.environ["PATH"], **world.environment()}
         process = subprocess.Popen([sys.executable, f"{GUIDE}"], env=environment, stdout=log, stderr=log)
         try:
-            yield process.pid
+            yield Process(process.pid, None)
         finally:
             process.kill()
             process.wait()
 
 
 OPERATORS = {"ours": ours, "guide": guide}
+Ask = Callable[[str], Awaitable[str]]
+
+
+PRESENCE = ("Jobs", "operator", "ready", "paid", "at rest", "CPU", "memory", "peak", "idle CPU", "a pass", "300 s")
 
 
 async def presence(running: Bench, sizes: tuple[int, ...]) -> None:
-    """Memory, start and idleness beside many funded Jobs."""
-    print(
-        f"{'Jobs':>7} {'operator':<9}{'first paid':>11}{'settled':>9}{'CPU':>9}{'memory':>9}{'peak':>8}{'idle CPU':>10}"
-    )
+    """Memory, start and idleness beside many funded Jobs.
+
+    Seconds from the start to ready, to the first payment and to rest; the CPU of the start; then CPU between two
+    periodic passes (thousandths of a core), CPU seconds of a pass, and both together at the default period of 300 s.
+    """
+    print(("{:>7} {:<17}" + "{:>9}" * 9).format(*PRESENCE))
     world, present = running.world("present", "kubernetes"), 0
     for size in sizes:
         jobs = await crowd.create_jobs(running.api, world.namespace, running.escrows(size - present))
         await crowd.create_escrows(running.api, world.namespace, "kubernetes", jobs)
         present = size
-        for name, start in OPERATORS.items():
-            await _present(running, world, f"{size:>7} {name:<9}", start)
+        for name, dialect in (("ours", "kubernetes"), ("ours", "server"), ("guide", "kubernetes")):
+            world.dialect = dialect
+            figures = await _present(running, world, OPERATORS[name], max(20, size // 500))
+            label = f"{size:>7} {f'{name} {dialect}':<17}"
+            print(label + "".join(f"{figure:>9}" for figure in figures), flush=True)
 
 
-async def _present(running: Bench, world: World, label: str, start) -> None:
+async def _present(running: Bench, world: World, start, period: int) -> list[str]:
     last = await running.ended_job(world)
     payments = crowd.Payments(running.database)
     begun = time.monotonic()
-    with start(world) as pid:
-        cost = crowd.Cost(pid)
-        await payments.await_all([last.escrow_id], 300)
-        paid = payments.paid.get(last.escrow_id, float("nan")) - begun
+    with start(world, period) as process:
+        cost = crowd.Cost(process.pid)
+        async with probe(process) as ask:
+            ready = await _until_ready(ask, begun) if process.port else math.nan
+            await payments.await_all([last.escrow_id], PATIENCE_SECONDS)
+            paid = payments.paid.get(last.escrow_id, math.nan) - begun
+            rested = await cost.quiet(PATIENCE_SECONDS)
+            rest, used = (time.monotonic() - begun - 2 if rested else math.nan), cost.cpu_seconds()
+            memory, _ = cost.memory_mib()
+            idle, a_pass = await _idle(cost, ask if process.port else None)
+        _, peak = cost.memory_mib()
+    seconds = [f"{value:.1f} s" for value in (ready, paid, rest, used)]
+    sizes = [f"{value:.0f} MiB" for value in (memory, peak)]
+    return [*seconds, *sizes, f"{idle:.1f} m", f"{a_pass:.1f} s", f"{idle + a_pass / 300 * 1000:.1f} m"]
+
+
+@asynccontextmanager
+async def probe(process: Process) -> AsyncIterator[Ask]:
+    """Asks a page of the operator; an empty text while it does not say yes."""
+    async with aiohttp.ClientSession() as session:
+
+        async def ask(page: str) -> str:
+            try:
+                async with session.get(f"http://127.0.0.1:{process.port}{page}") as response:
+                    return await response.text() if response.ok else ""
+            except aiohttp.ClientError:
+                return ""
+
+        yield ask
+
+
+async def _until_ready(ask: Ask, begun: float) -> float:
+    while time.monotonic() - begun < PATIENCE_SECONDS:
+        if await ask("/readyz"):
+            return time.monotonic() - begun
+        await asyncio.sleep(0.02)
+    return math.nan
+
+
+async def _idle(cost: crowd.Cost, ask: Ask | None) -> tuple[float, float]:
+    """CPU (thousandths of a core) between two passes, and CPU seconds of a pass."""
+    if ask:
+        await _next_list(ask)
         await cost.quiet()
-        settled, used = time.monotonic() - begun - 2, cost.cpu_seconds()
-        memory, peak = cost.memory_mib()
-        await asyncio.sleep(IDLE_SECONDS)
-        idle = (cost.cpu_seconds() - used) / IDLE_SECONDS * 1000
-    print(
-        f"{label}{paid:>9.1f} s{settled:>7.1f} s{used:>7.1f} s{memory:>6.0f}MiB{peak:>5.0f}MiB{idle:>9.1f}m", flush=True
-    )
+    begun, before = time.monotonic(), cost.cpu_seconds()
+    await asyncio.sleep(IDLE_SECONDS)
+    idle = (cost.cpu_seconds() - before) / (time.monotonic() - begun)
+    if ask is None:
+        return idle * 1000, 0.0
+    await _next_list(ask)
+    await asyncio.sleep(2)
+    return idle * 1000, cost.cpu_seconds() - before - idle * (time.monotonic() - begun)
+
+
+async def _next_list(ask: Ask) -> None:
+    """Until everything was listed once more."""
+    seen = await _last_list(ask)
+    while await _last_list(ask) == seen:  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.5)
+
+
+async def _last_list(ask: Ask) -> str:
+    page = await ask("/metrics")
+    return next((line for line in page.splitlines() if line.startswith("escrow_last_list_timestamp")), "")
 
 
 async def throughput(running: Bench) -> None:
@@ -146,11 +221,11 @@ async def _burst(running: Bench, name: str, dialect: str, count: int, millicores
     world = running.world(f"burst-{name}-{dialect}-{millicores or 'all'}", dialect)
     jobs = await crowd.create_jobs(running.api, world.namespace, running.escrows(count))
     payments = crowd.Payments(running.database)
-    with OPERATORS[name](world) as pid:
-        cost = crowd.Cost(pid)
+    with OPERATORS[name](world) as process:
+        cost = crowd.Cost(process.pid)
         await cost.quiet()
         running.sandbox.fault("*", "delay", seconds=LATENCY_SECONDS, dialect=dialect)
-        with crowd.cpu_limit(pid, millicores):
+        with crowd.cpu_limit(process.pid, millicores):
             before, begun = cost.cpu_seconds(), time.monotonic()
             done, _ = await asyncio.gather(
                 crowd.complete(running.api, world.namespace, jobs),
@@ -166,20 +241,29 @@ async def _burst(running: Bench, name: str, dialect: str, count: int, millicores
     return f"{rate:>7.1f}/s{p50:>6.1f} s{p99:>6.1f} s{each:>8.2f} ms{missing}"
 
 
-async def _measure(sizes: tuple[int, ...]) -> None:
+async def _measure(tables: tuple[str, ...], sizes: tuple[int, ...]) -> None:
     with bench(0) as (running, database):
         async with KubernetesApi() as api:
             built = Bench(running, api, database, max(sizes, default=0) + 5 * BURST + 100)
             with built.sandbox:
-                await throughput(built)
-                if sizes:
+                if "throughput" in tables:
+                    await throughput(built)
+                if "presence" in tables:
                     await presence(built, sizes)
 
 
-def main(sizes: tuple[int, ...] = SIZES) -> None:
+def main(tables: tuple[str, ...] = TABLES, sizes: tuple[int, ...] = SIZES) -> None:
     """Print the tables."""
-    asyncio.run(_measure(sizes))
+    asyncio.run(_measure(tables, sizes))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.operator", description=__doc__.partition("\n")[0])
+    parser.add_argument("table", nargs="?", choices=TABLES, help="only this one")
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="Jobs that are present, growing")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(tuple(int(size) for size in sys.argv[1:]) or SIZES)
+    arguments = _arguments()
+    main((arguments.table,) if arguments.table else TABLES, tuple(sorted(arguments.sizes)))

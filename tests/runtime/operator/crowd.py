@@ -177,14 +177,15 @@ class Cost:
         peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
         return self._process.memory_info().rss / 2**20, int(peak) / 2**10
 
-    async def quiet(self, most_seconds: float = 300) -> None:
-        """Until it has hardly used the processor for two seconds."""
+    async def quiet(self, most_seconds: float = 300) -> bool:
+        """Until it has hardly used the processor for two seconds; False when it never did."""
         deadline = time.monotonic() + most_seconds
         while time.monotonic() < deadline:
             before = self.cpu_seconds()
             await asyncio.sleep(2)
             if self.cpu_seconds() - before < 0.06:
-                return
+                return True
+        return False
 
 
 def foreign_modules() -> list[str]:
