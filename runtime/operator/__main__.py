@@ -12,7 +12,9 @@ import stamina
 from runtime.contract import Env, ExitCode
 from runtime.errors import BadSetting, Unauthorized
 from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
+from runtime.operator.comparison import Comparison, Funded
 from runtime.operator.config import OperatorConfig, SettingError
+from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
@@ -44,8 +46,11 @@ class Operator:
         self._reconciler = Reconciler(api, client, funding, events, metrics, auto_release=config.auto_release)
         self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
         self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
-        self._resync = Resync(api, client, self._reconciler, self._queue, events, metrics, self._health.progress)
         self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
+        self._comparison = Comparison(
+            client, EscrowObjects(api), self._reconciler, self._queue, metrics, self._leader.leading
+        )
+        self._resync = Resync(api, self._reconciler, self._queue, events, metrics, self._listed)
         self._stopping = asyncio.Event()
 
     async def _look(self, job: JobFacts) -> float | None:
@@ -62,6 +67,10 @@ class Operator:
             for wait in waits:
                 wait.cancel()
         return not self._stopping.is_set()
+
+    def _listed(self, funded: list[Funded]) -> None:
+        self._health.progress()
+        self._comparison.listed(funded)
 
     def _seen(self, job: JobFacts) -> None:
         if not self._reconciler.idle(job):
@@ -82,6 +91,7 @@ class Operator:
                     self._leader.leading.set()
                 group.create_task(self._queue.run(self._stopping))
                 group.create_task(self._watch_and_list(namespaces))
+                group.create_task(self._comparison.run(self._stopping))
                 self._health.ready = True
                 _log.info("serving namespaces %s", ", ".join(namespaces))
         finally:

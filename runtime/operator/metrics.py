@@ -44,3 +44,11 @@ class Metrics:
         self.last_list = Gauge(
             "escrow_last_list_timestamp_seconds", "When everything was last listed.", registry=registry
         )
+        self.comparisons = Counter(
+            "escrow_comparisons", "Funded escrows held against the payment service.", ("seen",), registry=registry
+        )
+        self.last_comparison = Gauge(
+            "escrow_last_comparison_timestamp_seconds",
+            "When the last round over all funded escrows was complete.",
+            registry=registry,
+        )

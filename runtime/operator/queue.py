@@ -49,6 +49,11 @@ class WorkQueue(Generic[K, V]):
         """Whether the key waits, runs or is to be looked at again."""
         return key in self._items or key in self._running
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an item is due and every worker busy; what waits for its next try is not due."""
+        return bool(self._ready)
+
     def add(self, key: K, item: V, priority: float = NORMAL) -> None:
         """Have `item` processed as soon as a worker is free; replaces an item of that key that still waits."""
         known = key in self._items

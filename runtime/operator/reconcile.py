@@ -29,6 +29,7 @@ from runtime.operator.jobs import (
 )
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson, command, hand_over
+from runtime.payments import Escrow as FoundEscrow
 from runtime.payments import EscrowStatus, Operation, PaymentsClient, escrow_token
 from runtime.settlement.driver import Progress, Settler, intent_after
 from runtime.settlement.record import Case, Settlement
@@ -253,15 +254,12 @@ class Reconciler:
         words += f" to {record.payee or 'its payee'}" if record.outcome is Outcome.PAID else f"; {record.reason}"
         await self._events.post(job, f"Escrow{record.outcome}", words, warning=record.outcome is not Outcome.PAID)
 
-    async def compare(self, escrow: Json) -> None:
-        """Hold a funded Escrow whose Job still runs against the service: what another closed is recorded as that."""
-        found = await self._client.read_escrow(escrow["spec"]["escrowId"])
-        if found.status not in _CLOSED_BY_OTHERS:
-            return
+    async def closed_by_others(self, escrow: Json, found: FoundEscrow) -> None:
+        """Record of a funded Escrow how another closed it at the service. Raises `JournalConflict`."""
         intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)
         now = datetime.now(UTC)
-        reason = f"found {found.status} at the payment service while Job {job.name} had not ended"
+        reason = f"found {found.status} at the payment service, and the operator had sent nothing"
         case = Case(job.uid, found.id, intent, reason, found.amount, found.payee)
         record = replace(
             Settlement.decided(case, now),

@@ -1,6 +1,5 @@
 """The periodic pass over everything: what a watch or a crash missed, what others did, and the sums for the metrics."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -9,18 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import Phase
-from runtime.errors import PurpleFleaError
 from runtime.escrow_object import OPEN, phase_of
 from runtime.money import MICRO, ZERO, Usdc
-from runtime.operator.api import Forbidden, Json, KubernetesApi, KubernetesError, Unreachable
+from runtime.operator.api import Forbidden, Json, KubernetesApi
+from runtime.operator.comparison import Funded
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.jobs import Ending, JobFacts, job_of, read_job
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
 from runtime.operator.reconcile import Reconciler
-from runtime.payments import EscrowStatus, Operation, PaymentsClient
-from runtime.settlement.record import JournalConflict
 
 REFUND_MARGIN: Final = timedelta(hours=1)
 """An escrow that the service refunds within this time is looked at first, and warned about."""
@@ -37,34 +34,30 @@ class _Pass:
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By escrow id: when the oldest Escrow that names it was made, and its Job's UID."""
     refunds: dict[str, float] = field(default_factory=dict)
-    jobs: set[str] = field(default_factory=set)
     locked: Usdc = ZERO
     review: Usdc = ZERO
     in_review: int = 0
     expiring: dict[str, tuple[JobFacts, str]] = field(default_factory=dict)
     """Open Escrows that the service refunds soon, and when."""
     oldest_ended: datetime | None = None
-    funded: list[tuple[str, str]] = field(default_factory=list)
-    """Namespace and Job UID of each funded Escrow: to be held against the service."""
+    funded: list[Funded] = field(default_factory=list)
     orphans: dict[str, JobFacts] = field(default_factory=dict)
     """Open Escrows, until their Job turns up."""
 
 
 class Resync:
-    """Runs passes; `listed` is called after each complete one."""
+    """Runs passes; `listed` is called after each complete one, with the Escrows that it found funded."""
 
     def __init__(
         self,
         api: KubernetesApi,
-        client: PaymentsClient,
         reconciler: Reconciler,
         queue: WorkQueue[str, JobFacts],
         events: Events,
         metrics: Metrics,
-        listed: Callable[[], None],
+        listed: Callable[[list[Funded]], None],
     ) -> None:
         self._api = api
-        self._client = client
         self._escrows = EscrowObjects(api)
         self._reconciler = reconciler
         self._queue = queue
@@ -91,8 +84,7 @@ class Resync:
         self._look_at_orphans(found)
         self._publish(found)
         await self._warn(found)
-        self._listed()
-        await self._compare(found)
+        self._listed(found.funded)
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
         """The Jobs we hold that are being deleted, by themselves or because their namespace terminates.
@@ -145,7 +137,7 @@ class Resync:
             ended_at = datetime.fromisoformat(ended["time"])
             found.oldest_ended = min(found.oldest_ended or ended_at, ended_at)
         if phase is Phase.FUNDED:
-            found.funded.append((escrow["metadata"]["namespace"], uid))
+            found.funded.append(Funded.of(escrow))
         found.orphans[uid] = job_of(escrow)
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
@@ -177,29 +169,6 @@ class Resync:
         metrics.expiring.set(len(found.expiring))
         metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
         metrics.last_list.set(time.time())
-
-    async def _compare(self, found: _Pass) -> None:
-        """Hold every funded Escrow against the service, one at a time so that settlements come first."""
-        if not found.funded:
-            return
-        open_ids: set[str] | None = None
-        try:
-            if not self._client.supports(Operation.READ):
-                if not self._client.supports(Operation.LIST):
-                    return
-                open_ids = {escrow.id async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)}
-            for namespace, uid in found.funded:
-                escrow = await self._escrows.get(namespace, uid)
-                if (
-                    escrow is None
-                    or phase_of(escrow) is not Phase.FUNDED
-                    or escrow["spec"]["escrowId"] in (open_ids or ())
-                ):
-                    continue
-                await self._reconciler.compare(escrow)
-                await asyncio.sleep(0)
-        except (PurpleFleaError, KubernetesError, Unreachable, JournalConflict) as error:
-            _log.warning("not every escrow was compared with the service this time: %s", error)
 
 
 def _ended_by_its_namespace(job: JobFacts) -> JobFacts:

@@ -1,0 +1,190 @@
+"""Holds funded Escrows against the payment service, beside everything else and slowly, because money goes first.
+
+The service is asked first, and the Escrow is read only when the answer differs. An Escrow that is still funded then was
+closed by somebody else: our own acts are written down before they are sent.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from runtime.contract import Phase
+from runtime.errors import PurpleFleaError
+from runtime.escrow_object import phase_of
+from runtime.operator.api import Json
+from runtime.operator.escrows import EscrowObjects
+from runtime.operator.jobs import JobFacts
+from runtime.operator.logs import tracing
+from runtime.operator.metrics import Metrics
+from runtime.operator.queue import WorkQueue
+from runtime.operator.reconcile import Reconciler
+from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
+from runtime.settlement.reading import Reader, Sight
+from runtime.settlement.record import Case, Settlement
+from runtime.settlement.table import Intent, Seen
+
+STEPS_PER_SECOND: Final = 10.0
+"""Reads a second at the most: 3,000 Escrows in a period of 300 s, 10,000 in 17 minutes, of a time-out of 24 hours."""
+
+LISTED_AT_ONCE: Final = 200
+"""Where there are only lists: Escrows that share one reading of them."""
+
+LONGEST_BACK_OFF_SECONDS: Final = 60.0
+
+_OPEN: Final = (Seen.LOCKED, Seen.COMPLETED)
+_CLOSED: Final = (Seen.RELEASED, Seen.DISPUTED, Seen.REFUNDED, Seen.CANCELLED)
+
+_log = logging.getLogger(__name__)
+
+
+class Funded(NamedTuple):
+    """What is kept of a funded Escrow, a hundred bytes: thousands of whole ones would not fit into the pod."""
+
+    uid: str
+    """The Job's."""
+    namespace: str
+    escrow_id: str
+
+    @classmethod
+    def of(cls, escrow: Json) -> "Funded":
+        """Of an Escrow object."""
+        spec = escrow["spec"]
+        return cls(spec["job"]["uid"], sys.intern(escrow["metadata"]["namespace"]), spec["escrowId"])
+
+
+class Comparison:
+    """Goes round the funded Escrows in the order of their Jobs' UIDs, one round after the other.
+
+    Args:
+        leading: Set while this replica leads; the others need not ask the service too.
+    """
+
+    def __init__(
+        self,
+        client: PaymentsClient,
+        escrows: EscrowObjects,
+        reconciler: Reconciler,
+        queue: WorkQueue[str, JobFacts],
+        metrics: Metrics,
+        leading: asyncio.Event,
+    ) -> None:
+        self._client = client
+        self._reader = Reader(client)
+        self._escrows = escrows
+        self._reconciler = reconciler
+        self._queue = queue
+        self._metrics = metrics
+        self._leading = leading
+        self._funded: list[Funded] = []
+        self._news = asyncio.Event()
+        self._recording = asyncio.Lock()
+        self._told: set[str] = set()
+        """UIDs of those whose oddity was logged."""
+        self._silences = 0
+
+    def listed(self, funded: Iterable[Funded]) -> None:
+        """Take what a pass found. A round that is under way goes on from where it is; else one begins."""
+        self._funded = sorted(funded)
+        self._told &= {one.uid for one in self._funded}
+        self._news.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Go round until `stopping`; a read is broken off then, an outcome that is being recorded is finished."""
+        async with asyncio.TaskGroup() as group:
+            rounds = group.create_task(self._rounds())
+            await stopping.wait()
+            async with self._recording:
+                rounds.cancel()
+
+    async def _rounds(self) -> None:
+        reads, lists = (self._client.supports(operation) for operation in (Operation.READ, Operation.LIST))
+        while reads or lists:
+            await self._news.wait()
+            self._news.clear()
+            await self._turn()
+            try:
+                await (self._round(1) if reads else self._round(LISTED_AT_ONCE, await self._open_ids()))
+            except PurpleFleaError as error:
+                _log.warning("the open escrows could not be listed to compare them: %s", error)
+                await self._back_off(getattr(error, "delay_seconds", None))
+            else:
+                self._metrics.last_comparison.set(time.time())
+
+    async def _open_ids(self) -> Collection[str]:
+        return {escrow.id async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)}
+
+    async def _round(self, at_once: int, known: Collection[str] = ()) -> None:
+        """Compare all but those whose escrow ids are known to be open."""
+        last = ""
+        while batch := self._after(last, at_once, known):
+            await self._turn()
+            sights = await asyncio.gather(*map(self._look, batch), return_exceptions=True)
+            for one, sight in zip(batch, sights, strict=True):
+                await self._note(one, sight)
+            last = batch[-1].uid
+            silent = [s for s in sights if isinstance(s, Sight) and s.seen is Seen.SILENT]
+            if silent:
+                await self._back_off(max(sight.delay_seconds or 0.0 for sight in silent))
+            else:
+                self._silences = 0
+
+    def _after(self, last: str, count: int, known: Collection[str]) -> list[Funded]:
+        """The next ones of the latest list that nobody works on."""
+        found: list[Funded] = []
+        for at in range(bisect_right(self._funded, last, key=lambda one: one.uid), len(self._funded)):
+            one = self._funded[at]
+            funded = self._reconciler.phases.get(one.uid) is Phase.FUNDED and one.uid not in self._queue
+            if funded and one.escrow_id not in known:
+                found.append(one)
+            if len(found) == count:
+                break
+        return found
+
+    async def _turn(self) -> None:
+        """Keep the pace, and wait while this replica does not lead or Jobs wait for a worker."""
+        await asyncio.sleep(1 / STEPS_PER_SECOND)
+        while self._queue.waiting or not self._leading.is_set():
+            await self._leading.wait()
+            await asyncio.sleep(1 / STEPS_PER_SECOND)
+
+    async def _back_off(self, asked_seconds: float | None) -> None:
+        """Leave the service alone: as long as it asked, or longer after each silence."""
+        self._silences += 1
+        await asyncio.sleep(max(asked_seconds or 0.0, min(2.0**self._silences, LONGEST_BACK_OFF_SECONDS)))
+
+    async def _look(self, one: Funded) -> Sight:
+        case = Case(one.uid, one.escrow_id, Intent.RELEASE, "compared with the service")
+        return await self._reader.look(Settlement.decided(case, datetime.now(UTC)))
+
+    async def _note(self, one: Funded, sight: Sight | BaseException) -> None:
+        """Record or log what was seen. What goes wrong with one is no reason to leave out the others."""
+        with tracing(namespace=one.namespace, escrow=one.escrow_id):
+            try:
+                if isinstance(sight, BaseException):
+                    raise sight
+                self._metrics.comparisons.labels(sight.seen).inc()
+                if sight.escrow is not None and sight.seen in _CLOSED:
+                    await self._record(one, sight.escrow)
+                elif sight.seen not in _OPEN:
+                    self._tell(one, sight)
+            except Exception as error:
+                _log.warning("not compared this time: %s: %s", type(error).__name__, error)
+
+    async def _record(self, one: Funded, found: Escrow) -> None:
+        async with self._recording:
+            escrow = await self._escrows.get(one.namespace, one.uid)
+            if escrow is not None and phase_of(escrow) is Phase.FUNDED:
+                await self._reconciler.closed_by_others(escrow, found)
+
+    def _tell(self, one: Funded, sight: Sight) -> None:
+        """Log what cannot be compared: a silence each time, anything else once an Escrow."""
+        if sight.seen is not Seen.SILENT:
+            if one.uid in self._told:
+                return
+            self._told.add(one.uid)
+        _log.warning("cannot be compared with the service: %s", sight.note)
