@@ -1,7 +1,10 @@
-"""A program's declarations as files: one an object, an index that says what each is for, a kustomization."""
+"""A program's declarations as files: one an object, an index that says what each is for, two kustomizations.
+
+`kubectl` knows no order between the objects of one kustomization, and a Job is held until the operator has settled it.
+So what the operator needs to do so has a kustomization of its own, the foundation: first to come, last to go.
+"""
 
 import json
-import re
 import runpy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +15,6 @@ from components.errors import BadInput
 from components.manifests import credentials
 from components.manifests.encryption import PURPOSES as ENCRYPTION_PURPOSES
 from components.manifests.fly_config import PURPOSES as FLY_PURPOSES
-from components.manifests.naming import RETAIN_LABEL
 from components.manifests.stack import PLACEHOLDER
 from components.outputs import AGENT_CONFIG as OUTPUT
 from components.recording import UNKNOWN, Declared, Hidden, Recording, record
@@ -25,13 +27,21 @@ PROGRAM = ROOT / "__main__.py"
 AGENT_CONFIG = "agent-config.json"
 INDEX = "README.md"
 KUSTOMIZATION = "kustomization.yaml"
-_FIRST = (
+FOUNDATION = "foundation"
+"""Folder of what stands before any pod starts and until the last one has ended."""
+RUNNING = "kubernetes"
+"""Folder of what runs, and of what only serves what runs."""
+_FOUNDATION_KINDS = (
     *("Namespace", "CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
-    *("NetworkPolicy", "ServiceAccount", "Secret", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
-    *("PersistentVolumeClaim", "Service"),
+    *("NetworkPolicy", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "ClusterRoleBinding", "Role"),
+    *("RoleBinding", "PersistentVolumeClaim", "Service"),
 )
-"""Kinds that `kubectl apply` must bring before any pod, in this order: a pod that starts without its rights or its
-Secret ends or waits, and one that starts before the policies is not held to them."""
+"""In the order in which they are applied. A pod that starts without its rights or its Secret ends or waits, and one
+that starts before the policies is not held to them. An operator that is told to stop settles the Jobs that are deleted
+with it, for which it still needs its rights, its way through the network, and the sandbox's address and ledger."""
+_RUNNING_KINDS = ("CronJob", "Job")
+"""Before every other kind that runs: `kubectl delete` takes the same order, and what is deleted when the operator is
+told to stop it settles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class _File:
     text: str
     subject: str
     purpose: str
+    kind: str = ""
+    """Of the object in it; empty for what is no object."""
 
 
 def run_program() -> None:
@@ -69,9 +81,9 @@ def render(values: StackValues, program: Callable[[], None] = run_program) -> di
         secrets=_placeholders(values, settings),
     )
     files = sorted(_files(values, settings, recording), key=lambda file: file.path)
-    manifests = [file for file in files if file.path.startswith("kubernetes/") and PLACEHOLDER not in file.text]
     rendered = {file.path: file.text for file in files}
-    rendered[KUSTOMIZATION] = _kustomization([file.path for file in manifests], rendered)
+    rendered[f"{FOUNDATION}/{KUSTOMIZATION}"] = _kustomization(files, FOUNDATION, _FOUNDATION_KINDS)
+    rendered[KUSTOMIZATION] = _kustomization(files, RUNNING, _RUNNING_KINDS)
     rendered[INDEX] = _index(values, files)
     return rendered
 
@@ -105,11 +117,11 @@ def _object_file(declared: Declared, settings: Settings) -> _File:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     # By the logical name: a content hash in the object's own name would make every change another file.
     stem = f"{kind.lower()}-{declared.name}" if declared.name != kind.lower() else declared.name
-    path = f"kubernetes/{stem}.yaml"
+    path = f"{FOUNDATION if kind in _FOUNDATION_KINDS else RUNNING}/{stem}.yaml"
     text = yaml_text(manifest)
     if PLACEHOLDER in text:
         text = _SUPPLY.format(placeholder=PLACEHOLDER, name=name, namespace=settings.namespace) + text
-    return _File(path, text, f"{kind} `{name}`", _purpose(declared.urn))
+    return _File(path, text, f"{kind} `{name}`", _purpose(declared.urn), kind)
 
 
 _SUPPLY = """\
@@ -160,36 +172,42 @@ def _sorted(value: Any) -> Any:
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
-def _kustomization(paths: list[str], manifests: Mapping[str, str]) -> str:
-    rank = {kind.lower(): rank for rank, kind in enumerate(_FIRST)}
-    kinds = {path: re.split(r"[-.]", path.rpartition("/")[2])[0] for path in paths}
-    ordered = sorted(paths, key=lambda path: (rank.get(kinds[path], len(rank)), path))
+def _kustomization(files: list[_File], folder: str, first: tuple[str, ...]) -> str:
+    """The folder's objects that need no secret, the kinds in `first` before the others."""
+    rank = {kind: rank for rank, kind in enumerate(first)}
+    listed = [file for file in files if file.path.startswith(f"{folder}/") and PLACEHOLDER not in file.text]
+    ordered = sorted(listed, key=lambda file: (rank.get(file.kind, len(rank)), file.path))
     return yaml_text(
         {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "sortOptions": {"order": "fifo"},
-            "resources": ordered,
+            # kustomize reads nothing outside its own folder: the foundation stands in its kustomization's.
+            "resources": [file.path.removeprefix(f"{FOUNDATION}/") for file in ordered],
         }
     )
 
 
 def _index(values: StackValues, files: list[_File]) -> str:
     rows = [f"| [{file.path}]({file.path}) | {file.subject} | {file.purpose} |" for file in files]
-    return _INDEX.format(
-        stack=values.stack, namespace=values.settings().namespace, retain=RETAIN_LABEL, rows="\n".join(rows)
-    )
+    return _INDEX.format(stack=values.stack, namespace=values.settings().namespace, rows="\n".join(rows))
 
 
 _INDEX = """\
 # Stack `{stack}`
 
-Generated by `make render STACK={stack}`; edit `Pulumi.{stack}.yaml` and run it again. `kubectl apply -k .` applies
-every object below that needs no secret; the file of one that does says how to supply it. To take it all away again, the
-Jobs go first, for the operator to settle what still runs. The accounts stay, with their namespace, but without `-l`:
+Generated by `make render STACK={stack}`; edit `Pulumi.{stack}.yaml` and run it again. The two kustomizations hold every
+object below that needs no secret; the file of one that does says how to supply it.
 
-    kubectl delete cronjobs,jobs --all -n {namespace}
-    kubectl delete -k . -l '!{retain}'
+    kubectl apply -k foundation   # once: namespace, definition of the accounts, rights, policies, addresses, volumes
+    kubectl apply -k .            # what runs
+
+The way back: the operator settles the Jobs that go with it and lets go of them; the accounts stay with the foundation,
+and go with it. Jobs of your own go first, for without an operator they are held.
+
+    kubectl delete jobs --all -n {namespace}
+    kubectl delete -k .
+    kubectl delete -k foundation  # the accounts too; of every namespace, for their definition is deleted
 
 | file | what | what for |
 |---|---|---|

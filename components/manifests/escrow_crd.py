@@ -7,7 +7,7 @@ rank, because the note that an act is being sent is taken back when nothing happ
 which also bounds what the rules may cost.
 """
 
-from components.manifests.naming import Manifest, metadata, retained
+from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
 from components.settings.values import USDC_PATTERN
 from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase
@@ -26,12 +26,10 @@ _REVIEW = Phase.NEEDS_REVIEW.value
 
 def custom_resource_definition(settings: Settings) -> Manifest:
     """The definition, served and stored in one version with a status subresource."""
-    meta = metadata(settings, NAME, namespace=None)
-    meta["labels"] |= retained(settings)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": meta,
+        "metadata": metadata(settings, NAME, namespace=None),
         "spec": {
             "group": ESCROW_GROUP,
             "scope": "Namespaced",

@@ -26,8 +26,6 @@ METRICS_SERVER: Final = METRICS_SERVICE
 MCP_PROXY: Final = "pf-mcp-proxy"
 SANDBOX: Final = "pf-sandbox"
 CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"
-RETAIN_LABEL: Final = f"{DOMAIN}/retain"
-"""On what `retention.keepEscrows` keeps; `kubectl delete -k` leaves it out with `-l '!purpleflea.com/retain'`."""
 AGENT_APP: Final = "purple-flea-agent"
 """Value of the guide's `app` label on every agent pod."""
 
@@ -45,11 +43,6 @@ def selector(component: Component) -> dict[str, str]:
 def labels(component: Component | None = None, **more: str) -> dict[str, str]:
     """Labels of an object."""
     return {**(selector(component) if component else {"app.kubernetes.io/part-of": "purpleflea"}), **more}
-
-
-def retained(settings: Settings) -> dict[str, str]:
-    """The label of what holds the accounts, where they outlive the stack."""
-    return {RETAIN_LABEL: "escrows"} if settings.retention.keep_escrows else {}
 
 
 def metadata(

@@ -19,7 +19,7 @@ from runtime.operator.events import Events
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
 from runtime.operator.jobs import JobFacts
-from runtime.operator.leader import Leader
+from runtime.operator.leader import RETRY_SECONDS, Leader
 from runtime.operator.logs import configure_logs, tracing
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue
@@ -98,12 +98,17 @@ class Operator:
             await probes.cleanup()
 
     async def _farewell(self, namespaces: tuple[str, ...]) -> None:
-        """Let go of Jobs that are deleted together with the operator: nobody else will."""
-        if not self._leader.leading.is_set() and self._config.leader_election:
-            return
+        """Let go of Jobs that are deleted together with the operator: nobody else will.
+
+        A replica that does not lead stays until the leader has done so, or has left it to this one.
+        """
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 ending = await self._resync.ending(namespaces)
+                while ending and not self._leader.leading.is_set():
+                    _log.info("asked to stop, but not leading; deleted Jobs that are still held: %d", len(ending))
+                    await asyncio.sleep(RETRY_SECONDS)
+                    ending = await self._resync.ending(namespaces)
                 for job in ending:
                     self._queue.add(job.uid, job)
                 # The queue tries again what fails, as always: the payment service may just be restarting.

@@ -6,7 +6,7 @@ Pay on the terminal conditions `Complete` and `Failed` only: `SuccessCriteriaMet
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -57,7 +57,7 @@ class JobFacts:
     ending: Ending | None
     ending_message: str
     ended_at: datetime | None
-    """When the terminal condition was set; None before, and for a Job that was deleted."""
+    """When the terminal condition was set, or the deletion recorded; None before."""
     finalizer: bool
     deleting: bool
     gone: bool
@@ -138,6 +138,14 @@ def job_of(escrow: Mapping[str, Any]) -> JobFacts:
         deleting=True,
         gone=True,
     )
+
+
+def ended_as_recorded(job: JobFacts, escrow: Mapping[str, Any]) -> JobFacts:
+    """The Job with the end that its Escrow has on record, which never changes; as it is where there is none."""
+    if (ending := (escrow.get("status") or {}).get("jobEnding")) is None:
+        return job
+    ended_at = datetime.fromisoformat(ending["time"])
+    return replace(job, ending=Ending(ending["type"]), ending_message=ending.get("message", ""), ended_at=ended_at)
 
 
 def parse_escrow_id(annotation: str) -> str:

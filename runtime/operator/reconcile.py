@@ -22,6 +22,7 @@ from runtime.operator.jobs import (
     AnnotationError,
     Ending,
     JobFacts,
+    ended_as_recorded,
     failure_reason,
     job_of,
     parse_escrow_id,
@@ -92,8 +93,12 @@ class Reconciler:
                 if job.ending:
                     await self._release_job(job)
                 return None
+            job = ended_as_recorded(job, escrow)
             if phase_of(escrow) is Phase.PENDING:
                 escrow, delay = await self._bind(job, escrow)
+            if phase_of(escrow) is Phase.PENDING and job.ending:
+                # Whether money is locked for it the service does not tell yet; the Job need not wait for that.
+                escrow = await self._escrows.set_status(escrow, jobEnding=job.ending_status())
             if phase_of(escrow) is Phase.FUNDED:
                 await self._prepare_job(job, escrow)
             if phase_of(escrow) in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
@@ -197,17 +202,18 @@ class Reconciler:
     async def _settle(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
         """Act on the end of the Job, or go on with what was decided before."""
         record = read_record(escrow, job.uid)
-        if record is None and job.ending is None and (not job.gone or "jobEnding" in escrow["status"]):
+        recorded = "jobEnding" in escrow["status"]
+        if record is None and job.ending is None and not job.gone:
             return escrow, None
-        if record is None and job.gone and job.ending in (None, Ending.DELETED):
+        if record is None and job.gone and job.ending in (None, Ending.DELETED) and not recorded:
             problem = "the Job vanished before its end was seen; nothing was sent"
             remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
             raise ForAPerson(escrow, problem, remedy)
         if record is None and self.claims.get(escrow["spec"]["escrowId"], job.uid) != job.uid:
             raise self._taken(escrow)  # two operators bound it at the same moment
-        extra = {} if record else {"jobEnding": job.ending_status()}
+        extra = {} if record or recorded else {"jobEnding": job.ending_status()}
         if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
-            if "jobEnding" not in escrow["status"]:
+            if not recorded:
                 escrow = await self._escrows.set_status(escrow, **extra)
             return escrow, None
         case = _case_again(record) if record else await self._case(job, escrow)

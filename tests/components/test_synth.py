@@ -22,6 +22,10 @@ from components.synth import main
 from components.yaml_text import yaml_text
 from tests.components.variants import ROOT, VARIANTS, stack
 
+OBJECT = re.compile(r"(foundation|kubernetes)/(?!kustomization)")
+RUNS = ("CronJob", "Deployment", "Job")
+SCALES = ("HorizontalPodAutoscaler", "ScaledObject")
+
 
 @pytest.fixture(scope="module")
 def dev():
@@ -41,25 +45,39 @@ def tree(folder):
 
 
 def test_the_files_hold_every_object_once_and_the_kustomization_names_them(dev):
-    found = [yaml.safe_load(text) for path, text in dev.items() if path.startswith("kubernetes/")]
+    found = [yaml.safe_load(text) for path, text in dev.items() if OBJECT.match(path)]
     wanted = objects(VARIANTS["dev"].settings(), "pf_sandbox_0000000000000000")
     assert sorted(map(json.dumps, map(_sorted, found))) == sorted(map(json.dumps, map(_sorted, wanted)))
-    listed = yaml.safe_load(dev["kustomization.yaml"])["resources"]
-    assert sorted(listed) == sorted(path for path in dev if path.startswith("kubernetes/"))
-    assert listed[0] == "kubernetes/namespace.yaml"
+    applied = _listed(dev, "foundation/") + _listed(dev)
+    assert sorted(applied) == sorted(path for path in dev if OBJECT.match(path))
+    assert applied[0] == "foundation/namespace.yaml"
+
+
+def _listed(files, folder=""):
+    """The files of one kustomization, in its order, which `kubectl` takes to apply and to delete."""
+    kustomization = yaml.safe_load(files[f"{folder}kustomization.yaml"])
+    assert kustomization["sortOptions"] == {"order": "fifo"}
+    return [f"{folder}{path}" for path in kustomization["resources"]]
+
+
+def _kinds(files, folder=""):
+    return [yaml.safe_load(files[path])["kind"] for path in _listed(files, folder)]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_what_pods_need_is_applied_before_any_pod(name):
-    """`kubectl apply -k` goes from top to bottom; an operator that starts without its rights gives up."""
+def test_what_an_operator_needs_to_settle_is_in_the_foundation_and_nothing_that_runs(name):
+    """It comes before any pod, and is there until the last has ended, for the foundation goes last."""
     files = render(VARIANTS[name])
-    kinds = [yaml.safe_load(files[path])["kind"] for path in yaml.safe_load(files["kustomization.yaml"])["resources"]]
-    pods = [place for place, kind in enumerate(kinds) if kind in ("CronJob", "Deployment", "Job")]
-    after = {*kinds[min(pods, default=0) :]} if pods else set()
-    assert after <= {
-        *("CronJob", "Deployment", "Job", "PodDisruptionBudget", "HorizontalPodAutoscaler", "ScaledObject"),
-        *("APIService", "Certificate", "Issuer"),
-    }
+    assert {*_kinds(files, "foundation/")} & {*RUNS} == set()
+    assert {*_kinds(files)} <= {*RUNS, "APIService", "Certificate", "Issuer", "PodDisruptionBudget", *SCALES}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_jobs_are_deleted_before_the_operator_is_told_to_stop(name):
+    """It then settles what is deleted at that moment, and nothing that is deleted later."""
+    kinds = _kinds(render(VARIANTS[name]))
+    held = [place for place, kind in enumerate(kinds) if kind in ("CronJob", "Job")]
+    assert held == [*range(len(held))]
 
 
 def _sorted(value):
@@ -68,17 +86,17 @@ def _sorted(value):
 
 def test_the_index_says_what_each_file_is_for(dev):
     rows = re.findall(r"^\| \[(.+?)\]\(.+?\) \| .+ \| (.*) \|$", dev["README.md"], re.M)
-    assert {path for path, _ in rows} == {*dev} - {"README.md", "kustomization.yaml"}
+    assert {path for path, _ in rows} == {path for path in dev if path != "README.md" and "kustomization" not in path}
     assert all(purpose for _, purpose in rows)
 
 
 def test_a_secret_is_a_placeholder_with_a_way_to_supply_it_and_is_not_applied():
     values = stack(sandbox={"enabled": False}, credentials={"existingSecret": "", "agentWallet": "w"})
     files = render(values)
-    path = "kubernetes/secret-purpleflea-creds.yaml"
+    path = "foundation/secret-purpleflea-creds.yaml"
     assert yaml.safe_load(files[path])["stringData"]["api-key"] == PLACEHOLDER
     assert "kubectl create secret generic purpleflea-creds -n agent-jobs" in files[path]
-    assert path not in files["kustomization.yaml"]
+    assert path not in _listed(files, "foundation/") + _listed(files)
 
 
 def test_a_secret_of_ones_own_is_never_written():
@@ -92,9 +110,9 @@ def test_a_secret_of_ones_own_is_never_written():
 
     files = render(stack(), program)
     assert "hunter2" not in json.dumps(files)
-    assert yaml.safe_load(files["kubernetes/secret-mine.yaml"])["stringData"] == {"password": PLACEHOLDER}
-    assert yaml.safe_load(files["kubernetes/configmap-public.yaml"])["data"] == {"a": "b"}
-    assert "secret-mine" not in files["kustomization.yaml"]
+    assert yaml.safe_load(files["foundation/secret-mine.yaml"])["stringData"] == {"password": PLACEHOLDER}
+    assert yaml.safe_load(files["foundation/configmap-public.yaml"])["data"] == {"a": "b"}
+    assert _listed(files, "foundation/") == ["foundation/configmap-public.yaml"]
 
 
 def test_what_only_a_deployment_would_tell_is_refused_and_not_written_as_something_else():

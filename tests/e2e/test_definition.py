@@ -110,8 +110,9 @@ def apply_all(server, manifests):
 def rendered(name, folder):
     """The objects in the files that `make render` writes for a stack."""
     assert synth.main(["--stack", name, "--out", str(folder)]) == 0
-    files = sorted((folder / name / "kubernetes").glob("*.yaml"))
-    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+    files = [file for layer in ("foundation", "kubernetes") for file in sorted((folder / name / layer).glob("*.yaml"))]
+    texts = [file.read_text() for file in files if file.name != "kustomization.yaml"]
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])

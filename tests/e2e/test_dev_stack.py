@@ -15,6 +15,7 @@ import yaml
 from components import synth
 from components.sandbox import API_KEY
 from components.settings import Settings
+from runtime.contract import ESCROW_REQUEST_ANNOTATION
 from runtime.sandbox.testing import running_sandbox
 from tests.e2e.kubectl import Kubectl
 from tests.toolchain import images, waiting
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.xdist_group("dev-stack")
 PROJECT = Path(__file__).parents[2]
 NAMESPACE = Settings().namespace
 OPERATOR = "app.kubernetes.io/component=operator"
-KEEP_ACCOUNTS = "!purpleflea.com/retain"
 PATIENCE = "--timeout=150s"
 FAIL = "import sys; print('bad luck'); sys.exit(7)"
 RUN_ON = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); signal.pause()"
@@ -33,11 +33,18 @@ RUN_ON = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(
 
 @pytest.fixture(scope="module")
 def dist(runtime_image, tmp_path_factory) -> Path:
-    """What `make render` writes of the dev stack, untouched but for the image: the one just built."""
+    """What `make render` writes of the dev stack, with the image just built, and with two more Jobs in the stack."""
     folder = tmp_path_factory.mktemp("dist")
     assert synth.main(["--stack", "dev", "--out", f"{folder}"]) == 0
-    for file in (folder / "dev" / "kubernetes").glob("*.yaml"):
+    for file in (folder / "dev").rglob("*.yaml"):
         file.write_text(file.read_text().replace(Settings().images.runtime, runtime_image.reference))
+    kustomization = folder / "dev" / "kustomization.yaml"
+    listed = yaml.safe_load(kustomization.read_text())
+    for name, amount in (("runs-on", "0.10"), ("waits", "5000.00")):
+        path = f"kubernetes/job-{name}.yaml"
+        (folder / "dev" / path).write_text(yaml.safe_dump(another_job(folder / "dev", name, RUN_ON, amount)))
+        listed["resources"].insert(0, path)
+    kustomization.write_text(yaml.safe_dump(listed))
     return folder / "dev"
 
 
@@ -67,13 +74,15 @@ def ledger(spare_node, kubectl, request):
     kubectl("delete", "persistentvolume", name, "--wait=false")
 
 
-def another_job(kubectl, dist, name, code):
-    """A Job of the user's own beside the stack's, which asks for money likewise."""
+def another_job(dist, name, code, amount="0.10") -> dict:
+    """A Job beside the stack's, which asks for money likewise."""
     job = yaml.safe_load((dist / "kubernetes" / "job-pf-agent-job.yaml").read_text())
+    request = json.loads(job["metadata"]["annotations"][ESCROW_REQUEST_ANNOTATION])
     job["metadata"]["name"] = name
+    job["metadata"]["annotations"][ESCROW_REQUEST_ANNOTATION] = json.dumps({**request, "amountUsdc": amount})
     job["spec"]["backoffLimit"] = 0
     job["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code]
-    kubectl.create(job)
+    return job
 
 
 def escrows(kubectl) -> dict[str, dict]:
@@ -110,13 +119,15 @@ def working_set(kubectl, pod) -> int:
 
 
 def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, ledger):
+    kubectl("apply", "--kustomize", f"{dist}/foundation")
     kubectl("apply", "--kustomize", f"{dist}")
     kubectl("wait", "deployments", "--all", "--for=condition=Available", PATIENCE)
-    another_job(kubectl, dist, "fails", FAIL)
-    another_job(kubectl, dist, "runs-on", RUN_ON)
+    kubectl.create(another_job(dist, "fails", FAIL))
     paid = await_escrow(kubectl, "pf-agent-job", "Settled")
     failed = await_escrow(kubectl, "fails", "Settled")
     running = await_escrow(kubectl, "runs-on", "Funded")
+    waiting_for_funds = await_escrow(kubectl, "waits", "Pending")
+    assert waiting_for_funds["conditions"][0]["reason"] == "InsufficientBalance"
     assert (paid["outcome"], paid["lockedUsdc"], paid["paidUsdc"]) == ("Paid", "0.10", "0.099")
     assert failed["outcome"] == "Disputed"
     assert "container agent exited with 7" in failed["reason"]
@@ -140,18 +151,19 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, l
     assert "container agent exited with 7" in escrowctl(kubectl, "explain", "fails")
 
     # The way back, as the README beside the files has it.
-    kubectl("delete", "cronjobs,jobs", "--all", PATIENCE)
-    kubectl("delete", "--kustomize", f"{dist}", "--selector", KEEP_ACCOUNTS, PATIENCE)
+    kubectl("wait", "job/runs-on", "--for=jsonpath={.status.ready}=1", PATIENCE)
+    kubectl("delete", "--kustomize", f"{dist}", PATIENCE)
+    assert {job["metadata"]["name"] for job in kubectl.get("jobs")} == {"fails"}, "the stack's are gone"
     assert {name.split("-")[0]: e["outcome"] for name, e in escrows(kubectl).items()} == {
         "pf": "Paid",
         "fails": "Disputed",
         "runs": "Disputed",
+        "waits": "Cancelled",
     }
-    kubectl("wait", "pods", "--all", "--for=delete", PATIENCE)
+    # Then the accounts too: closed ones are held by nobody.
+    kubectl("delete", "--kustomize", f"{dist}/foundation", PATIENCE)
     with running_sandbox(ledger) as books:
         assert sorted(e["status"] for e in books.statement()["escrows"]) == ["disputed", "disputed", "released"]
-    # Then the accounts too: closed ones are held by nobody.
-    kubectl("delete", "--kustomize", f"{dist}", "--ignore-not-found", PATIENCE)
 
 
 def check_operator(kubectl):
@@ -173,14 +185,14 @@ def check_operator(kubectl):
 
 
 def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_disputed(kubectl, dist, ledger):
+    kubectl("apply", "--kustomize", f"{dist}/foundation")
     kubectl("apply", "--kustomize", f"{dist}")
-    another_job(kubectl, dist, "runs-on", RUN_ON)
     await_escrow(kubectl, "pf-agent-job", "Settled")
     running = await_escrow(kubectl, "runs-on", "Funded")
-    kubectl("wait", "pods", "--selector", "batch.kubernetes.io/job-name=runs-on", "--for=condition=Ready", PATIENCE)
+    kubectl("wait", "job/runs-on", "--for=jsonpath={.status.ready}=1", PATIENCE)
     kubectl("delete", "namespace", NAMESPACE, PATIENCE)
     with running_sandbox(ledger) as books:
         statement = books.statement()
     assert statement["balanced"]
     assert {e["escrow_id"]: e["status"] for e in statement["escrows"]}[running["escrowId"]] == "disputed"
-    kubectl("delete", "--kustomize", f"{dist}", "--ignore-not-found", PATIENCE)
+    kubectl("delete", "--kustomize", f"{dist}/foundation", "--ignore-not-found", PATIENCE)

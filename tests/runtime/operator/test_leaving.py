@@ -1,13 +1,33 @@
 """Nothing hangs on a finalizer when things are taken away together: Jobs, operator, namespace."""
 
+import json
 import signal
+from contextlib import contextmanager
 
+import pytest
 from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
+from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.types import PatchType
 
-from tests.runtime.operator.world import eventually
+from runtime.contract import OPERATOR_LEASE, Env
+from tests.runtime.operator.world import PAYEE, eventually
+
+
+@contextmanager
+def all_at_once(operator):
+    """What happens in the block the operator learns of together with its own end."""
+    operator.process.send_signal(signal.SIGSTOP)
+    yield
+    operator.process.send_signal(signal.SIGTERM)
+    operator.process.send_signal(signal.SIGCONT)
+    assert operator.process.wait(30) == 0
+
+
+def asks(world, name: str, amount: str):
+    request = json.dumps({"payee": PAYEE, "amountUsdc": amount})
+    return world.job(name, request=request, suspend=True)
 
 
 def test_jobs_deleted_at_the_moment_the_operator_stops_are_let_go(world):
@@ -16,14 +36,88 @@ def test_jobs_deleted_at_the_moment_the_operator_stops_are_let_go(world):
     escrow_id = world.fund()
     world.job("both", escrow_id)
     world.await_phase("both", "Funded")
-    operator.process.send_signal(signal.SIGSTOP)
-    world.client.delete(Job, "both")
-    operator.process.send_signal(signal.SIGTERM)
-    operator.process.send_signal(signal.SIGCONT)
-    assert operator.process.wait(30) == 0
+    with all_at_once(operator):
+        world.client.delete(Job, "both")
     assert world.get_job("both") is None
     assert world.escrow("both")["status"]["outcome"] == "Disputed"
     assert world.payments() == {escrow_id: "disputed"}
+
+
+def test_whatever_the_deleted_jobs_were_at(world):
+    """Each state in which the operator may meet a Job that is deleted with it."""
+    operator = world.operator()
+    names = ("runs", "completed", "failed", "no-time-to-live", "suspended")
+    for name in names:
+        more = {"ttlSecondsAfterFinished": 0} if name == "no-time-to-live" else {}
+        world.job(name, world.fund(token=f"by-hand-{name}"), suspend=name == "suspended", **more)
+        world.await_phase(name, "Funded")
+    asks(world, "poor", "250.00")
+    eventually(lambda: _waits(world, "poor"), "it waits for funds")
+    with all_at_once(operator):
+        world.finish("completed")
+        world.finish("failed", succeeded=False)
+        world.finish("no-time-to-live")
+        for name in ("completed", "failed", "no-time-to-live"):
+            eventually(lambda name=name: _terminal(world.get_job(name)), f"{name} has ended")
+        eventually(lambda: world.get_job("no-time-to-live").metadata.deletionTimestamp, "its time to live is over")
+        for name in (*names, "poor"):
+            world.client.delete(Job, name)
+    assert [name for name in (*names, "poor") if world.get_job(name)] == [], operator.log()
+    assert {name: world.escrow(name)["status"]["outcome"] for name in (*names, "poor")} == {
+        "runs": "Disputed",
+        "completed": "Paid",
+        "failed": "Disputed",
+        "no-time-to-live": "Paid",
+        "suspended": "Disputed",
+        "poor": "Cancelled",
+    }
+    assert sorted(world.payments().values()) == ["disputed", "disputed", "disputed", "released", "released"]
+
+
+def _waits(world, job: str) -> bool:
+    escrow = world.escrow(job)
+    return bool(escrow and escrow.get("status", {}).get("conditions"))
+
+
+def _terminal(job) -> bool:
+    return any(c.type in ("Complete", "Failed") for c in job.status.conditions or [])
+
+
+@pytest.mark.parametrize("world", ["kubernetes"], indirect=True)
+def test_an_escrow_of_unknown_fate_does_not_hold_its_deleted_job(world):
+    """The answer to its creation was lost, and the service is down since: the next operator finds and disputes it."""
+    operator = world.operator()
+    world.sandbox.fault("create", "reset", moment="after")
+    world.sandbox.fault("list", "status", status=503)
+    asks(world, "limbo", "0.50")
+    eventually(lambda: _waits(world, "limbo"), "its escrow is asked for")
+    with all_at_once(operator):
+        world.client.delete(Job, "limbo")
+    assert world.get_job("limbo") is None, operator.log()
+    assert world.escrow("limbo")["status"]["phase"] == "Pending"
+    world.sandbox.clear_faults()
+    world.operator()
+    status = world.await_phase("limbo", "Settled")["status"]
+    assert status["outcome"] == "Disputed"
+    assert "deleted before it had ended" in status["reason"]
+    assert [*world.payments().values()] == ["disputed"]
+
+
+def test_a_replica_that_does_not_lead_stays_until_the_leader_has_let_go_or_has_left(world):
+    """The leader went without a word, and its Lease is not over: the other one must not leave as well."""
+    election = {Env.LEADER_ELECTION: "true"}
+    leader = world.operator(**election, **{Env.POD_NAME: "leader"})
+    world.job("both", world.fund())
+    world.await_phase("both", "Funded")
+    waiting = world.operator(**election, **{Env.POD_NAME: "waiting"})
+    leader.kill()
+    world.client.delete(Job, "both")
+    waiting.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "not leading" in waiting.log(), "it stays")
+    world.client.patch(Lease, OPERATOR_LEASE, {"spec": {"holderIdentity": ""}}, patch_type=PatchType.MERGE)
+    assert waiting.process.wait(30) == 0
+    assert world.get_job("both") is None, waiting.log()
+    assert world.escrow("both")["status"]["outcome"] == "Disputed"
 
 
 def test_a_job_that_runs_on_is_not_touched_by_the_operators_end(world):
@@ -42,11 +136,8 @@ def test_a_payment_service_that_hiccups_at_the_end_is_asked_again(world):
     world.job("hiccup", escrow_id)
     world.await_phase("hiccup", "Funded")
     world.sandbox.fault("read", "status", status=503, times=8)
-    operator.process.send_signal(signal.SIGSTOP)
-    world.client.delete(Job, "hiccup")
-    operator.process.send_signal(signal.SIGTERM)
-    operator.process.send_signal(signal.SIGCONT)
-    assert operator.process.wait(30) == 0
+    with all_at_once(operator):
+        world.client.delete(Job, "hiccup")
     assert world.payments() == {escrow_id: "disputed"}, operator.log()
     assert world.get_job("hiccup") is None
 
