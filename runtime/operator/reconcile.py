@@ -15,6 +15,7 @@ from runtime.errors import PurpleFleaError
 from runtime.escrow_object import OPEN, new_escrow, phase_of, read_record, stamp
 from runtime.money import MICRO, Usdc
 from runtime.operator.api import Forbidden, Json, KubernetesApi, NotFound
+from runtime.operator.claims import Claims
 from runtime.operator.escrows import EscrowJournal, EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.funding import Funding
@@ -72,8 +73,7 @@ class Reconciler:
         self._auto_release = auto_release
         self.phases: dict[str, Phase] = {}
         """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do."""
-        self.claims: dict[str, str] = {}
-        """Which Job's UID holds an escrow id: two Jobs that name one escrow are never both paid from it."""
+        self.claims = Claims(self._escrows)
 
     def idle(self, job: JobFacts) -> bool:
         """Whether a look at this Job would find nothing to do, as far as is known."""
@@ -154,17 +154,18 @@ class Reconciler:
         escrow_id = escrow["spec"].get("escrowId")
         if escrow_id is None:
             return await self._funding.fund(job, escrow)
-        if self.claims.setdefault(escrow_id, job.uid) != job.uid:
-            raise self._taken(escrow)
+        await self._claim(escrow)
         return await self._escrows.set_status(escrow, **await self._first_look(job, escrow_id)), None
 
-    def _taken(self, escrow: Json) -> ForAPerson:
-        escrow_id = escrow["spec"]["escrowId"]
-        holder = self.claims[escrow_id]
-        problem = f"escrow {escrow_id} already pays for the Job with UID {holder}; nothing was sent for this one"
-        return ForAPerson(
-            escrow, problem, "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
-        )
+    async def _claim(self, escrow: Json) -> None:
+        """Raise `ForAPerson` when the escrow pays for another Job: two that name one are never both paid from it."""
+        if holder := await self.claims.other(escrow):
+            problem = (
+                f"escrow {escrow['spec']['escrowId']} already pays for the Job with UID {holder}; "
+                "nothing was sent for this one"
+            )
+            remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
+            raise ForAPerson(escrow, problem, remedy, {"lockedAt": None, "lockedUsdc": None})
 
     async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
         """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
@@ -209,8 +210,8 @@ class Reconciler:
             problem = "the Job vanished before its end was seen; nothing was sent"
             remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
             raise ForAPerson(escrow, problem, remedy)
-        if record is None and self.claims.get(escrow["spec"]["escrowId"], job.uid) != job.uid:
-            raise self._taken(escrow)  # two operators bound it at the same moment
+        if record is None:
+            await self._claim(escrow)  # two operators may have bound it at the same moment
         extra = {} if record or recorded else {"jobEnding": job.ending_status()}
         if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
             if not recorded:
@@ -264,6 +265,12 @@ class Reconciler:
         """Record of a funded Escrow how another closed it at the service. Raises `JournalConflict`."""
         intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)
+        try:
+            await self._claim(escrow)
+        except ForAPerson as case:
+            await hand_over(self._escrows, self._events, job, case)
+            self.phases[job.uid] = Phase.NEEDS_REVIEW
+            return
         now = datetime.now(UTC)
         reason = f"found {found.status} at the payment service, and the operator had sent nothing"
         case = Case(job.uid, found.id, intent, reason, found.amount, found.payee)

@@ -11,6 +11,7 @@ from runtime.contract import Phase
 from runtime.escrow_object import OPEN, phase_of
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.api import Forbidden, Json, KubernetesApi
+from runtime.operator.claims import Survey
 from runtime.operator.comparison import Funded
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
@@ -30,9 +31,8 @@ class _Pass:
     """What one pass finds."""
 
     now: datetime
+    claims: Survey
     phases: dict[str, Phase] = field(default_factory=dict)
-    claims: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By escrow id: when the oldest Escrow that names it was made, and its Job's UID."""
     refunds: dict[str, float] = field(default_factory=dict)
     locked: Usdc = ZERO
     review: Usdc = ZERO
@@ -70,14 +70,14 @@ class Resync:
 
     async def run(self, namespaces: Sequence[str]) -> None:
         """One pass over the namespaces. Raises what the API raises; the next pass starts anew."""
-        found = _Pass(datetime.now(UTC))
+        found = _Pass(datetime.now(UTC), self._reconciler.claims.survey())
         for namespace in namespaces:
             async for escrow in self._escrows.list(namespace):
                 self._note(found, escrow)
         self._reconciler.phases = found.phases | {
             uid: phase for uid, phase in self._reconciler.phases.items() if phase not in OPEN and uid in found.phases
         }
-        self._reconciler.claims = {escrow_id: uid for escrow_id, (_, uid) in found.claims.items()}
+        self._reconciler.claims.renew(found.claims)
         for namespace in namespaces:
             async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
                 self._see(found, read_job(job))
@@ -119,9 +119,7 @@ class Resync:
     def _note(self, found: _Pass, escrow: Json) -> None:
         uid, phase, status = escrow["spec"]["job"]["uid"], phase_of(escrow), escrow.get("status") or {}
         found.phases[uid] = phase
-        if (escrow_id := escrow["spec"].get("escrowId")) and phase is not Phase.NEEDS_REVIEW:
-            born = escrow["metadata"]["creationTimestamp"]
-            found.claims[escrow_id] = min(found.claims.get(escrow_id, (born, uid)), (born, uid))
+        found.claims.note(escrow)
         amount = Usdc.parse(status.get("lockedUsdc") or escrow["spec"].get("amountUsdc") or "0")
         if phase is Phase.NEEDS_REVIEW:
             found.review, found.in_review = found.review + amount, found.in_review + 1

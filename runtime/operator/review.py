@@ -17,18 +17,25 @@ class ForAPerson(Exception):
         escrow: The object as last read or written.
         problem: What is known.
         remedy: What a person should do.
+        status: Further fields of its status, None to clear.
     """
 
-    def __init__(self, escrow: Json, problem: str, remedy: str) -> None:
+    def __init__(self, escrow: Json, problem: str, remedy: str, status: Json | None = None) -> None:
         super().__init__(problem)
         self.escrow = escrow
         self.problem = problem
         self.remedy = remedy
+        self.status = status or {}
 
 
 async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Json:
     """Write it into the Escrow, say it on the Job; the Escrow as written."""
-    status: Json = {"evidence": case.problem[:4096], "remedy": case.remedy, "closedAt": stamp(datetime.now(UTC))}
+    status: Json = {
+        "evidence": case.problem[:4096],
+        "remedy": case.remedy,
+        "closedAt": stamp(datetime.now(UTC)),
+        **case.status,
+    }
     if job.ending:
         status["jobEnding"] = job.ending_status()
     escrow = await escrows.set_status(case.escrow, phase=Phase.NEEDS_REVIEW.value, **status)

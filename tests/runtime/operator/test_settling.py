@@ -7,7 +7,7 @@ import pytest
 from lightkube.resources.core_v1 import Namespace
 from lightkube.types import PatchType
 
-from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Env
 from tests.runtime.operator.world import PAYEE, Escrow, eventually
 
 BY_DIALECT = pytest.mark.parametrize("world", ["server", "kubernetes", "fly"], indirect=True)
@@ -280,19 +280,40 @@ def _last_list(operator) -> str:
     return next(line for line in operator.metrics().splitlines() if line.startswith("escrow_last_list"))
 
 
-def test_two_bound_to_one_escrow_at_the_same_moment_are_not_both_paid(world):
-    """What two operators that are active at once may bring about: the older Escrow keeps it."""
+def bound_twice(world) -> tuple[str, str, str]:
+    """Two Jobs bound to one escrow, as two active operators may have done: who shall keep it, who not, its id."""
     escrow_id = world.fund()
-    for name in ("older", "newer"):
+    for name in ("one", "two"):
         job = world.job(name, escrow_id)
         spec = {"job": {"name": name, "uid": job.metadata.uid}, "dialect": "server", "token": f"pf-token-{name}"}
         metadata = {"name": f"job-{job.metadata.uid}"}
         world.client.create(Escrow({"metadata": metadata, "spec": {**spec, "escrowId": escrow_id}}))
         bound = {"status": {"phase": "Funded"}}
         world.client.patch(Escrow.Status, metadata["name"], bound, patch_type=PatchType.MERGE)
+    escrows = sorted(world.escrows(), key=lambda e: (e["metadata"]["creationTimestamp"], e["spec"]["job"]["uid"]))
+    keeper, other = (escrow["spec"]["job"]["name"] for escrow in escrows)
+    return keeper, other, escrow_id
+
+
+def test_of_two_bound_to_one_escrow_the_older_is_paid_and_the_other_is_for_a_person(world):
+    keeper, other, escrow_id = bound_twice(world)
+    for name in (keeper, other):
         world.finish(name)
-    eventually(lambda: world.get_job("newer").status.completionTime, "both have ended")
+        eventually(lambda name=name: world.get_job(name).status.completionTime, "it has ended")
     world.operator()
-    phases = [world.await_phase(n, "Settled", "NeedsReview")["status"]["phase"] for n in ("older", "newer")]
-    assert phases.count("NeedsReview") >= 1, "at most one is paid from it"
-    assert world.payments() == {escrow_id: "released" if "Settled" in phases else "funded"}
+    phases = [world.await_phase(n, "Settled", "NeedsReview")["status"] for n in (keeper, other)]
+    assert [status["phase"] for status in phases] == ["Settled", "NeedsReview"], phases
+    assert phases[0]["outcome"] == "Paid"
+    assert world.get_job(keeper).metadata.uid in phases[1]["evidence"]
+    assert world.payments() == {escrow_id: "released"}
+
+
+def test_an_escrow_that_paid_for_one_job_is_not_taken_for_the_payment_of_another_that_still_runs(world):
+    keeper, other, escrow_id = bound_twice(world)
+    world.operator(**{Env.RESYNC_SECONDS: "1"})
+    world.finish(keeper)
+    assert world.await_phase(keeper, "Settled", "NeedsReview")["status"].get("outcome") == "Paid"
+    status = world.await_phase(other, "Settled", "NeedsReview")["status"]
+    assert status["phase"] == "NeedsReview", status
+    assert world.get_job(keeper).metadata.uid in status["evidence"]
+    assert world.payments() == {escrow_id: "released"}
