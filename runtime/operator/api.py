@@ -6,18 +6,22 @@ is aiohttp with kopf's own login (in-cluster, else kubeconfig), about a hundred 
 """
 
 import asyncio
+import functools
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 import aiohttp
 import kopf
+import msgspec
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 PAGE: Final = 100
-"""Objects a list request asks for at once: 100 Jobs are half a megabyte of JSON, and ten times that while read."""
+"""Objects a list request asks for at once: 100 Jobs are half a megabyte of JSON, and ten times that if read whole."""
 
 LOGIN_SECONDS: Final = 60.0
 """A mounted ServiceAccount token is read again after this time; the kubelet rotates it hourly."""
@@ -59,6 +63,20 @@ class Unreachable(Exception):
 def passing(error: Exception) -> bool:
     """Whether asking again may help: out of reach, overloaded, or only just starting."""
     return isinstance(error, Unreachable) or (isinstance(error, KubernetesError) and error.status in (429, 500, 503))
+
+
+class _Cursor(msgspec.Struct):
+    token: str = msgspec.field(name="continue", default="")
+
+
+class _Page(msgspec.Struct, Generic[T]):
+    metadata: _Cursor
+    items: list[T] | None = None
+
+
+@functools.cache
+def _pages(shape: type) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(_Page[shape]).decode  # ty: ignore[invalid-type-form] - chosen by the caller
 
 
 def _error(method: str, path: str, status: int, body: Json) -> KubernetesError:
@@ -112,15 +130,20 @@ class KubernetesApi:
         body: Any = None,
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
-    ) -> Json:
-        """One request; the answer's object. Raises `KubernetesError` by status, `Unreachable` when it broke off."""
+        decode: Callable[[bytes], Any] = json.loads,
+    ) -> Any:
+        """One request; the answer's object, as `decode` reads it if it is a yes.
+
+        Raises `KubernetesError` by status, `Unreachable` when it broke off.
+        """
         assert self._session is not None, "use `async with`"  # noqa: S101 - a programming error
         url = self._connection.server.rstrip("/") + path
         try:
             async with self._session.request(
                 method, url, json=body, params=params, headers=self._headers(content_type)
             ) as response:
-                answer = await response.json(content_type=None)
+                content = await response.read()
+            answer = (decode if response.status < 400 else json.loads)(content)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.status >= 400:
@@ -131,22 +154,26 @@ class KubernetesApi:
         """Read one object."""
         return await self.request("GET", path)
 
-    async def list(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        """Every object of a collection, page by page; an expired page token starts over from the first page."""
+    async def list(self, path: str, shape: type = Json, **selectors: str) -> AsyncIterator[Json]:
+        """Every object of a collection, page by page; an expired page token starts over from the first page.
+
+        `shape` is a TypedDict of what is needed of each; whatever it does not name is never built.
+        """
+        decode = _pages(shape)
         params = {"limit": str(PAGE), **selectors}
         while True:
             try:
-                page = await self.request("GET", path, params=params)
+                page = await self.request("GET", path, params=params, decode=decode)
             except KubernetesError as error:
                 if error.status != 410 or "continue" not in params:
                     raise
                 params.pop("continue")
                 continue
-            for item in page.get("items", []):
+            for item in page.items or ():
                 yield item
-            if not (token := page.get("metadata", {}).get("continue")):
+            if not page.metadata.token:
                 return
-            params["continue"] = token
+            params["continue"] = page.metadata.token
             await asyncio.sleep(0)
 
     async def create(self, path: str, body: Json) -> Json:

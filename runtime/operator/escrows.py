@@ -40,9 +40,9 @@ class EscrowObjects:
         except AlreadyExists:
             return await self._api.get(self._path(namespace, name))
 
-    def list(self, namespace: str) -> AsyncIterator[Json]:
-        """All Escrows of a namespace, page by page."""
-        return self._api.list(self._path(namespace))
+    def list(self, namespace: str, shape: type = Json) -> AsyncIterator[Json]:
+        """All Escrows of a namespace, page by page; see `KubernetesApi.list`."""
+        return self._api.list(self._path(namespace), shape)
 
     async def set_status(self, escrow: Json, **status: Any) -> Json:
         """Merge into the status, if nobody wrote since `escrow` was read. Raises `WriteConflict`."""

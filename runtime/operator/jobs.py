@@ -42,7 +42,7 @@ class FundingRequest:
     amount: Usdc | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobFacts:
     """One Job as last seen."""
 

@@ -16,6 +16,7 @@ from runtime.operator.comparison import Funded
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.jobs import Ending, JobFacts, job_of, read_job
+from runtime.operator.listing import ListedEscrow, ListedJob
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
 from runtime.operator.reconcile import Reconciler
@@ -72,14 +73,14 @@ class Resync:
         """One pass over the namespaces. Raises what the API raises; the next pass starts anew."""
         found = _Pass(datetime.now(UTC), self._reconciler.claims.survey())
         for namespace in namespaces:
-            async for escrow in self._escrows.list(namespace):
+            async for escrow in self._escrows.list(namespace, ListedEscrow):
                 self._note(found, escrow)
         self._reconciler.phases = found.phases | {
             uid: phase for uid, phase in self._reconciler.phases.items() if phase not in OPEN and uid in found.phases
         }
         self._reconciler.claims.renew(found.claims)
         for namespace in namespaces:
-            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
+            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", ListedJob):
                 self._see(found, read_job(job))
         self._look_at_orphans(found)
         self._publish(found)
@@ -97,10 +98,10 @@ class Resync:
             if terminating:
                 held |= {
                     (job := job_of(escrow)).uid: job
-                    async for escrow in self._escrows.list(namespace)
+                    async for escrow in self._escrows.list(namespace, ListedEscrow)
                     if phase_of(escrow) in OPEN
                 }
-            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs"):
+            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", ListedJob):
                 facts = read_job(job)
                 if (terminating and facts.concerned) or (facts.deleting and facts.finalizer):
                     held[facts.uid] = facts if facts.ending else _ended_by_its_namespace(facts)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from runtime.contract import (
     ACT_LABEL,
@@ -30,6 +31,14 @@ class _NoDiffs(kopf.MultiDiffBaseStorage):
 
     def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
         return kopf.BodyEssence()
+
+
+class _NoMemories(ResourceMemories):
+    """Remembers nothing of an object: kopf would keep a kilobyte of each for timers and daemons that we do not have."""
+
+    async def recall(self, raw_body: kopf.RawBody, **options: Any) -> ResourceMemory:
+        options["ephemeral"] = True
+        return await super().recall(raw_body, **options)
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -88,5 +97,6 @@ async def watch_jobs(namespaces: Sequence[str], seen: Look, acted: Look, stop: a
         settings=_settings(),
         namespaces=list(namespaces),
         standalone=True,
+        memories=_NoMemories(),
         stop_flag=stop,
     )
