@@ -33,24 +33,26 @@ TABLES = ("throughput", "presence")
 SIZES = (1_000, 10_000)
 LATENCY_SECONDS = 0.02
 BURST, GUIDE_BURST = 1_000, 200
-IDLE_SECONDS = 10
 PATIENCE_SECONDS = 300
 """How long an operator may take to start; what it has done by then is printed."""
 GUIDE = Path(__file__).parent / "listings" / "guide_operator.py"
 
 
 class Bench:
-    """A control plane, a sandbox and a ledger with enough escrows."""
+    """A control plane, and a sandbox on a ledger with as many escrows as are needed."""
 
-    def __init__(self, running: cluster.Cluster, api: KubernetesApi, database: Path, escrows: int) -> None:
+    def __init__(self, running: cluster.Cluster, api: KubernetesApi, database: Path) -> None:
         self.cluster = running
         self.api = api
         self.database = database
-        self._escrows = iter(crowd.lock(database, PAYER, PAYEE, escrows))
         self.sandbox = SandboxProcess(database)
 
     def escrows(self, count: int) -> list[str]:
-        return [next(self._escrows) for _ in range(count)]
+        """New ones, locked past HTTP: the sandbox is started anew, on another port."""
+        self.sandbox.stop()
+        locked = crowd.lock(self.database, PAYER, PAYEE, count)
+        self.sandbox = SandboxProcess(self.database)
+        return locked
 
     def world(self, name: str, dialect: str) -> World:
         client = self.cluster.client(name)
@@ -58,15 +60,9 @@ class Bench:
         eventually(lambda: list(client.list(ServiceAccount)), "the namespace is ready")
         return World(self.cluster, name, client, self.sandbox, dialect)
 
-    async def ended_job(self, world: World) -> crowd.CrowdJob:
-        """One that ended before the operator starts."""
-        (job,) = await crowd.create_jobs(self.api, world.namespace, self.escrows(1))
-        await crowd.complete(self.api, world.namespace, [job])
-        return job
-
 
 @contextmanager
-def bench(escrows: int) -> Iterator[tuple[cluster.Cluster, Path]]:
+def bench() -> Iterator[tuple[cluster.Cluster, Path]]:
     name = f"bench-{os.getpid()}-operator"
     running = cluster.start("controlplane", name, os.getpid())
     try:
@@ -124,32 +120,34 @@ async def presence(running: Bench, sizes: tuple[int, ...]) -> None:
     periodic passes (thousandths of a core), CPU seconds of a pass, and both together at the default period of 300 s.
     """
     print(("{:>7} {:<17}" + "{:>9}" * 9).format(*PRESENCE))
+    runs = (("ours", "kubernetes"), ("ours", "server"), ("guide", "kubernetes"))
     world, present = running.world("present", "kubernetes"), 0
     for size in sizes:
-        jobs = await crowd.create_jobs(running.api, world.namespace, running.escrows(size - present))
-        await crowd.create_escrows(running.api, world.namespace, "kubernetes", jobs)
-        present = size
-        for name, dialect in (("ours", "kubernetes"), ("ours", "server"), ("guide", "kubernetes")):
+        escrow_ids = running.escrows(size - present + len(runs))
+        world.sandbox, present = running.sandbox, size
+        jobs = await crowd.create_jobs(running.api, world.namespace, escrow_ids)
+        await crowd.create_escrows(running.api, world.namespace, "kubernetes", jobs[len(runs) :])
+        for (name, dialect), ended in zip(runs, jobs, strict=False):
             world.dialect = dialect
-            figures = await _present(running, world, OPERATORS[name], max(20, size // 500))
-            label = f"{size:>7} {f'{name} {dialect}':<17}"
-            print(label + "".join(f"{figure:>9}" for figure in figures), flush=True)
+            figures = await _present(running, world, OPERATORS[name], ended, max(20, size // 500))
+            print(f"{size:>7} {f'{name} {dialect}':<17}" + "".join(f"{figure:>9}" for figure in figures), flush=True)
 
 
-async def _present(running: Bench, world: World, start, period: int) -> list[str]:
-    last = await running.ended_job(world)
+async def _present(running: Bench, world: World, start, ended: crowd.CrowdJob, period: int) -> list[str]:
+    """Start an operator beside a Job that ended while it was away."""
+    await crowd.complete(running.api, world.namespace, [ended])
     payments = crowd.Payments(running.database)
     begun = time.monotonic()
     with start(world, period) as process:
         cost = crowd.Cost(process.pid)
         async with probe(process) as ask:
             ready = await _until_ready(ask, begun) if process.port else math.nan
-            await payments.await_all([last.escrow_id], PATIENCE_SECONDS)
-            paid = payments.paid.get(last.escrow_id, math.nan) - begun
+            await payments.await_all([ended.escrow_id], PATIENCE_SECONDS)
+            paid = payments.paid.get(ended.escrow_id, math.nan) - begun
             rested = await cost.quiet(PATIENCE_SECONDS)
             rest, used = (time.monotonic() - begun - 2 if rested else math.nan), cost.cpu_seconds()
             memory, _ = cost.memory_mib()
-            idle, a_pass = await _idle(cost, ask if process.port else None)
+            idle, a_pass = await _idle(cost, ask if process.port else None, period)
         _, peak = cost.memory_mib()
     seconds = [f"{value:.1f} s" for value in (ready, paid, rest, used)]
     sizes = [f"{value:.0f} MiB" for value in (memory, peak)]
@@ -179,19 +177,18 @@ async def _until_ready(ask: Ask, begun: float) -> float:
     return math.nan
 
 
-async def _idle(cost: crowd.Cost, ask: Ask | None) -> tuple[float, float]:
-    """CPU (thousandths of a core) between two passes, and CPU seconds of a pass."""
+async def _idle(cost: crowd.Cost, ask: Ask | None, period: int) -> tuple[float, float]:
+    """CPU (thousandths of a core) late between two passes, and what a pass with its comparison takes more (s)."""
     if ask:
         await _next_list(ask)
-        await cost.quiet()
     begun, before = time.monotonic(), cost.cpu_seconds()
-    await asyncio.sleep(IDLE_SECONDS)
-    idle = (cost.cpu_seconds() - before) / (time.monotonic() - begun)
-    if ask is None:
-        return idle * 1000, 0.0
-    await _next_list(ask)
-    await asyncio.sleep(2)
-    return idle * 1000, cost.cpu_seconds() - before - idle * (time.monotonic() - begun)
+    await asyncio.sleep(period / 2)
+    from_here, used = time.monotonic(), cost.cpu_seconds()
+    await asyncio.sleep(period / 2 - 2)
+    idle = (cost.cpu_seconds() - used) / (time.monotonic() - from_here)
+    if ask:
+        await _next_list(ask)
+    return idle * 1000, max(0.0, cost.cpu_seconds() - before - idle * (time.monotonic() - begun)) if ask else 0.0
 
 
 async def _next_list(ask: Ask) -> None:
@@ -218,8 +215,9 @@ async def throughput(running: Bench) -> None:
 
 
 async def _burst(running: Bench, name: str, dialect: str, count: int, millicores: int | None) -> str:
+    escrow_ids = running.escrows(count)
     world = running.world(f"burst-{name}-{dialect}-{millicores or 'all'}", dialect)
-    jobs = await crowd.create_jobs(running.api, world.namespace, running.escrows(count))
+    jobs = await crowd.create_jobs(running.api, world.namespace, escrow_ids)
     payments = crowd.Payments(running.database)
     with OPERATORS[name](world) as process:
         cost = crowd.Cost(process.pid)
@@ -242,14 +240,16 @@ async def _burst(running: Bench, name: str, dialect: str, count: int, millicores
 
 
 async def _measure(tables: tuple[str, ...], sizes: tuple[int, ...]) -> None:
-    with bench(0) as (running, database):
+    with bench() as (running, database):
         async with KubernetesApi() as api:
-            built = Bench(running, api, database, max(sizes, default=0) + 5 * BURST + 100)
-            with built.sandbox:
+            built = Bench(running, api, database)
+            try:
                 if "throughput" in tables:
                     await throughput(built)
                 if "presence" in tables:
                     await presence(built, sizes)
+            finally:
+                built.sandbox.stop()
 
 
 def main(tables: tuple[str, ...] = TABLES, sizes: tuple[int, ...] = SIZES) -> None:

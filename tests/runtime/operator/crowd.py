@@ -27,7 +27,7 @@ from runtime.contract import (
 )
 from runtime.escrow_object import new_escrow, stamp
 from runtime.money import Usdc
-from runtime.operator.api import Json, KubernetesApi
+from runtime.operator.api import AlreadyExists, Json, KubernetesApi, KubernetesError, Unreachable, passing
 from runtime.payments import escrow_token
 from runtime.sandbox.database import Database
 from runtime.sandbox.escrows import Terms
@@ -80,7 +80,7 @@ async def create_jobs(api: KubernetesApi, namespace: str, escrow_ids: Iterable[s
             "name": f"crowd-{secrets.token_hex(6)}",
             "annotations": {ESCROW_ID_ANNOTATION: escrow_id},
         }
-        made = await api.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", template | {"metadata": metadata})
+        made = await _create(api, f"/apis/batch/v1/namespaces/{namespace}/jobs", template | {"metadata": metadata})
         return CrowdJob(made["metadata"]["name"], made["metadata"]["uid"], escrow_id)
 
     return await many(create, escrow_ids)
@@ -102,10 +102,23 @@ async def create_escrows(api: KubernetesApi, namespace: str, dialect: str, jobs:
             payee=None,
             amount=None,
         )
-        made = await api.create(path, escrow)
+        made = await _create(api, path, escrow)
         await api.merge_patch(f"{path}/{made['metadata']['name']}/status", {"status": status})
 
     await many(create, jobs)
+
+
+async def _create(api: KubernetesApi, path: str, body: Json) -> Json:
+    """Create once, however often a busy API server has to be asked."""
+    while True:
+        try:
+            return await api.create(path, body)
+        except AlreadyExists:
+            return await api.get(f"{path}/{body['metadata']['name']}")
+        except (KubernetesError, Unreachable) as error:
+            if not passing(error):
+                raise
+            await asyncio.sleep(1)
 
 
 async def complete(api: KubernetesApi, namespace: str, jobs: Iterable[CrowdJob]) -> dict[str, float]:
