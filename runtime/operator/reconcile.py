@@ -74,6 +74,8 @@ class Reconciler:
         self.phases: dict[str, Phase] = {}
         """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do."""
         self.claims = Claims(self._escrows)
+        self._answered: set[str] = set()
+        """UIDs of Jobs that were told their escrow: what was seen of one may be older than that."""
 
     def idle(self, job: JobFacts) -> bool:
         """Whether a look at this Job would find nothing to do, as far as is known."""
@@ -106,6 +108,8 @@ class Reconciler:
         except ForAPerson as case:
             escrow = await hand_over(self._escrows, self._events, job, case)
         self.phases[job.uid] = phase = phase_of(escrow)
+        if phase is not Phase.FUNDED:
+            self._answered.discard(job.uid)
         if phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]:
             await self._release_job(job)
         if phase not in OPEN:
@@ -192,8 +196,11 @@ class Reconciler:
         if job.ending or job.gone:
             return
         if job.unanswered:
+            if job.uid in self._answered:
+                return
             annotations = {"uid": job.uid, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
             await self._api.merge_patch(job.path, {"metadata": annotations, "spec": {"suspend": False}})
+            self._answered.add(job.uid)
         elif job.escrow_id != escrow_id:
             words = f"annotation {ESCROW_ID_ANNOTATION} was changed after the escrow was bound; {escrow_id} pays"
             await self._events.post(job, "EscrowAnnotationIgnored", words, warning=True)

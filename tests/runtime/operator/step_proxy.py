@@ -1,17 +1,20 @@
 """A reverse proxy between the operator and the API server or the sandbox that numbers its steps.
 
-A step is a request that changes something (or any request to the payment service). At a chosen step the proxy may call
+A step is a request that changes something (or any request to the payment service); its name says what it is and the how
+manieth of that kind, so that it is found again in another run. At a chosen step the proxy may call
 a function, before the request is forwarded or after it was carried out but before it is answered: kill -9 there, write
 to the object first so that the write conflicts, and so on. Watches are streamed, and can be cut.
 """
 
 import asyncio
 import contextlib
+import re
 import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
@@ -24,13 +27,16 @@ class When(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    number: int
+    name: str
     method: str
     path: str
 
     def __str__(self) -> str:
-        return f"{self.number:02d} {self.method} {self.path}"
+        return self.name
 
+
+_VARIES = re.compile(r"\d")
+"""A part of a path that names one object: each name of these tests has a digit in it, as has a version."""
 
 Hook = Callable[[Step, When], bool]
 """Called at every step, twice; True cuts the connection there."""
@@ -38,7 +44,7 @@ Hook = Callable[[Step, When], bool]
 
 @dataclass
 class Counter:
-    """Numbers the steps of one operator, whichever server they go to."""
+    """Names the steps of one operator, whichever server they go to."""
 
     hook: Hook = lambda step, when: False
     steps: list[Step] = field(default_factory=list)
@@ -46,9 +52,16 @@ class Counter:
 
     def next(self, method: str, path: str) -> Step:
         with self.lock:
-            step = Step(len(self.steps) + 1, method, path)
+            kind = f"{method} {'/'.join(part for part in path.split('/') if not _VARIES.search(part))}"
+            same = sum(step.name.startswith(f"{kind} #") for step in self.steps)
+            step = Step(f"{kind} #{same + 1}", method, path)
             self.steps.append(step)
             return step
+
+    def forget(self, step: Step) -> None:
+        """It met somebody else's write, and is taken again under the same name."""
+        with self.lock:
+            self.steps.remove(step)
 
 
 class StepProxy:
@@ -133,7 +146,9 @@ class StepProxy:
                 content = await answer.read()
         except aiohttp.ClientError:
             return self._abort(request)
-        if step and await self._ask(step, When.AFTER):
+        if step and answer.status == HTTPStatus.CONFLICT:
+            self._counter.forget(step)
+        elif step and await self._ask(step, When.AFTER):
             return self._abort(request)
         kept = {k: v for k, v in answer.headers.items() if k.lower() in ("content-type", "retry-after", "date")}
         return web.Response(status=answer.status, body=content, headers=kept)

@@ -7,7 +7,7 @@ import base64
 import json
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,20 +67,20 @@ def agree(world: World) -> dict[str, str]:
 
 
 class Killing:
-    """One Job in a namespace of its own, whose operator dies at one step."""
+    """One Job in a namespace of its own, whose operator dies at the step of that name."""
 
-    def __init__(self, parent: World, number: int, when: When) -> None:
+    def __init__(self, parent: World, number: int, target: str, when: When) -> None:
         self.name = f"job-{number:02d}-{when}"
         self.payee = f"worker-{number:02d}-{when}"
         parent.sandbox.issue_key(self.payee)
         self.world = parent.sibling(f"{number:02d}{when[0]}")
-        self.target, self.when = number, when
+        self.target, self.when = target, when
         self.counter = Counter(self._kill)
         self.operator: OperatorProcess | None = None
         self.killed = False
 
     def _kill(self, step: Step, when: When) -> bool:
-        if (step.number, when) != (self.target, self.when):
+        if (step.name, when) != (self.target, self.when):
             return False
         assert self.operator is not None
         self.operator.kill()
@@ -90,29 +90,31 @@ class Killing:
     def run(self) -> None:
         """Ask for an escrow, do the work, be paid: as far as the operator lives."""
         with numbered(self.world, self.counter) as (changes, _):
-            self.operator = self.world.operator(wait=False, AGENT_ID="payer-agent", **changes)
+            # No second pass and no comparison: what comes by the clock is not the same in every run.
+            changes[Env.RESYNC_SECONDS] = "600"
+            self.operator = self.world.operator(AGENT_ID="payer-agent", **changes)
             request = json.dumps({"payee": self.payee, "amountUsdc": "0.50"})
             self.world.job(self.name, request=request, suspend=True)
             self._until(lambda: not self.world.get_job(self.name).spec.suspend)
             if self._alive():
                 self.world.finish(self.name)
                 self._until(self._closed)
-            if self._alive() and self.target:
-                # Events and finalizers come last; how many requests they take may differ from the rehearsal's.
-                with suppress(AssertionError):
-                    self._until(lambda: len(self.counter.steps) >= self.target, seconds=5)
             self.operator.kill()
 
     def _alive(self) -> bool:
         return self.operator is not None and self.operator.process.poll() is None
 
     def _until(self, reached, seconds: float = DEADLINE_SECONDS) -> None:
-        eventually(lambda: not self._alive() or reached(), f"{self.name}: {self.counter.steps}", seconds)
+        try:
+            eventually(lambda: not self._alive() or reached(), self.name, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.counter.steps}\n{self.operator.log()}") from None
 
     def _closed(self) -> bool:
-        escrow = self.world.escrow(self.name)
-        job = self.world.get_job(self.name)
-        return bool(escrow) and escrow.get("status", {}).get("phase") == "Settled" and not job.metadata.finalizers
+        """Whether the operator has done all that it does for a Job: the last is to let go of the Escrow."""
+        escrow, job = self.world.escrow(self.name), self.world.get_job(self.name)
+        settled = escrow is not None and escrow.get("status", {}).get("phase") == "Settled"
+        return settled and not job.metadata.finalizers and not escrow["metadata"].get("finalizers")
 
     def phase(self) -> str:
         """Where its Escrow is now."""
@@ -131,15 +133,16 @@ class Killing:
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
 def test_killed_at_every_step_it_pays_once(world):
-    rehearsal = Killing(world, 0, When.BEFORE)
+    rehearsal = Killing(world, 0, "", When.BEFORE)
     rehearsal.run()
-    steps = rehearsal.counter.steps
+    steps = [step.name for step in rehearsal.counter.steps]
     assert len(steps) >= 12, steps
-    killings = [Killing(world, step.number, when) for step in steps for when in When]
+    points = [(name, when) for name in steps for when in When]
+    killings = [Killing(world, number, *point) for number, point in enumerate(points, 1)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(Killing.run, killings))
-    unreached = [f"{k.target} {k.when}" for k in killings if not k.killed]
-    assert len(unreached) <= 4, f"these steps never came: {unreached}"  # two steps: how many events are posted may vary
+    unreached = {f"{k.when} {k.target}": [step.name for step in k.counter.steps] for k in killings if not k.killed}
+    assert not unreached, f"these steps never came; rehearsed were {steps}"
     for killing in killings:
         killing.let_time_pass()
     survivor = world.survivor([killing.world for killing in killings])

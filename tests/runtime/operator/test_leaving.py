@@ -5,7 +5,6 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace, Pod
@@ -160,15 +159,7 @@ def test_a_namespace_that_is_deleted_with_its_operator_goes(world):
     assert world.payments() == {escrow_id: "disputed"}, operator.log()
     assert "namespace was deleted" in world.escrow("inside")["status"]["reason"]
     world.client.patch(Pod, "hold", {"metadata": {"finalizers": None}}, patch_type=PatchType.MERGE)
-    eventually(lambda: _gone(world), "the namespace is gone")
-
-
-def _gone(world) -> bool:
-    try:
-        world.client.get(Namespace, world.namespace)
-    except ApiError as error:
-        return error.status.code == 404
-    return False
+    eventually(lambda: not world.exists(), "the namespace is gone")
 
 
 def test_the_way_out_by_hand(world):

@@ -192,12 +192,18 @@ def test_no_release_without_auto_release(world):
 
 
 def test_deleting_the_namespace_of_running_work_ends_right(world):
-    world.operator()
-    escrow_id = world.fund()
-    world.job("orphan", escrow_id)
-    world.await_phase("orphan", "Funded")
-    world.client.delete(Namespace, world.namespace)
-    eventually(lambda: world.payments()[escrow_id] != "funded", "the money is not forgotten")
+    """For an operator outside it, with rights that outlast it; how one inside ends is in test_leaving."""
+    world.grant_selector()
+    doomed = world.sibling("doomed")
+    patch = {"metadata": {"labels": {"team": world.namespace}}}
+    world.client.patch(Namespace, doomed.namespace, patch)
+    world.operator(WATCH_NAMESPACE=f"selector:team={world.namespace}")
+    escrow_id = doomed.fund()
+    doomed.job("orphan", escrow_id)
+    doomed.await_phase("orphan", "Funded")
+    world.client.delete(Namespace, doomed.namespace)
+    eventually(lambda: not doomed.exists(), "the namespace ends: nothing of it is held any more")
+    assert world.payments() == {escrow_id: "disputed"}
 
 
 def test_names_at_the_limit_unicode_and_large_annotations(world):

@@ -44,6 +44,8 @@ from tests.toolchain.cluster import Cluster
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
 DEADLINE_SECONDS = 40
+START_SECONDS = 120
+"""A start takes two seconds of CPU, of which a busy machine may give it few."""
 PAYER, PAYEE = "payer-agent", "worker-agent-007"
 
 
@@ -121,7 +123,8 @@ class OperatorProcess:
             cwd=Path(__file__).parents[3],
         )
         if wait:
-            eventually(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, "the operator is ready")
+            ready = "the operator is ready, or has ended"
+            eventually(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, ready, START_SECONDS)
             assert self.process.poll() is None, self.log()
 
     def probe(self, path: str) -> int:
@@ -224,6 +227,10 @@ class World:
         except (httpx2.TransportError, ApiError):
             return False
 
+    def exists(self) -> bool:
+        """Whether the namespace is there, or still ends."""
+        return _exists(self.client, Namespace, self.namespace)
+
     def sandbox_pause(self, work: Callable[[], None]) -> None:
         """Do `work` on a healthy sandbox, then put its faults back in force."""
         rules = self.sandbox.service.faults.rules[:]
@@ -257,8 +264,9 @@ class World:
             if operator.process.poll() is None:
                 operator.kill()
         for sibling in self.siblings:
-            sibling.close()
-            self.client.delete(Namespace, sibling.namespace)
+            if sibling.exists():
+                sibling.close()
+                self.client.delete(Namespace, sibling.namespace)
         self._let_everything_go()
 
     def _let_everything_go(self) -> None:
@@ -367,7 +375,9 @@ class World:
 def _exists(client: lightkube.Client, kind: Any, name: str) -> bool:
     try:
         return bool(client.get(kind, name))
-    except ApiError:
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
         return False
 
 
