@@ -7,7 +7,7 @@ finds.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
@@ -20,10 +20,13 @@ from runtime.contract import (
     ESCROW_VERSION,
 )
 from runtime.escrow_object import OPEN, phase_of
-from runtime.operator.api import PAGE, login
+from runtime.operator.api import login
 from runtime.operator.jobs import JobFacts, job_of, read_job
 
 Look = Callable[[JobFacts], None]
+
+PAGE: Final = 25
+"""Jobs that kopf lists at once: it reads them whole, 50 kB each as objects, where our own lists do not."""
 
 
 class _NoDiffs(kopf.MultiDiffBaseStorage):
