@@ -15,7 +15,7 @@ from runtime.contract import Phase
 from runtime.errors import Conflict, OutcomeUnknown, PurpleFleaError, Retryable, Unauthorized
 from runtime.payments import Escrow, Operation, PaymentsClient, Receipt
 from runtime.settlement.reading import Reader, Sight
-from runtime.settlement.record import CLOSED, Case, Journal, JournalConflict, LastAnswer, Settlement, is_urgent
+from runtime.settlement.record import CLOSED, Case, Journal, JournalConflict, LastAnswer, Settlement
 from runtime.settlement.table import Action, Answer, Decision, Facts, Intent, Outcome, Seen, decide
 
 _DOUBTFUL: Final = (Answer.SENT, Answer.UNKNOWN)
@@ -42,14 +42,12 @@ class Policy:
             where nobody can read. Longer than the client's own time-outs.
         first_delay: Shortest time between two rounds.
         longest_delay: Longest time between two rounds, unless the service asks for more.
-        refund_margin: A refund by the service nearer than this is urgent.
     """
 
     max_attempts: int = 5
     patience: timedelta = timedelta(seconds=90)
     first_delay: timedelta = timedelta(seconds=2)
     longest_delay: timedelta = timedelta(seconds=60)
-    refund_margin: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +57,10 @@ class Progress:
     Args:
         record: As last written, with what this round learned.
         retry_after_seconds: When to start the next round; None once it is Settled or NeedsReview.
-        urgent: The service will refund soon, see `Policy.refund_margin`.
     """
 
     record: Settlement
     retry_after_seconds: float | None
-    urgent: bool
 
 
 def intent_after(client: PaymentsClient, *, succeeded: bool) -> Intent:
@@ -228,7 +224,7 @@ class Settler:
         now, policy = self._now(), self._policy
         delay = max(min((now - record.decided_at) / 10, policy.longest_delay), policy.first_delay).total_seconds()
         wait = None if record.phase in CLOSED else max(delay_seconds or 0.0, delay)
-        return Progress(record, wait, is_urgent(record, now, policy.refund_margin))
+        return Progress(record, wait)
 
 
 def _with_money(record: Settlement, escrow: Escrow | None, receipt: Receipt | None) -> tuple[Settlement, str]:

@@ -1,8 +1,7 @@
 """What is written down about one settlement: enough to go on after any crash, and to explain it years later."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from runtime.contract import Phase
@@ -181,16 +180,6 @@ def resolve(
         remedy="",
         closed_at=None,
     )
-
-
-def earliest_refund_first(records: Iterable[Settlement]) -> list[Settlement]:
-    """Return the records in the order to work them: the nearest refund first, those without one last."""
-    return sorted(records, key=lambda r: (r.refund_at is None, r.refund_at and r.refund_at.timestamp(), r.decided_at))
-
-
-def is_urgent(record: Settlement, now: datetime, margin: timedelta) -> bool:
-    """Tell whether the service will refund an unsettled escrow within the margin (even completed work is)."""
-    return record.phase is not Phase.SETTLED and record.refund_at is not None and record.refund_at - now <= margin
 
 
 def to_json(record: Settlement) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from runtime.contract import Phase
 from runtime.money import Usdc
 from runtime.sandbox.testing import running_sandbox
-from runtime.settlement.driver import Policy, Step
+from runtime.settlement.driver import Step
 from runtime.settlement.journal import SqliteJournal
 from runtime.settlement.reading import Reader
 from runtime.settlement.record import CaseMismatch, Settlement
@@ -119,16 +118,6 @@ async def test_a_refund_after_a_release_of_unknown_outcome_is_for_a_person(tmp_p
         assert (record.phase, record.answer.kind, record.answer.status) == (Phase.NEEDS_REVIEW, Answer.UNKNOWN, later)
         assert "refunded" in record.evidence
         await shop.close()
-
-
-async def test_a_refund_by_the_service_that_comes_near_is_urgent(shop):
-    case = await shop.case()
-    shop.sandbox.fault("release", "status", status=429)
-    early = await shop.settler().settle(case)
-    assert not early.urgent
-    assert early.record.refund_at is not None
-    shop.policy = Policy(refund_margin=timedelta(hours=30))
-    assert (await shop.settler().settle(case)).urgent
 
 
 @readable

@@ -4,7 +4,7 @@ import asyncio
 import json
 import multiprocessing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -19,9 +19,7 @@ from runtime.settlement.record import (
     JournalConflict,
     LastAnswer,
     Settlement,
-    earliest_refund_first,
     from_json,
-    is_urgent,
     resolve,
     to_json,
 )
@@ -139,13 +137,3 @@ def test_only_a_person_with_a_name_and_a_reason_reopens_a_review():
     assert again.evidence == "500\n2026-11-21T12:00:00Z ada: to be tried again: dispute: the service is mended"
     closed = resolve(review, by="ada", why="support says so", now=NOW, outcome=Outcome.PAID)
     assert (closed.phase, closed.outcome, closed.paid) == (Phase.SETTLED, Outcome.PAID, None)
-
-
-def test_the_nearest_refund_comes_first_and_is_urgent_in_time():
-    base = Settlement.decided(CASE, NOW)
-    late, soon = (replace(base, key=str(hours), refund_at=NOW + timedelta(hours=hours)) for hours in (20, 2))
-    assert earliest_refund_first([base, late, soon]) == [soon, late, base]
-    assert is_urgent(soon, NOW, timedelta(hours=2))
-    assert not is_urgent(late, NOW, timedelta(hours=2))
-    assert not is_urgent(base, NOW, timedelta(hours=2))
-    assert not is_urgent(replace(soon, phase=Phase.SETTLED), NOW, timedelta(hours=2))
