@@ -73,10 +73,6 @@ class StackValues:
             raise SettingsError(problems)
         return Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()})
 
-    def without_secrets(self, placeholder: str) -> "StackValues":
-        """The same stack with a placeholder where a secret stands."""
-        return replace(self, values={k: placeholder if k in self.secret_keys else v for k, v in self.values.items()})
-
     def with_value(self, key: str, text: str) -> "StackValues":
         """The same stack with one key of the project changed."""
         return replace(self, values={**self.values, f"{self.project}:{key}": text})

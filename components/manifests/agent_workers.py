@@ -1,7 +1,7 @@
 """The long-running agents (`pf-agent-workers`) that the autoscaler scales and payroll pays."""
 
 from components.manifests import agent_pod, naming, pod
-from components.manifests.naming import Manifest, metadata, selector
+from components.manifests.naming import Manifest
 from components.settings import Settings, usdc_text
 from runtime.contract import Component, Env, Port, command
 
@@ -10,26 +10,14 @@ PORT = "worker"
 
 def deployment(settings: Settings) -> Manifest:
     """The Deployment; without `replicas` where an autoscaler owns them, or every `up` would undo its work."""
-    spec: Manifest = {
-        "selector": {"matchLabels": selector(Component.WORKER)},
-        "template": {
-            "metadata": {"labels": selector(Component.WORKER)},
-            "spec": agent_pod.spec(
-                settings,
-                _container(settings),
-                "",
-                terminationGracePeriodSeconds=settings.worker.termination_grace_period_seconds,
-            ),
-        },
-    }
-    if not settings.hpa.enabled:
-        spec["replicas"] = settings.worker.replicas
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(settings, naming.WORKERS, Component.WORKER),
-        "spec": spec,
-    }
+    template = agent_pod.spec(
+        settings,
+        _container(settings),
+        "",
+        terminationGracePeriodSeconds=settings.worker.termination_grace_period_seconds,
+    )
+    count: Manifest = {} if settings.hpa.enabled else {"replicas": settings.worker.replicas}
+    return pod.deployment(settings, naming.WORKERS, Component.WORKER, template, **count)
 
 
 def _container(settings: Settings) -> Manifest:

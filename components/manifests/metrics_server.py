@@ -30,30 +30,18 @@ def uses_cert_manager(settings: Settings) -> bool:
 
 def deployment(settings: Settings) -> Manifest:
     """One replica: it holds the key of the CA that it registered."""
-    template = selector(Component.METRICS)
     volumes = [credentials.volume(settings)]
     if uses_cert_manager(settings):
         volumes.append({"name": _TLS_VOLUME, "secret": {"secretName": TLS_SECRET, "defaultMode": 0o440}})
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(settings, naming.METRICS_SERVER, Component.METRICS),
-        "spec": {
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": template},
-            "template": {
-                "metadata": {"labels": template},
-                "spec": pod.spec(
-                    settings,
-                    naming.METRICS_ACCOUNT,
-                    [_container(settings)],
-                    api_access=settings.hpa.engine == "hpa",
-                    volumes=volumes,
-                ),
-            },
-        },
-    }
+    template = pod.spec(
+        settings,
+        naming.METRICS_ACCOUNT,
+        [_container(settings)],
+        api_access=settings.hpa.engine == "hpa",
+        volumes=volumes,
+    )
+    one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
+    return pod.deployment(settings, naming.METRICS_SERVER, Component.METRICS, template, **one)
 
 
 def _container(settings: Settings) -> Manifest:

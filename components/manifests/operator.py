@@ -24,33 +24,27 @@ def watched_namespaces(settings: Settings) -> tuple[str, ...]:
 
 def deployment(settings: Settings) -> Manifest:
     """The operator; several replicas elect a leader."""
-    template = selector(Component.OPERATOR)
     # Environment from a Secret is read at start only: a changed URL must make new pods.
     config = content_hash(services.urls(settings))
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(settings, naming.OPERATOR, Component.OPERATOR),
-        "spec": {
-            "replicas": settings.operator.replicas,
-            "selector": {"matchLabels": template},
-            # Never two configurations side by side: one that elects no leader would act beside one that does. And one
-            # type for any number, since the API server refuses to turn a RollingUpdate into a Recreate by apply.
-            "strategy": {"type": "Recreate"},
-            "template": {
-                "metadata": {"labels": template, "annotations": {CONTENT_HASH_ANNOTATION: config}},
-                "spec": pod.spec(
-                    settings,
-                    naming.OPERATOR_ACCOUNT,
-                    [_container(settings)],
-                    api_access=True,
-                    affinity=_spread(),
-                    terminationGracePeriodSeconds=30,
-                    volumes=[credentials.volume(settings)],
-                ),
-            },
-        },
-    }
+    return pod.deployment(
+        settings,
+        naming.OPERATOR,
+        Component.OPERATOR,
+        pod.spec(
+            settings,
+            naming.OPERATOR_ACCOUNT,
+            [_container(settings)],
+            api_access=True,
+            affinity=_spread(),
+            terminationGracePeriodSeconds=30,
+            volumes=[credentials.volume(settings)],
+        ),
+        annotations={CONTENT_HASH_ANNOTATION: config},
+        replicas=settings.operator.replicas,
+        # Never two configurations side by side: one that elects no leader would act beside one that does. And one
+        # type for any number, since the API server refuses to turn a RollingUpdate into a Recreate by apply.
+        strategy={"type": "Recreate"},
+    )
 
 
 def pod_disruption_budget(settings: Settings) -> Manifest:

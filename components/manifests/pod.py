@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.manifests import credentials, services
-from components.manifests.naming import Manifest
+from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
 from components.settings.section import Resources
-from runtime.contract import Env, Route
+from runtime.contract import Component, Env, Route
 
 USER_ID = 10001
 """User and group of every container; the runtime image declares the same."""
@@ -73,6 +73,31 @@ def container(
             "readOnlyRootFilesystem": True,
         },
         **more,
+    }
+
+
+def deployment(
+    settings: Settings,
+    name: str,
+    component: Component,
+    template: Manifest,
+    *,
+    annotations: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Manifest:
+    """A Deployment of pods with this spec; `more` are further fields of its own spec."""
+    labels: Manifest = {"labels": selector(component)}
+    if annotations:
+        labels["annotations"] = dict(annotations)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(settings, name, component),
+        "spec": {
+            **more,
+            "selector": {"matchLabels": selector(component)},
+            "template": {"metadata": labels, "spec": template},
+        },
     }
 
 

@@ -13,7 +13,6 @@ _LINGER_SECONDS = 20
 
 def deployment(settings: Settings) -> Manifest:
     """One replica, replaced and never doubled: the ledger has one writer."""
-    template = selector(Component.SANDBOX)
     volume = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": naming.SANDBOX}}
     container = pod.container(
         settings,
@@ -29,20 +28,9 @@ def deployment(settings: Settings) -> Manifest:
         volumeMounts=[{"name": _VOLUME, "mountPath": MountPath.SANDBOX_DATA.value}],
         **pod.probes(_PORT),
     )
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(settings, naming.SANDBOX, Component.SANDBOX),
-        "spec": {
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": template},
-            "template": {
-                "metadata": {"labels": template},
-                "spec": pod.spec(settings, naming.SANDBOX_ACCOUNT, [container], api_access=False, volumes=[volume]),
-            },
-        },
-    }
+    template = pod.spec(settings, naming.SANDBOX_ACCOUNT, [container], api_access=False, volumes=[volume])
+    one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
+    return pod.deployment(settings, naming.SANDBOX, Component.SANDBOX, template, **one)
 
 
 def service(settings: Settings) -> Manifest:

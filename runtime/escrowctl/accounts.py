@@ -79,7 +79,6 @@ class Accounts:
         return (user and user.username) or "unknown"
 
     @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
-    @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
     def drop_finalizer(self, kind: Any, name: str) -> bool:
         """Take our finalizer off a Job or an Escrow; whether it was there and had it."""
         try:

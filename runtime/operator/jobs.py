@@ -53,7 +53,6 @@ class JobFacts:
     """The annotation as it stands, unchecked."""
     request: str | None
     """The funding request as it stands, unparsed."""
-    suspended: bool
     ending: Ending | None
     ending_message: str
     ended_at: datetime | None
@@ -102,7 +101,6 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         uid=metadata["uid"],
         escrow_id=annotations.get(ESCROW_ID_ANNOTATION),
         request=annotations.get(ESCROW_REQUEST_ANNOTATION),
-        suspended=bool((job.get("spec") or {}).get("suspend")),
         ending=ending,
         ending_message=message,
         ended_at=ended_at,
@@ -130,7 +128,6 @@ def job_of(escrow: Mapping[str, Any]) -> JobFacts:
         uid=job["uid"],
         escrow_id=escrow["spec"].get("escrowId"),
         request=None,
-        suspended=False,
         ending=None,
         ending_message="",
         ended_at=None,

@@ -23,10 +23,6 @@ class _JobMetadata(TypedDict, total=False):
     deletionTimestamp: str
 
 
-class _JobSpec(TypedDict, total=False):
-    suspend: bool
-
-
 class _JobStatus(TypedDict, total=False):
     conditions: list[_Condition]
 
@@ -35,7 +31,6 @@ class ListedJob(TypedDict, total=False):
     """All that `read_job` looks at: no pod template, no managed fields."""
 
     metadata: _JobMetadata
-    spec: _JobSpec
     status: _JobStatus
 
 

@@ -2,8 +2,6 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-NAMESPACE = "purpleflea"
-
 
 class Metrics:
     """One registry a process; money is in USDC, times in seconds."""

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -148,14 +148,6 @@ class Escrow:
     token: str | None = None
     server_time: datetime | None = None
     """The service's own clock when it answered (`Date`), so that ages do not depend on ours."""
-
-    def age(self, now: datetime) -> timedelta | None:
-        """Return how old it is by the service's clock, or by `now` where the service sent none."""
-        return (self.server_time or now) - self.created_at if self.created_at else None
-
-    def time_left(self, now: datetime) -> timedelta | None:
-        """Return the time until the service ends it by itself, by the same clock as `age`."""
-        return self.auto_release_at - (self.server_time or now) if self.auto_release_at else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

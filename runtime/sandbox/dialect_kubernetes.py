@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any, Final
 
 from runtime.money import Usdc
-from runtime.sandbox.dialect_server import usd
+from runtime.sandbox.dialect_server import dispute, usd
 from runtime.sandbox.escrows import Terms
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Operation, Service
@@ -48,12 +48,6 @@ def _release(service: Service, call: Call) -> dict[str, Any]:
     }
 
 
-def _dispute(service: Service, call: Call) -> dict[str, Any]:
-    reason = call.text("reason", "invalid_request", least=0, most=1000, default="") or "No reason provided"
-    escrow = service.escrows.dispute(call.path["id"], call.caller, reason)
-    return {"escrow_id": escrow["id"], "status": escrow["status"], "reason": reason}
-
-
 def _list(service: Service, call: Call) -> dict[str, Any]:
     status = call.query.get("status", _FIRST_STATUS)
     status = "funded" if status == _FIRST_STATUS else status
@@ -90,7 +84,7 @@ KUBERNETES: Final = (
         answer={"escrow_id": "string", "amount_released": "number", "payee_id": "string"},
     ),
     _operation(
-        "dispute", "/api/escrow/{id}/dispute", _dispute, (403, 404, 409), request={"reason": _ID | {"maxLength": 1000}},
+        "dispute", "/api/escrow/{id}/dispute", dispute, (403, 404, 409), request={"reason": _ID | {"maxLength": 1000}},
         answer={"escrow_id": "string", "status": "string"},
     ),
     Operation(

@@ -71,7 +71,8 @@ def _release(service: Service, call: Call) -> dict[str, Any]:
     }
 
 
-def _dispute(service: Service, call: Call) -> dict[str, Any]:
+def dispute(service: Service, call: Call) -> dict[str, Any]:
+    """Dispute; the `kubernetes` dialect answers the same."""
     reason = call.text("reason", "invalid_request", least=0, most=1000, default="") or "No reason provided"
     escrow = service.escrows.dispute(call.path["id"], call.caller, reason)
     return {"escrow_id": escrow["id"], "status": escrow["status"], "reason": reason}
@@ -156,7 +157,7 @@ SERVER: Final = (
     ),
     _act("complete", _complete, 30, ()),
     _act("release", _release, 30, ()),
-    _act("dispute", _dispute, 10, (400,), request={"reason": _TEXT | {"maxLength": 1000}}),
+    _act("dispute", dispute, 10, (400,), request={"reason": _TEXT | {"maxLength": 1000}}),
     Operation(
         "stats", "server", "GET", "/escrow/stats", _stats, needs_key=False,
         answer={"total_created": "integer", "total_volume_usd": "number"},
