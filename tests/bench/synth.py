@@ -59,7 +59,9 @@ def _project(folder: Path, count: int | None) -> None:
     """A copy of the project's stack with so many agents; the code stays where it is."""
     config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
     if count is not None:
-        config["purpleflea:agents"] = [{"name": f"agent-{n}", "task": f"Task number {n}"} for n in range(count)]
+        config["purpleflea:agents"] = [
+            {"name": f"agent-{n}", "task": f"Task number {n}", "payee": "worker-agent-007"} for n in range(count)
+        ]
     config["purpleflea:target"] = "cluster"
     (folder / "Pulumi.yaml").write_text((ROOT / "Pulumi.yaml").read_text())
     (folder / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))
