@@ -5,7 +5,8 @@ show      one Escrow, whole, as JSON
 explain   one Escrow in words: what happened, what is known, which command goes on
 resolve   end a review: try again (perhaps another way), or close it with the outcome a person found out
 retry     resolve, with the intent as it stands
-let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow when that is being deleted
+let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow when that is being deleted;
+          with --all of every one in the namespace that is being deleted
 fund      create the escrow for a Job manifest and print it with its annotation
 
 Every act is recorded in the Escrow with who, when and why.
@@ -60,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.COMPLETED]
     how.add_argument("--as", dest="outcome", choices=outcomes, help="close it: you found out how it ended")
     retrying = verb("retry", "resolve, with the intent as it stands", "escrow")
-    letting = verb("let-go", "drop the finalizer of a Job that nobody will settle", "job")
+    letting = verb("let-go", "drop the finalizer of a Job that nobody will settle")
+    which = letting.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", metavar="JOB", nargs="?", help="Escrow, Job, Job UID or escrow id")
+    which.add_argument("--all", action="store_true", help="every Job and Escrow that is being deleted")
     for act in (resolving, retrying, letting):
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
@@ -81,7 +85,7 @@ def _run(args: argparse.Namespace) -> str:
         case "explain":
             return explain(accounts.find(args.name))
         case "let-go":
-            return _let_go(accounts, args.name, args.reason)
+            return _let_all_go(accounts, args.reason) if args.all else _let_go(accounts, args.name, args.reason)
     return _resolve(accounts, args)
 
 
@@ -111,6 +115,15 @@ def _let_go(accounts: Accounts, name: str, reason: str) -> str:
     if held:
         return f"Job {job} may go; its Escrow stays as it is"
     return f"Job {job} does not carry the settlement finalizer; nothing holds it here"
+
+
+def _let_all_go(accounts: Accounts, reason: str) -> str:
+    said = [_let_go(accounts, name, reason) for name in accounts.held(Job)]
+    for name in accounts.held(Escrow):  # those whose Job is gone already
+        if escrow := accounts.note(name, what="let go of the Escrow", reason=reason):
+            accounts.drop_finalizer(Escrow, name)
+            said.append(f"Escrow {name} may go. The last that is known:\n{explain(escrow)}")
+    return "\n\n".join(said) or f"nothing that is being deleted is held in namespace {accounts.namespace}"
 
 
 def main() -> int:

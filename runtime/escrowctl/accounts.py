@@ -78,6 +78,11 @@ class Accounts:
         user = review.status and review.status.userInfo
         return (user and user.username) or "unknown"
 
+    def held(self, kind: Any) -> tuple[str, ...]:
+        """Names of the Jobs, or the Escrows, that are being deleted and carry our finalizer."""
+        found = [one.metadata for one in self._client.list(kind, namespace=self.namespace)]
+        return tuple(m.name for m in found if m.deletionTimestamp and SETTLEMENT_FINALIZER in (m.finalizers or ()))
+
     @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
     def drop_finalizer(self, kind: Any, name: str) -> bool:
         """Take our finalizer off a Job or an Escrow; whether it was there and had it."""

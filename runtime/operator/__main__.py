@@ -31,6 +31,10 @@ from runtime.payments import Credentials, PaymentsClient
 FAREWELL_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
 
+LEADERS_TURNS: Final = 3
+"""How often, two seconds apart, a replica that ends waits for the leader to settle what is deleted with both. A Lease
+spares work and no more, so after that it does so itself: the one that held the Lease may be dead."""
+
 _log = logging.getLogger("runtime.operator")
 
 
@@ -51,6 +55,8 @@ class Operator:
             client, EscrowObjects(api), self._reconciler, self._queue, metrics, self._leader.leading
         )
         self._resync = Resync(api, self._reconciler, self._queue, events, metrics, self._listed)
+        self._parting = asyncio.Event()
+        """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
         self._stopping = asyncio.Event()
 
     async def _look(self, job: JobFacts) -> float | None:
@@ -60,9 +66,10 @@ class Operator:
             return await self._reconciler.look(job)
 
     async def _leading(self) -> bool:
-        """Wait until this replica leads; False when it is asked to stop before."""
-        if not self._leader.leading.is_set():
-            waits = [asyncio.ensure_future(event.wait()) for event in (self._leader.leading, self._stopping)]
+        """Wait until this replica may act; False when it has to stop before."""
+        turns = (self._leader.leading, self._parting, self._stopping)
+        if not any(event.is_set() for event in turns):
+            waits = [asyncio.ensure_future(event.wait()) for event in turns]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
@@ -98,24 +105,33 @@ class Operator:
             await probes.cleanup()
 
     async def _farewell(self, namespaces: tuple[str, ...]) -> None:
-        """Let go of Jobs that are deleted together with the operator: nobody else will.
-
-        A replica that does not lead stays until the leader has done so, or has left it to this one.
-        """
+        """Let go of Jobs that are deleted together with the operator: nobody else will."""
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
-                ending = await self._resync.ending(namespaces)
-                while ending and not self._leader.leading.is_set():
-                    _log.info("asked to stop, but not leading; deleted Jobs that are still held: %d", len(ending))
-                    await asyncio.sleep(RETRY_SECONDS)
-                    ending = await self._resync.ending(namespaces)
-                for job in ending:
-                    self._queue.add(job.uid, job)
-                # The queue tries again what fails, as always: the payment service may just be restarting.
-                await self._queue.until_done([job.uid for job in ending])
+                begun: dict[str, JobFacts] = {}
+                # Listed again, because the Jobs of a CronJob that is deleted follow it a moment later.
+                while new := {job.uid: job for job in await self._left_to_us(namespaces) if job.uid not in begun}:
+                    begun |= new
+                    _log.info("asked to stop; deleted Jobs that are settled first: %d", len(new))
+                    self._parting.set()
+                    for uid, job in new.items():
+                        self._queue.add(uid, job)
+                    # The queue tries again what fails, as always: the payment service may just be restarting.
+                    await self._queue.until_done(new)
         except (KubernetesError, Unreachable, TimeoutError) as error:
-            words = "not every deleted Job was settled and let go of; `escrowctl let-go` does"
+            words = "not every deleted Job was settled and let go of; `escrowctl let-go --all` does"
             _log.warning("%s: %s %s", words, type(error).__name__, error)
+
+    async def _left_to_us(self, namespaces: tuple[str, ...]) -> list[JobFacts]:
+        """Jobs that are deleted and still held, after the leader, where another replica is it, had time for them."""
+        ending = await self._resync.ending(namespaces)
+        for _ in range(LEADERS_TURNS):
+            if not ending or self._leader.leading.is_set():
+                break
+            _log.info("asked to stop, but not leading; deleted Jobs that are still held: %d", len(ending))
+            await asyncio.sleep(RETRY_SECONDS)
+            ending = await self._resync.ending(namespaces)
+        return ending
 
     @stamina.retry(on=passing, attempts=8, timeout=15.0)
     async def _first_list(self) -> tuple[str, ...]:

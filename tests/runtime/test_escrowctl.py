@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from lightkube.resources.batch_v1 import Job
+from lightkube.types import PatchType
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, SETTLEMENT_FINALIZER, Env
 from tests.runtime.operator import world as worlds
@@ -128,6 +129,30 @@ def test_an_escrow_that_is_deleted_itself_is_let_go_with_its_job(world):
     said = escrowctl(world, "let-go", "stranded", "-n", world.namespace, "--reason", "the namespace goes")
     assert "Phase: Funded" in said
     eventually(lambda: world.get_job("stranded") is None and world.escrow("stranded") is None, "both go")
+
+
+def test_all_that_is_deleted_is_let_go_and_nothing_else(world):
+    """What is left where the rights went before the Jobs: one command ends it, and says where the money is."""
+    operator = world.operator()
+    names = ("one", "two", "orphaned", "stays")
+    escrows = {}
+    for name in names:
+        world.job(name, world.fund(token=f"by-hand-{name}"))
+        escrows[name] = world.await_phase(name, "Funded")["metadata"]["name"]
+    operator.stop()
+    for name in ("one", "two", "orphaned"):
+        world.client.delete(Job, name)
+        world.client.delete(Escrow, escrows[name])
+    world.client.patch(Job, "orphaned", {"metadata": {"finalizers": None}}, patch_type=PatchType.MERGE)
+    where = ("-n", world.namespace, "--reason", "the foundation went first")
+    assert "not allowed with" in escrowctl(world, "let-go", "one", "--all", *where, expect=2)
+    assert "required" in escrowctl(world, "let-go", *where, expect=2)
+    said = escrowctl(world, "let-go", "--all", *where)
+    assert said.count("Phase: Funded") == 3
+    assert [name for name in names if world.get_job(name)] == ["stays"]
+    assert [escrow["spec"]["job"]["name"] for escrow in world.escrows()] == ["stays"]
+    assert SETTLEMENT_FINALIZER in world.get_job("stays").metadata.finalizers
+    assert "nothing" in escrowctl(world, "let-go", "--all", *where)
 
 
 def test_fund_creates_one_escrow_however_often_it_runs(world, tmp_path):

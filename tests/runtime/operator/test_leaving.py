@@ -6,11 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.types import PatchType
 
-from runtime.contract import OPERATOR_LEASE, Env
+from runtime.contract import Env
 from tests.runtime.operator.world import PAYEE, eventually
 
 
@@ -102,8 +101,8 @@ def test_an_escrow_of_unknown_fate_does_not_hold_its_deleted_job(world):
     assert [*world.payments().values()] == ["disputed"]
 
 
-def test_a_replica_that_does_not_lead_stays_until_the_leader_has_let_go_or_has_left(world):
-    """The leader went without a word, and its Lease is not over: the other one must not leave as well."""
+def test_a_replica_that_does_not_lead_settles_what_a_dead_leader_left(world):
+    """The Lease of the dead one outlasts the other's last seconds: nobody would be left to let go of the Job."""
     election = {Env.LEADER_ELECTION: "true"}
     leader = world.operator(**election, **{Env.POD_NAME: "leader"})
     world.job("both", world.fund())
@@ -112,11 +111,28 @@ def test_a_replica_that_does_not_lead_stays_until_the_leader_has_let_go_or_has_l
     leader.kill()
     world.client.delete(Job, "both")
     waiting.process.send_signal(signal.SIGTERM)
-    eventually(lambda: "not leading" in waiting.log(), "it stays")
-    world.client.patch(Lease, OPERATOR_LEASE, {"spec": {"holderIdentity": ""}}, patch_type=PatchType.MERGE)
     assert waiting.process.wait(30) == 0
     assert world.get_job("both") is None, waiting.log()
     assert world.escrow("both")["status"]["outcome"] == "Disputed"
+
+
+def test_jobs_that_are_deleted_while_it_settles_the_others_are_let_go_too(world):
+    """The Jobs of a CronJob: the garbage collector deletes them when it comes to it."""
+    operator = world.operator()
+    world.job("first", world.fund(token="by-hand-first"))
+    world.job("second", world.fund(token="by-hand-second"))
+    world.await_phase("first", "Funded")
+    world.await_phase("second", "Funded")
+    world.sandbox.fault("dispute", "delay", seconds=3, times=1)
+    operator.process.send_signal(signal.SIGSTOP)
+    world.client.delete(Job, "first")
+    operator.process.send_signal(signal.SIGTERM)
+    operator.process.send_signal(signal.SIGCONT)
+    eventually(lambda: "settled first: 1" in operator.log(), "it settles the first")
+    world.client.delete(Job, "second")
+    assert operator.process.wait(30) == 0
+    assert world.get_job("second") is None, operator.log()
+    assert sorted(world.payments().values()) == ["disputed", "disputed"]
 
 
 def test_a_job_that_runs_on_is_not_touched_by_the_operators_end(world):
