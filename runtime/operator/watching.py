@@ -24,6 +24,9 @@ from runtime.operator.api import login
 from runtime.operator.jobs import JobFacts, job_of, read_job
 
 Look = Callable[[JobFacts], None]
+_NOWHERE: Final = "no.such.namespace"
+"""Watched where a selector finds none: from no namespace at all kopf concludes that every one is meant. With the dots
+nobody can create it."""
 
 PAGE: Final = 25
 """Jobs that kopf lists at once: it reads them whole, 50 kB each as objects, where our own lists do not."""
@@ -98,7 +101,7 @@ async def watch_jobs(namespaces: Sequence[str], seen: Look, acted: Look, stop: a
     await kopf.operator(
         registry=_registry(seen, acted, stop),
         settings=_settings(),
-        namespaces=list(namespaces),
+        namespaces=list(namespaces) or [_NOWHERE],
         standalone=True,
         memories=_NoMemories(),
         stop_flag=stop,

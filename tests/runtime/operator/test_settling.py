@@ -230,7 +230,9 @@ def test_several_namespaces_and_a_selector(world):
 
 
 def test_a_selector_finds_namespaces_that_come_later(world):
+    """And as long as it finds none it serves none, though it has the rights on all."""
     world.grant_selector()
+    world.job("stranger", world.fund(token="by-hand-stranger"))
     world.operator(WATCH_NAMESPACE=f"selector:team={world.namespace}", PF_RESYNC_SECONDS="1")
     later = world.sibling("later")
     later.job("early-bird", later.fund())
@@ -238,6 +240,7 @@ def test_a_selector_finds_namespaces_that_come_later(world):
     world.client.patch(Namespace, later.namespace, patch)
     later.finish("early-bird")
     assert later.await_phase("early-bird", "Settled")["status"]["outcome"] == "Paid"
+    assert world.escrow("stranger") is None
 
 
 def test_an_escrow_of_the_first_version_is_carried_on(world):
