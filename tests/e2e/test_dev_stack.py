@@ -156,6 +156,7 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, l
     # The way back, as the README beside the files has it.
     kubectl("delete", "--kustomize", f"{dist}", PATIENCE)
     assert {job["metadata"]["name"] for job in kubectl.get("jobs")} == {"fails"}, "the stack's are gone"
+    await_escrow(kubectl, "runs-on", "Settled")  # the operator has its last seconds for that
     assert {name.split("-")[0]: e["outcome"] for name, e in escrows(kubectl).items()} == {
         "pf": "Paid",
         "fails": "Disputed",
