@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from typing import Final
+from urllib.request import getproxies
 
 import kopf
 import stamina
@@ -27,6 +28,7 @@ from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
 from runtime.operator.watching import watch_jobs
 from runtime.payments import Credentials, PaymentsClient
+from runtime.payments.busy_transport import BusyTransport
 
 FAREWELL_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
@@ -174,7 +176,9 @@ class Operator:
 
 async def serve(config: OperatorConfig) -> None:
     """Run one operator with what the environment says of the payment service."""
-    async with KubernetesApi() as api, PaymentsClient.from_environment() as client:
+    # A proxy that the environment names is httpx's own transport's to use.
+    http = None if getproxies() else BusyTransport
+    async with KubernetesApi() as api, PaymentsClient.from_environment(http=http) as client:
         Credentials.from_environment().key()  # no key: say so now, not at the first payment
         await Operator(config, api, client).run()
 

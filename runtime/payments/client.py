@@ -40,7 +40,7 @@ from runtime.payments.model import (
 )
 from runtime.payments.retry import Retries
 from runtime.payments.server import ServerDialect
-from runtime.payments.transport import Limits, Timeouts, Transport
+from runtime.payments.transport import HttpTransport, Limits, Timeouts, Transport
 
 DIALECTS: Final[Mapping[DialectName, Dialect]] = {
     d.name: d for d in (KubernetesDialect(), FlyDialect(), ServerDialect())
@@ -62,6 +62,7 @@ class PaymentsClient:
         retries: See `Retries`.
         tls: An own trust store instead of the public one.
         allow_http: Only beside a sandbox.
+        http: Instead of httpx's own transport; `BusyTransport` for many requests at once.
 
     Raises:
         BadSetting: A URL that cannot work.
@@ -81,6 +82,7 @@ class PaymentsClient:
         retries: Retries | None = None,
         tls: ssl.SSLContext | None = None,
         allow_http: bool = False,
+        http: HttpTransport | None = None,
     ) -> None:
         if dialect not in DIALECTS:
             raise BadSetting(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
@@ -88,11 +90,11 @@ class PaymentsClient:
         self._retries = retries or Retries()
         urls = {Service.ESCROW: escrow_url} | ({Service.FAUCET: faucet_url} if faucet_url else {})
         self._transport = Transport(
-            urls, credentials, timeouts or Timeouts(), limits or Limits(), tls=tls, allow_http=allow_http
+            urls, credentials, timeouts or Timeouts(), limits or Limits(), tls=tls, allow_http=allow_http, http=http
         )
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, http: HttpTransport | None = None) -> Self:
         """Build it from the variables in `runtime.contract.Env`.
 
         Raises:
@@ -106,6 +108,7 @@ class PaymentsClient:
             Credentials.from_environment(environ),
             faucet_url=environ.get(Env.FAUCET_URL) or None,
             allow_http=environ.get(Env.ALLOW_HTTP, "").lower() == "true",
+            http=http,
         )
 
     async def __aenter__(self) -> Self:

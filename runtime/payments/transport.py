@@ -15,8 +15,8 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,6 +72,10 @@ class Limits:
     """Of one answer; a page of a list is the largest."""
 
 
+HttpTransport = Callable[[ssl.SSLContext, Timeouts, Limits], httpx.AsyncBaseTransport]
+"""Makes what sends httpx's requests; with `kept_alive` 0 each over a connection of its own."""
+
+
 def checked_url(url: str, *, allow_http: bool) -> str:
     """Return the service's base URL without a trailing slash.
 
@@ -106,6 +110,7 @@ class Transport:
         limits: See `Limits`.
         tls: An own trust store, e.g. a company's; default is the public one. There is no way to switch checking off.
         allow_http: Permits `http://` URLs, and then uses no proxy from the environment: a sandbox is near.
+        http: Instead of httpx's own transport.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class Transport:
         *,
         tls: ssl.SSLContext | None = None,
         allow_http: bool = False,
+        http: HttpTransport | None = None,
     ) -> None:
         self._urls = {service: checked_url(url, allow_http=allow_http) for service, url in urls.items()}
         self._credentials = credentials
@@ -125,8 +131,8 @@ class Transport:
         # What cannot be repeated goes over a connection of its own. On a kept one the service may just be hanging up,
         # which leaves the outcome unknown, or a duplicated answer may wait there and be taken for this request's.
         trust, plain = tls or httpx.create_ssl_context(trust_env=not allow_http), allow_http
-        self._reading = _client(trust, timeouts, limits, limits.kept_alive, plain=plain)
-        self._acting = _client(trust, timeouts, limits, 0, plain=plain)
+        self._reading = _client(trust, timeouts, limits, http, plain=plain)
+        self._acting = _client(trust, timeouts, replace(limits, kept_alive=0), http, plain=plain)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -190,9 +196,10 @@ class Transport:
 
 
 def _client(
-    trust: ssl.SSLContext, timeouts: Timeouts, limits: Limits, kept_alive: int, *, plain: bool
+    trust: ssl.SSLContext, timeouts: Timeouts, limits: Limits, http: HttpTransport | None, *, plain: bool
 ) -> httpx.AsyncClient:
     return httpx.AsyncClient(
+        transport=http(trust, timeouts, limits) if http else None,
         verify=trust,
         follow_redirects=False,  # a redirect would carry the key, or the money, elsewhere
         trust_env=not plain,
@@ -205,7 +212,7 @@ def _client(
         ),
         limits=httpx.Limits(
             max_connections=limits.connections,
-            max_keepalive_connections=kept_alive,
+            max_keepalive_connections=limits.kept_alive,
             keepalive_expiry=limits.kept_alive_seconds,
         ),
     )

@@ -4,6 +4,7 @@ import ssl
 import pytest
 
 from runtime.payments import Credentials, PaymentsClient, Retries, Timeouts
+from runtime.payments.busy_transport import BusyTransport
 from tests.runtime.payments.scripted_server import scripted_server
 
 KEY = "pf_live_test-key-7351"
@@ -33,9 +34,9 @@ def unused_url():
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
-@pytest.fixture
-async def client_of(server):
-    """Makes clients of the scripted server, by dialect."""
+@pytest.fixture(params=["httpx", "aiohttp"])
+async def client_of(request, server):
+    """Makes clients of the scripted server, by dialect; with either transport all must be the same."""
     made = []
 
     def make(dialect="server", **changes):
@@ -46,6 +47,7 @@ async def client_of(server):
             "allow_http": True,
             "tls": TLS,
         } | changes
+        settings["http"] = BusyTransport if request.param == "aiohttp" else None
         made.append(PaymentsClient(dialect, settings.pop("url", server.url), Credentials(KEY), **settings))
         return made[-1]
 
