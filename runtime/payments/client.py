@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -138,16 +138,18 @@ class PaymentsClient:
         request = self.dialect.request(Operation.READ, escrow_id)
         return await self._call(request, lambda answer: self.dialect.read_one(answer, escrow_id))
 
-    async def list_escrows(self, status: EscrowStatus = EscrowStatus.LOCKED) -> AsyncIterator[Escrow]:
-        """Yield the key's escrows in a status.
+    async def list_escrows(
+        self, status: EscrowStatus = EscrowStatus.LOCKED, among: Collection[str] | None = None
+    ) -> AsyncIterator[Escrow]:
+        """Yield the key's escrows in a status; of those ids only, which of a long list costs a tenth.
 
         All pages are read before the first escrow comes out: whoever releases while paging shifts what the next offset
         means, and would skip some.
         """
-        found: dict[str, Escrow] = {}
+        found: dict[str, Escrow | None] = {}
         for _ in range(MOST_PAGES):
-            page = await self._page(status, offset=len(found))
-            news = {escrow.id: escrow for escrow in page if escrow.id not in found}
+            page = await self._page(status, len(found), among)
+            news = {escrow_id: escrow for escrow_id, escrow in page if escrow_id not in found}
             found |= news
             # A short page proves no end, because a service may allow fewer entries than we ask for. An empty one does.
             if self.dialect.page_size is None or not page or (not news and len(page) < self.dialect.page_size):
@@ -157,13 +159,15 @@ class PaymentsClient:
         else:
             raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
         for escrow in found.values():
-            if escrow.status is status:
+            if escrow is not None and escrow.status is status:
                 yield escrow
 
-    async def _page(self, status: EscrowStatus, offset: int) -> list[Escrow]:
+    async def _page(
+        self, status: EscrowStatus, offset: int, among: Collection[str] | None
+    ) -> list[tuple[str, Escrow | None]]:
         request = self.dialect.list_page(status, offset)
         try:
-            return await self._call(request, lambda answer: self.dialect.read_page(answer, status))
+            return await self._call(request, lambda answer: self.dialect.read_page(answer, status, among))
         except NotFound as error:
             # The published server lacks the list that its docs name. That is not an empty list.
             raise Unsupported(

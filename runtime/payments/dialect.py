@@ -1,6 +1,6 @@
 """What a dialect is: a table of endpoints and the names of its fields. It builds requests and reads answers; no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -182,9 +182,15 @@ class Dialect:
         check_escrow(escrow.id, escrow_id)
         return escrow
 
-    def read_page(self, answer: Answer, status: EscrowStatus) -> list[Escrow]:
-        """Read one page of a list."""
-        return [self.escrow(entry, status) for entry in answer.entries("escrows")]
+    def read_page(
+        self, answer: Answer, status: EscrowStatus, among: Collection[str] | None = None
+    ) -> list[tuple[str, Escrow | None]]:
+        """Read one page of a list: ids with their escrows, or without where `among` does not have the id."""
+        page: list[tuple[str, Escrow | None]] = []
+        for entry in answer.entries("escrows"):
+            escrow_id = required(entry.escrow_id(), "escrow_id")
+            page.append((escrow_id, self.escrow(entry, status) if among is None or escrow_id in among else None))
+        return page
 
     def read_receipt(
         self, answer: Answer, request: Request, locked: Usdc | None = None, payee: str | None = None

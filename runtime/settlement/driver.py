@@ -1,9 +1,10 @@
-"""The driver around `decide`: record the intent, read, note, act, verify by reading, record.
+"""The driver around `decide`: read, record the intent and that it is being sent, act, verify by reading, record.
 
 One round sends at most one act and never sleeps: what needs time comes back as "try again after so many seconds".
 It may be killed after any step and started again from the journal.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,12 +41,14 @@ class Policy:
         max_attempts: Acts sent for one settlement before a person looks.
         patience: How long a service that said yes may still read open, and an act without an answer may be on its way
             where nobody can read. Longer than the client's own time-outs.
+        prompt: How long the first read may take before the intent is written down without waiting for it.
         first_delay: Shortest time between two rounds.
         longest_delay: Longest time between two rounds, unless the service asks for more.
     """
 
     max_attempts: int = 5
     patience: timedelta = timedelta(seconds=90)
+    prompt: timedelta = timedelta(seconds=1)
     first_delay: timedelta = timedelta(seconds=2)
     longest_delay: timedelta = timedelta(seconds=60)
 
@@ -119,25 +122,37 @@ class Settler:
             return self._progress(latest)
 
     async def _round(self, case: Case) -> Progress:
-        record = await self._journal.load(case.key)
-        if record is None:
-            record = await self._journal.write(Settlement.decided(case, self._now()))
+        record = await self._journal.load(case.key) or Settlement.decided(case, self._now())
         record.check(case)
         self._observe(Step.DECIDED, record)
         if record.phase in CLOSED:
             return self._progress(record)
-        sight, record = await self._look(record, Step.READ)
+        sight, record = await self._first_look(record)
         decision = self._decide(record, sight)
         if decision.action is not Action.ACT:
             return await self._conclude(record, decision, sight)
         acted, receipt, delay_seconds = await self._act(record)
         if acted.attempts == record.attempts:  # nothing happened, so there is nothing to verify
             return self._progress(acted, delay_seconds)
-        sight, acted = await self._look(acted, Step.VERIFIED)
+        sight = await self._reader.look(acted)
+        acted = self._learned(acted, sight, Step.VERIFIED)
         return await self._conclude(acted, self._decide(acted, sight), sight, receipt)
 
-    async def _look(self, record: Settlement, step: Step) -> tuple[Sight, Settlement]:
-        sight = await self._reader.look(record)
+    async def _first_look(self, record: Settlement) -> tuple[Sight, Settlement]:
+        """Read. An intent that is new is written down with what follows from it, or sooner if the answer takes long."""
+        reading = asyncio.create_task(self._reader.look(record))
+        try:
+            if (
+                not record.version
+                and not (await asyncio.wait({reading}, timeout=self._policy.prompt.total_seconds()))[0]
+            ):
+                record = await self._journal.write(record)
+            sight = await reading
+        finally:
+            reading.cancel()
+        return sight, self._learned(record, sight, Step.READ)
+
+    def _learned(self, record: Settlement, sight: Sight, step: Step) -> Settlement:
         if sight.escrow and sight.seen is not Seen.DISAGREES:
             record = replace(
                 record,
@@ -146,7 +161,7 @@ class Settler:
                 refund_at=sight.escrow.auto_release_at or record.refund_at,
             )
         self._observe(step, record)
-        return sight, record
+        return record
 
     def _decide(self, record: Settlement, sight: Sight) -> Decision:
         answer = record.answer
@@ -213,7 +228,7 @@ class Settler:
                 remedy=decision.remedy,
                 closed_at=self._now(),
             )
-        elif receipt is None:  # to wait, with nothing new to write down
+        elif receipt is None and record.version:  # to wait, with nothing new to write down
             return self._progress(record, sight.delay_seconds)
         record = await self._journal.write(record)
         self._observe(Step.RECORDED, record)

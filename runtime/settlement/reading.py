@@ -3,10 +3,10 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Final
 
 from runtime.errors import (
     Contradiction,
-    Final,
     NotFound,
     Problem,
     PurpleFleaError,
@@ -15,9 +15,13 @@ from runtime.errors import (
     Unavailable,
     Unsupported,
 )
+from runtime.errors import Final as FinalError
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.record import Settlement
-from runtime.settlement.table import WANTED, Seen
+from runtime.settlement.table import WANTED, Answer, Seen
+
+OPEN_STATUSES: Final = (EscrowStatus.LOCKED, EscrowStatus.COMPLETED)
+"""Statuses of an escrow that still holds the money for the payee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Reader:
                 return Sight(Seen.UNREADABLE, "the dialect has neither a read nor a list")
         except NotFound as error:
             return Sight(Seen.NOT_FOUND, str(error))
-        except Final as error:
+        except FinalError as error:
             # A key can be mended, and a bad line in a list may be about another escrow: neither is a finding here.
             waits = isinstance(error, Unauthorized) or (isinstance(error, Contradiction) and not reads)
             return Sight(Seen.SILENT if waits else Seen.DISAGREES, str(error))
@@ -66,21 +70,17 @@ class Reader:
         if escrow is None and not complete:
             return Sight(Seen.UNREADABLE, "a list is too long to be read")
         if escrow is None:
-            return Sight(Seen.UNLISTED, "in none of the lists")
+            return Sight(Seen.UNLISTED, f"not listed as {', '.join(self._places(record))}")
         if wrong := _disagreement(record, escrow):
             return Sight(Seen.DISAGREES, wrong, escrow)
         return Sight(Seen(escrow.status.value), f"status {escrow.status}", escrow)
 
     async def _find(self, record: Settlement) -> tuple[Escrow | None, bool]:
-        """Return the escrow if a list has it, and whether every list could be read to its end."""
+        """Return the escrow if a list has it, and whether every list that was needed could be read to its end."""
         complete = True
-        # In the order of an escrow's life, so that one on the move is met; after an act first where it should be now.
-        statuses = list(self._client.dialect.list_words)
-        if record.attempts:
-            statuses.sort(key=lambda status: status.value != WANTED[record.intent].value)
-        for status in statuses:
+        for status in self._places(record):
             try:
-                escrows = await self._lists.get(status)
+                escrow = await self._lists.find(status, record.escrow_id)
             except (Rejected, Unsupported):
                 continue  # the service has no such list
             except Unavailable as error:
@@ -88,9 +88,19 @@ class Reader:
                     raise
                 complete = False
                 continue
-            if record.escrow_id in escrows:
-                return escrows[record.escrow_id], complete
+            if escrow is not None:
+                return escrow, complete
         return None, complete
+
+    def _places(self, record: Settlement) -> list[EscrowStatus]:
+        """Return the lists to look in: in the order of an escrow's life, so that one on the move is met."""
+        statuses = list(self._client.dialect.list_words)
+        if record.answer is not None and record.answer.kind is Answer.ACCEPTED:
+            # Only being open still would speak against a plain yes; the lists of what is closed grow for ever.
+            return [status for status in statuses if status in OPEN_STATUSES]
+        if record.attempts:
+            statuses.sort(key=lambda status: status.value != WANTED[record.intent].value)  # where it should be now
+        return statuses
 
 
 class _SharedLists:
@@ -99,18 +109,21 @@ class _SharedLists:
     def __init__(self, client: PaymentsClient) -> None:
         self._client = client
         self._locks: defaultdict[EscrowStatus, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waiting: dict[EscrowStatus, asyncio.Task[dict[str, Escrow]]] = {}
+        self._waiting: dict[EscrowStatus, tuple[set[str], asyncio.Task[dict[str, Escrow]]]] = {}
 
-    async def get(self, status: EscrowStatus) -> dict[str, Escrow]:
-        """Return the escrows in a status by id, from a list that was asked for after this call began."""
+    async def find(self, status: EscrowStatus, escrow_id: str) -> Escrow | None:
+        """Return the escrow if it is in that status, from a list that was asked for after this call began."""
         if status not in self._waiting:
-            self._waiting[status] = asyncio.create_task(self._read(status))
-        return await asyncio.shield(self._waiting[status])
+            wanted: set[str] = set()
+            self._waiting[status] = wanted, asyncio.create_task(self._read(status, wanted))
+        wanted, reading = self._waiting[status]
+        wanted.add(escrow_id)
+        return (await asyncio.shield(reading)).get(escrow_id)
 
-    async def _read(self, status: EscrowStatus) -> dict[str, Escrow]:
+    async def _read(self, status: EscrowStatus, wanted: set[str]) -> dict[str, Escrow]:
         async with self._locks[status]:
             del self._waiting[status]  # whoever comes from now on may have acted since, and needs a later list
-            return {escrow.id: escrow async for escrow in self._client.list_escrows(status)}
+            return {escrow.id: escrow async for escrow in self._client.list_escrows(status, wanted)}
 
 
 def _disagreement(record: Settlement, escrow: Escrow) -> str:

@@ -2,18 +2,20 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from runtime.contract import Phase
 from runtime.money import Usdc
+from runtime.payments import Credentials, EscrowStatus, PaymentsClient
 from runtime.sandbox.testing import running_sandbox
-from runtime.settlement.driver import Step
+from runtime.settlement.driver import Policy, Step
 from runtime.settlement.journal import SqliteJournal
 from runtime.settlement.reading import Reader
 from runtime.settlement.record import CaseMismatch, Settlement
 from runtime.settlement.table import Answer, Intent, Outcome, Seen
-from tests.runtime.settling import AMOUNT, DIALECTS, READABLE, Shop, check_against_books
+from tests.runtime.settling import AMOUNT, DIALECTS, PATIENT, READABLE, TLS, Shop, check_against_books
 
 pytestmark = pytest.mark.anyio
 
@@ -205,3 +207,39 @@ async def test_readers_of_the_same_list_share_it_and_one_that_comes_later_gets_a
     assert counter._value.get() - before <= 2
     await shop.client.release(case.escrow_id)
     assert (await reader.look(record)).seen is Seen.RELEASED
+
+
+class NotingLists(PaymentsClient):
+    """Notes which lists it was asked for."""
+
+    def list_escrows(self, status=EscrowStatus.LOCKED, among=None):
+        self.asked = [*getattr(self, "asked", []), status]
+        return super().list_escrows(status, among)
+
+
+@pytest.mark.parametrize("shop", ["kubernetes"], indirect=True)
+async def test_a_plain_yes_is_verified_in_the_list_of_open_escrows_and_not_in_those_that_grow_for_ever(shop):
+    key = Credentials(shop.payer_key)
+    async with NotingLists("kubernetes", shop.sandbox.url, key, tls=TLS, timeouts=PATIENT, allow_http=True) as client:
+        record = await shop.until_closed(await shop.case(), shop.settler(client=client))
+        assert (record.outcome, record.drift) == (Outcome.PAID, False)
+        assert client.asked == [EscrowStatus.LOCKED] * 2
+
+
+@readable
+async def test_an_intent_is_on_record_before_a_service_that_takes_its_time_has_answered(shop):
+    """A prompt answer spares that write; a slow one must not keep the intent from being durable."""
+    case = await shop.case()
+    shop.policy = Policy(prompt=timedelta(0))
+    written = []
+
+    class Noting(SqliteJournal):
+        async def write(self, record):
+            written.append((record.phase, record.attempts))
+            return await super().write(record)
+
+    journal = Noting(shop.journal_file)
+    shop.fault("read" if shop.dialect == "server" else "list", "delay", seconds=0.05, times=1)
+    await shop.until_closed(case, shop.settler(journal))
+    journal.close()
+    assert written == [(Phase.DECIDED, 0), (Phase.VERIFYING, 1), (Phase.SETTLED, 1)]

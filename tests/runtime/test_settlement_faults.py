@@ -203,7 +203,7 @@ class DyingJournal(SqliteJournal):
 
 @every_dialect
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("nth", range(4))
+@pytest.mark.parametrize("nth", range(3))
 async def test_a_settler_that_dies_at_any_write_is_taken_over_even_with_a_fault_on_the_way(shop, nth, after):
     case = await shop.case()
     shop.fault("release", "reset", times=1, moment="after")

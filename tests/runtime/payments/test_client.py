@@ -148,6 +148,15 @@ async def test_pages_are_read_to_the_end_before_anything_is_handed_out(count, mo
     assert seen <= {len(server.received)}
 
 
+async def test_of_a_list_only_the_escrows_asked_for_are_read_closely(server, client_of):
+    """Somebody else's malformed entry is then nobody's business, and a long list costs a tenth."""
+    server.replies(Reply(200, {"escrows": [entry(1), entry(2, amount="much"), entry(3)]}))
+    found = client_of("kubernetes").list_escrows(EscrowStatus.LOCKED, among={"esc_3", "esc_4"})
+    assert [escrow.id async for escrow in found] == ["esc_3"]
+    with pytest.raises(Contradiction):
+        await listed(client_of("kubernetes"))
+
+
 async def test_a_full_page_that_comes_again_may_hide_more(server, client_of):
     server.replies(Reply(200, {"escrows": [entry(n, status="funded") for n in range(100)]}))
     with pytest.raises(Contradiction):
