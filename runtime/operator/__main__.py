@@ -19,6 +19,7 @@ from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
+from runtime.operator.job_watch import watch_jobs
 from runtime.operator.jobs import JobFacts
 from runtime.operator.leader import RETRY_SECONDS, Leader
 from runtime.operator.logs import configure_logs, tracing
@@ -26,7 +27,7 @@ from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
-from runtime.operator.watching import watch_jobs
+from runtime.operator.watching import watch_acts
 from runtime.payments import Credentials, PaymentsClient
 from runtime.payments.busy_transport import BusyTransport
 
@@ -92,17 +93,17 @@ class Operator:
         """Serve until a signal; what has begun is finished first."""
         probes = await self._health.serve(self._config.ports)
         try:
-            namespaces = await self._first_list()  # every Escrow is known before the first Job is looked at
+            versions = await self._first_list()  # every Escrow is known before the first Job is looked at
             async with asyncio.TaskGroup() as group:
                 if self._config.leader_election:
                     group.create_task(self._leader.run(self._stopping))
                 else:
                     self._leader.leading.set()
                 group.create_task(self._queue.run(self._stopping))
-                group.create_task(self._watch_and_list(namespaces))
+                group.create_task(self._watch_and_list(versions))
                 group.create_task(self._comparison.run(self._stopping))
                 self._health.ready = True
-                _log.info("serving namespaces %s", ", ".join(namespaces))
+                _log.info("serving namespaces %s", ", ".join(versions))
         finally:
             await probes.cleanup()
 
@@ -136,36 +137,39 @@ class Operator:
         return ending
 
     @stamina.retry(on=passing, attempts=8, timeout=15.0)
-    async def _first_list(self) -> tuple[str, ...]:
+    async def _first_list(self) -> dict[str, str]:
         """Right after a CRD is created, and while it starts, an API server refuses for a moment."""
-        namespaces = await self._namespaces()
-        await self._resync.run(namespaces)
-        return namespaces
+        return await self._resync.run(await self._namespaces())
 
-    async def _watch_and_list(self, namespaces: tuple[str, ...]) -> None:
-        """Watch, and list everything once a period; start anew when a selector finds other namespaces."""
+    async def _watch_and_list(self, versions: dict[str, str]) -> None:
+        """Watch from these versions on, and list everything once a period; start anew when a selector finds others."""
         while not self._stopping.is_set():
             moved = asyncio.Event()
-            watch = asyncio.create_task(watch_jobs(namespaces, self._seen, self._acted, moved))
-            found = await self._list_until_moved(watch, namespaces)
-            moved.set()
-            await watch
-            if found == namespaces:  # a signal ended the watch
-                await self._farewell(namespaces)
+            async with asyncio.TaskGroup() as group:
+                watches = [group.create_task(watch_jobs(self._api, *each, self._seen)) for each in versions.items()]
+                acts = group.create_task(watch_acts(tuple(versions), self._acted, moved))
+                found = await self._list_until_moved(acts, versions)
+                moved.set()
+                for watch in watches:
+                    watch.cancel()
+            if found is None:  # a signal
+                await self._farewell(tuple(versions))
                 self._stopping.set()
-            namespaces = found
+            versions = found or {}
 
-    async def _list_until_moved(self, watch: asyncio.Task[None], namespaces: tuple[str, ...]) -> tuple[str, ...]:
+    async def _list_until_moved(self, acts: asyncio.Task[None], watched: dict[str, str]) -> dict[str, str] | None:
+        """The versions of other namespaces; None after a signal."""
         while True:
-            await asyncio.wait([watch], timeout=self._config.resync_seconds)
-            if watch.done():
-                return namespaces
+            await asyncio.wait([acts], timeout=self._config.resync_seconds)
+            if acts.done():
+                return None
             try:
-                if (found := await self._namespaces()) != namespaces:
-                    return found
-                await self._resync.run(namespaces)
+                versions = await self._resync.run(await self._namespaces())
             except (KubernetesError, Unreachable) as error:
                 _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
+            else:
+                if versions.keys() != watched.keys():
+                    return versions
 
     async def _namespaces(self) -> tuple[str, ...]:
         if not self._config.selector:

@@ -10,7 +10,8 @@ import functools
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 import aiohttp
@@ -23,10 +24,15 @@ T = TypeVar("T")
 PAGE: Final = 100
 """Objects a list request asks for at once: 100 Jobs are half a megabyte of JSON, and ten times that if read whole."""
 
+ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""An answer without spec and status: a Job is 10 kB to read, its metadata a third of that."""
+
 LOGIN_SECONDS: Final = 60.0
 """A mounted ServiceAccount token is read again after this time; the kubelet rotates it hourly."""
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
+WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=90)
+"""The API server sends a bookmark about every minute, so a watch that is silent for longer is dead."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +72,7 @@ def passing(error: Exception) -> bool:
 
 
 class _Cursor(msgspec.Struct):
+    version: str = msgspec.field(name="resourceVersion", default="")
     token: str = msgspec.field(name="continue", default="")
 
 
@@ -74,8 +81,21 @@ class _Page(msgspec.Struct, Generic[T]):
     items: list[T] | None = None
 
 
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+_read_event = msgspec.json.Decoder(_Event).decode
+
+
 @functools.cache
-def _pages(shape: type) -> Callable[[bytes], Any]:
+def _reader(shape: type) -> Callable[[bytes | msgspec.Raw], Any]:
+    return msgspec.json.Decoder(shape).decode
+
+
+@functools.cache
+def _page_reader(shape: type) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(_Page[shape]).decode  # ty: ignore[invalid-type-form] - chosen by the caller
 
 
@@ -110,7 +130,8 @@ class KubernetesApi:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "KubernetesApi":
-        connector = aiohttp.TCPConnector(ssl=self._connection.as_ssl_context(), limit=32)
+        # No limit of its own: a watch keeps its connection, and the workers of the queue bound the rest.
+        connector = aiohttp.TCPConnector(ssl=self._connection.as_ssl_context(), limit=0)
         self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
         return self
 
@@ -118,10 +139,10 @@ class KubernetesApi:
         if self._session is not None:
             await self._session.close()
 
-    def _headers(self, content_type: str) -> dict[str, str]:
+    def _headers(self, content_type: str, accept: str) -> dict[str, str]:
         if time.monotonic() - self._logged_in_at > LOGIN_SECONDS:
             self._connection, self._logged_in_at = login(), time.monotonic()
-        return {**self._connection.as_http_headers(), "Content-Type": content_type, "Accept": "application/json"}
+        return {**self._connection.as_http_headers(), "Content-Type": content_type, "Accept": accept}
 
     async def request(
         self,
@@ -130,51 +151,55 @@ class KubernetesApi:
         body: Any = None,
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         decode: Callable[[bytes], Any] = json.loads,
     ) -> Any:
         """One request; the answer's object, as `decode` reads it if it is a yes.
 
         Raises `KubernetesError` by status, `Unreachable` when it broke off.
         """
-        assert self._session is not None, "use `async with`"  # noqa: S101 - a programming error
-        url = self._connection.server.rstrip("/") + path
-        try:
-            async with self._session.request(
-                method, url, json=body, params=params, headers=self._headers(content_type)
-            ) as response:
+        headers = self._headers(content_type, accept)
+        with _breaks_off(method, path):
+            async with self._open(method, path, json=body, params=params, headers=headers) as response:
                 content = await response.read()
             answer = (decode if response.status < 400 else json.loads)(content)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.status >= 400:
             raise _error(method, path, response.status, answer if isinstance(answer, dict) else {})
         return answer
+
+    def _open(self, method: str, path: str, **arguments: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        assert self._session is not None, "use `async with`"  # noqa: S101 - a programming error
+        return self._session.request(method, self._connection.server.rstrip("/") + path, **arguments)
 
     async def get(self, path: str) -> Json:
         """Read one object."""
         return await self.request("GET", path)
 
-    async def list(self, path: str, shape: type = Json, **selectors: str) -> AsyncIterator[Json]:
-        """Every object of a collection, page by page; an expired page token starts over from the first page.
+    def list(self, path: str, shape: type = Json, **selectors: str) -> "Listing":
+        """Every object of a collection, page by page.
 
         `shape` is a TypedDict of what is needed of each; whatever it does not name is never built.
         """
-        decode = _pages(shape)
-        params = {"limit": str(PAGE), **selectors}
-        while True:
-            try:
-                page = await self.request("GET", path, params=params, decode=decode)
-            except KubernetesError as error:
-                if error.status != 410 or "continue" not in params:
-                    raise
-                params.pop("continue")
-                continue
-            for item in page.items or ():
-                yield item
-            if not page.metadata.token:
-                return
-            params["continue"] = page.metadata.token
-            await asyncio.sleep(0)
+        return Listing(self, path, shape, selectors)
+
+    async def watch(self, path: str, version: str, shape: type = Json) -> AsyncIterator[tuple[str, Json]]:
+        """What changed in a collection after `version`, as it happens: types and objects, bookmarks among them.
+
+        Ends when the API server ends it, which it does within the hour; go on from the last version seen. Raises
+        `KubernetesError`, with status 410 when the version is too old, and `Unreachable`.
+        """
+        params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
+        headers, read = self._headers("application/json", "application/json"), _reader(shape)
+        with _breaks_off("WATCH", path):
+            async with self._open("GET", path, params=params, headers=headers, timeout=WATCH_TIMEOUT) as response:
+                if response.status >= 400:
+                    raise _error("WATCH", path, response.status, json.loads(await response.read()))
+                async for line in _lines(response.content):
+                    event = _read_event(line)
+                    if event.type == "ERROR":
+                        status = json.loads(bytes(event.object))
+                        raise _error("WATCH", path, status.get("code", 500), status)
+                    yield event.type, read(event.object)
 
     async def create(self, path: str, body: Json) -> Json:
         """Create; raises `AlreadyExists`."""
@@ -184,6 +209,59 @@ class KubernetesApi:
         """Merge; with `metadata.resourceVersion` in the body it is tested and raises `WriteConflict`."""
         return await self.request("PATCH", path, body, content_type="application/merge-patch+json")
 
+    async def edit_metadata(self, path: str, metadata: Json) -> None:
+        """Merge into the metadata, as `merge_patch` does."""
+        content_type = "application/merge-patch+json"
+        await self.request("PATCH", path, {"metadata": metadata}, content_type=content_type, accept=ONLY_METADATA)
+
     async def replace(self, path: str, body: Json) -> Json:
         """Replace the whole object, tested by its `metadata.resourceVersion`."""
         return await self.request("PUT", path, body)
+
+
+class Listing:
+    """The objects of a collection, read page by page; a page token that expires starts over from the first page."""
+
+    def __init__(self, api: KubernetesApi, path: str, shape: type, selectors: Mapping[str, str]) -> None:
+        self._api = api
+        self._path = path
+        self._decode = _page_reader(shape)
+        self._params = {"limit": str(PAGE), **selectors}
+        self.version = ""
+        """The collection's resource version once the first page was read: a watch goes on from there."""
+
+    async def __aiter__(self) -> AsyncIterator[Json]:
+        while True:
+            try:
+                page = await self._api.request("GET", self._path, params=self._params, decode=self._decode)
+            except KubernetesError as error:
+                if error.status != 410 or "continue" not in self._params:
+                    raise
+                self._params.pop("continue")
+                continue
+            self.version = page.metadata.version
+            for item in page.items or ():
+                yield item
+            if not page.metadata.token:
+                return
+            self._params["continue"] = page.metadata.token
+            await asyncio.sleep(0)
+
+
+@contextmanager
+def _breaks_off(method: str, path: str) -> Generator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own reading ends at 128 kB, and a Job may be a megabyte."""
+    begun: list[bytes] = []
+    async for piece in content.iter_any():
+        first, *others = piece.split(b"\n")
+        begun.append(first)
+        for other in others:
+            yield b"".join(begun)
+            begun = [other]

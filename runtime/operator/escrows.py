@@ -3,7 +3,7 @@
 Every write is tested by resource version, so of two operators that act on one Escrow one stops and reads again.
 """
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,7 +40,7 @@ class EscrowObjects:
         except AlreadyExists:
             return await self._api.get(self._path(namespace, name))
 
-    def list(self, namespace: str, shape: type = Json) -> AsyncIterator[Json]:
+    def list(self, namespace: str, shape: type = Json) -> AsyncIterable[Json]:
         """All Escrows of a namespace, page by page; see `KubernetesApi.list`."""
         return self._api.list(self._path(namespace), shape)
 
@@ -62,8 +62,8 @@ class EscrowObjects:
         rest = [f for f in metadata.get("finalizers") or [] if f != SETTLEMENT_FINALIZER]
         if len(rest) == len(metadata.get("finalizers") or []):
             return
-        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": rest}}
-        await self._api.merge_patch(self._path(metadata["namespace"], metadata["name"]), body)
+        edit = {"resourceVersion": metadata["resourceVersion"], "finalizers": rest}
+        await self._api.edit_metadata(self._path(metadata["namespace"], metadata["name"]), edit)
 
 
 @dataclass

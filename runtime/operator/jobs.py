@@ -57,7 +57,9 @@ class JobFacts:
     ending_message: str
     ended_at: datetime | None
     """When the terminal condition was set, or the deletion recorded; None before."""
-    finalizer: bool
+    version: str
+    """The object's resource version."""
+    finalizers: tuple[str, ...]
     deleting: bool
     gone: bool
     """The object no longer exists; `ending` is then what was last seen of it, or None."""
@@ -66,6 +68,11 @@ class JobFacts:
     def path(self) -> str:
         """Path of the object at the API server."""
         return f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{self.name}"
+
+    @property
+    def finalizer(self) -> bool:
+        """Whether ours holds it."""
+        return SETTLEMENT_FINALIZER in self.finalizers
 
     @property
     def unanswered(self) -> bool:
@@ -104,7 +111,8 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         ending=ending,
         ending_message=message,
         ended_at=ended_at,
-        finalizer=SETTLEMENT_FINALIZER in (metadata.get("finalizers") or ()),
+        version=metadata["resourceVersion"],
+        finalizers=tuple(metadata.get("finalizers") or ()),
         deleting=deleting,
         gone=gone,
     )
@@ -131,7 +139,8 @@ def job_of(escrow: Mapping[str, Any]) -> JobFacts:
         ending=None,
         ending_message="",
         ended_at=None,
-        finalizer=False,
+        version="",
+        finalizers=(),
         deleting=True,
         gone=True,
     )

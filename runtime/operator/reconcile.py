@@ -5,6 +5,7 @@ look, whether an event, a retry or the periodic list brings it.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +15,7 @@ from runtime.errors import Final as FinalError
 from runtime.errors import PurpleFleaError
 from runtime.escrow_object import OPEN, new_escrow, phase_of, read_record, stamp
 from runtime.money import MICRO, Usdc
-from runtime.operator.api import Forbidden, Json, KubernetesApi, NotFound
+from runtime.operator.api import Forbidden, Json, KubernetesApi, NotFound, WriteConflict
 from runtime.operator.claims import Claims
 from runtime.operator.escrows import EscrowJournal, EscrowObjects
 from runtime.operator.events import Events
@@ -301,17 +302,24 @@ class Reconciler:
             await self._edit_finalizers(job, add=False)
 
     async def _edit_finalizers(self, job: JobFacts, *, add: bool) -> None:
+        """Most Jobs are as they were last seen; any other is read once more."""
         try:
-            metadata = (await self._api.get(job.path))["metadata"]
-            if metadata["uid"] != job.uid:
-                return  # the name belongs to another Job by now
-            rest = [f for f in metadata.get("finalizers") or [] if f != SETTLEMENT_FINALIZER]
-            wanted = [*rest, SETTLEMENT_FINALIZER] if add else rest
-            if wanted != (metadata.get("finalizers") or []):
-                body = {"resourceVersion": metadata["resourceVersion"], "finalizers": wanted}
-                await self._api.merge_patch(job.path, {"metadata": body})
+            try:
+                await self._write_finalizers(job, job.version, job.finalizers, add=add)
+            except WriteConflict:
+                metadata = (await self._api.get(job.path))["metadata"]
+                if metadata["uid"] == job.uid:  # else the name belongs to another Job by now
+                    finalizers = metadata.get("finalizers") or ()
+                    await self._write_finalizers(job, metadata["resourceVersion"], finalizers, add=add)
         except NotFound:
             return
+
+    async def _write_finalizers(self, job: JobFacts, version: str, found: Sequence[str], *, add: bool) -> None:
+        if (SETTLEMENT_FINALIZER in found) is add:
+            return
+        rest = [finalizer for finalizer in found if finalizer != SETTLEMENT_FINALIZER]
+        wanted = [*rest, SETTLEMENT_FINALIZER] if add else rest
+        await self._api.edit_metadata(job.path, {"resourceVersion": version, "finalizers": wanted})
 
 
 def _case_again(record: Settlement) -> Case:

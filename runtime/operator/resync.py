@@ -15,6 +15,7 @@ from runtime.operator.claims import Survey
 from runtime.operator.comparison import Funded
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
+from runtime.operator.job_watch import jobs_path
 from runtime.operator.jobs import Ending, JobFacts, job_of, read_job
 from runtime.operator.listing import ListedEscrow, ListedJob
 from runtime.operator.metrics import Metrics
@@ -69,9 +70,12 @@ class Resync:
         self._missing: set[str] = set()
         """UIDs of Jobs that the last pass did not find either."""
 
-    async def run(self, namespaces: Sequence[str]) -> None:
-        """One pass over the namespaces. Raises what the API raises; the next pass starts anew."""
-        found = _Pass(datetime.now(UTC), self._reconciler.claims.survey())
+    async def run(self, namespaces: Sequence[str]) -> dict[str, str]:
+        """One pass over the namespaces; the version of the Jobs in each, to watch from there.
+
+        Raises what the API raises; the next pass starts anew.
+        """
+        found, versions = _Pass(datetime.now(UTC), self._reconciler.claims.survey()), dict[str, str]()
         for namespace in namespaces:
             async for escrow in self._escrows.list(namespace, ListedEscrow):
                 self._note(found, escrow)
@@ -80,12 +84,15 @@ class Resync:
         }
         self._reconciler.claims.renew(found.claims)
         for namespace in namespaces:
-            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", ListedJob):
+            listing = self._api.list(jobs_path(namespace), ListedJob)
+            async for job in listing:
                 self._see(found, read_job(job))
+            versions[namespace] = listing.version
         self._look_at_orphans(found)
         self._publish(found)
         await self._warn(found)
         self._listed(found.funded)
+        return versions
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
         """The Jobs we hold that are being deleted, by themselves or because their namespace terminates.
@@ -101,7 +108,7 @@ class Resync:
                     async for escrow in self._escrows.list(namespace, ListedEscrow)
                     if phase_of(escrow) in OPEN
                 }
-            async for job in self._api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", ListedJob):
+            async for job in self._api.list(jobs_path(namespace), ListedJob):
                 facts = read_job(job)
                 if (terminating and facts.concerned) or (facts.deleting and facts.finalizer):
                     held[facts.uid] = facts if facts.ending else _ended_by_its_namespace(facts)

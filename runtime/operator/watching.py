@@ -1,8 +1,8 @@
-"""kopf, for what it does best: watching Jobs through lost connections, expired versions and rotated tokens.
+"""kopf, for what people do: it runs the process until a signal, and watches for Escrows that a person decided about.
 
-Only `on.event` is used. kopf's handled changes would write their bookkeeping onto every Job (1.6 kB) and cost three
-times the CPU, and the Escrow objects already are the durable state; what an event handler misses the periodic list
-finds.
+Only `on.event` is used. kopf's handled changes would write their bookkeeping onto every object (1.6 kB) and cost three
+times the CPU, and the Escrow objects already are the durable state. Jobs, of which there are thousands, do not pass
+through kopf at all: see `job_watch`.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import kopf
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from runtime.contract import (
     ACT_LABEL,
@@ -21,15 +20,13 @@ from runtime.contract import (
 )
 from runtime.escrow_object import OPEN, phase_of
 from runtime.operator.api import login
-from runtime.operator.jobs import JobFacts, job_of, read_job
+from runtime.operator.jobs import JobFacts, job_of
 
 Look = Callable[[JobFacts], None]
+
 _NOWHERE: Final = "no.such.namespace"
 """Watched where a selector finds none: from no namespace at all kopf concludes that every one is meant. With the dots
 nobody can create it."""
-
-PAGE: Final = 25
-"""Jobs that kopf lists at once: it reads them whole, 50 kB each as objects, where our own lists do not."""
 
 
 class _NoDiffs(kopf.MultiDiffBaseStorage):
@@ -39,19 +36,10 @@ class _NoDiffs(kopf.MultiDiffBaseStorage):
         return kopf.BodyEssence()
 
 
-class _NoMemories(ResourceMemories):
-    """Remembers nothing of an object: kopf would keep a kilobyte of each for timers and daemons that we do not have."""
-
-    async def recall(self, raw_body: kopf.RawBody, **options: Any) -> ResourceMemory:
-        options["ephemeral"] = True
-        return await super().recall(raw_body, **options)
-
-
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True  # needs rights on all namespaces and CRDs; the namespaces are known
     settings.queueing.idle_timeout = 0.05  # how long a worker, with its object, outlives an event: memory
-    settings.watching.chunk_size = PAGE
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70
     settings.networking.request_timeout = 60
@@ -64,7 +52,7 @@ def _settings() -> kopf.OperatorSettings:
     return settings
 
 
-def _registry(seen: Look, acted: Look, stop: asyncio.Event) -> kopf.OperatorRegistry:
+def _registry(acted: Look, stop: asyncio.Event) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -75,13 +63,6 @@ def _registry(seen: Look, acted: Look, stop: asyncio.Event) -> kopf.OperatorRegi
     async def _ended(**_: Any) -> None:
         stop.set()  # kopf gives its own waiter for this flag five seconds to end otherwise, of a pod's thirty
 
-    # The plain object of the event: kopf's `body` wraps every level anew at every access.
-    @kopf.on.event("batch", "v1", "jobs", registry=registry)
-    async def _job(event: kopf.RawEvent, **_: Any) -> None:
-        job = read_job(event["object"], gone=event["type"] == "DELETED")
-        if job.concerned:
-            seen(job)
-
     @kopf.on.event(ESCROW_GROUP, ESCROW_VERSION, ESCROW_PLURAL, registry=registry)
     async def _acted(event: kopf.RawEvent, **_: Any) -> None:
         if event["type"] != "DELETED" and phase_of(event["object"]) in OPEN:
@@ -90,19 +71,16 @@ def _registry(seen: Look, acted: Look, stop: asyncio.Event) -> kopf.OperatorRegi
     return registry
 
 
-async def watch_jobs(namespaces: Sequence[str], seen: Look, acted: Look, stop: asyncio.Event) -> None:
-    """Call `seen` for every Job of the namespaces, as they are and as they change, until `stop` or a signal.
-
-    `acted` is called for every open Escrow that a person decided about.
+async def watch_acts(namespaces: Sequence[str], acted: Look, stop: asyncio.Event) -> None:
+    """Call `acted` for the Job of every open Escrow that a person decided about, until `stop` or a signal.
 
     kopf takes SIGTERM and SIGINT for itself, so a return before the caller sets `stop` means that the process was asked
     to end; `stop` is set then as well.
     """
     await kopf.operator(
-        registry=_registry(seen, acted, stop),
+        registry=_registry(acted, stop),
         settings=_settings(),
         namespaces=list(namespaces) or [_NOWHERE],
         standalone=True,
-        memories=_NoMemories(),
         stop_flag=stop,
     )

@@ -36,7 +36,6 @@ from tests.toolchain import cgroups
 
 AT_ONCE = 24
 AMOUNT = Usdc.parse("0.10")
-STARTED_AT, ENDED_AT = "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"
 T = TypeVar("T")
 
 
@@ -123,11 +122,12 @@ async def _create(api: KubernetesApi, path: str, body: Json) -> Json:
 
 async def complete(api: KubernetesApi, namespace: str, jobs: Iterable[CrowdJob]) -> dict[str, float]:
     """End every Job well, as the Job controller would write it; when each was, by escrow id (`time.monotonic`)."""
+    now = stamp(datetime.now(UTC))  # an older end, and the Job's time to live would have it deleted at once
     conditions = [
-        {"type": kind, "status": "True", "lastProbeTime": ENDED_AT, "lastTransitionTime": ENDED_AT}
+        {"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now}
         for kind in ("SuccessCriteriaMet", "Complete")
     ]
-    status = {"startTime": STARTED_AT, "completionTime": ENDED_AT, "succeeded": 1, "conditions": conditions}
+    status = {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": conditions}
     ended: dict[str, float] = {}
 
     async def end(job: CrowdJob) -> None:

@@ -12,7 +12,12 @@ from runtime.operator.listing import ListedEscrow, ListedJob
 from tests.runtime.operator import crowd
 
 ENDED = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "has reached the limit"}
-SERVER = {"namespace": "agent-jobs", "uid": "0b5c1f2e", "managedFields": [{"manager": "kubectl", "fieldsV1": {}}]}
+SERVER = {
+    "namespace": "agent-jobs",
+    "uid": "0b5c1f2e",
+    "resourceVersion": "7",
+    "managedFields": [{"manager": "kubectl", "fieldsV1": {}}],
+}
 
 
 def listed(whole: dict, shape: type) -> dict:
@@ -40,7 +45,7 @@ def test_a_listed_job_reads_like_the_whole_one(changes):
 
 
 def test_a_listed_escrow_reads_like_the_whole_one():
-    metadata = SERVER | {"name": "job-0b5c1f2e", "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "7"}
+    metadata = SERVER | {"name": "job-0b5c1f2e", "creationTimestamp": "2026-01-01T00:00:00Z"}
     spec = {"job": {"name": "daily", "uid": "0b5c1f2e"}, "dialect": "server", "token": "pf-1", "escrowId": "esc_1"}
     status = {"phase": "Settled", "lockedAt": "2026-01-01T00:00:00Z", "lastAnswer": {"kind": "accepted"}}
     whole = {"metadata": metadata, "spec": spec, "status": status}
