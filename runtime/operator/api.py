@@ -7,7 +7,6 @@ is aiohttp with kopf's own login (in-cluster, else kubeconfig), about a hundred 
 
 import asyncio
 import functools
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
@@ -152,17 +151,18 @@ class KubernetesApi:
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-        decode: Callable[[bytes], Any] = json.loads,
+        decode: Callable[[bytes], Any] = msgspec.json.decode,
     ) -> Any:
         """One request; the answer's object, as `decode` reads it if it is a yes.
 
         Raises `KubernetesError` by status, `Unreachable` when it broke off.
         """
         headers = self._headers(content_type, accept)
+        content = None if body is None else msgspec.json.encode(body)
         with _breaks_off(method, path):
-            async with self._open(method, path, json=body, params=params, headers=headers) as response:
+            async with self._open(method, path, data=content, params=params, headers=headers) as response:
                 content = await response.read()
-            answer = (decode if response.status < 400 else json.loads)(content)
+            answer = (decode if response.status < 400 else msgspec.json.decode)(content)
         if response.status >= 400:
             raise _error(method, path, response.status, answer if isinstance(answer, dict) else {})
         return answer
@@ -193,11 +193,11 @@ class KubernetesApi:
         with _breaks_off("WATCH", path):
             async with self._open("GET", path, params=params, headers=headers, timeout=WATCH_TIMEOUT) as response:
                 if response.status >= 400:
-                    raise _error("WATCH", path, response.status, json.loads(await response.read()))
+                    raise _error("WATCH", path, response.status, msgspec.json.decode(await response.read()))
                 async for line in _lines(response.content):
                     event = _read_event(line)
                     if event.type == "ERROR":
-                        status = json.loads(bytes(event.object))
+                        status = msgspec.json.decode(event.object)
                         raise _error("WATCH", path, status.get("code", 500), status)
                     yield event.type, read(event.object)
 
