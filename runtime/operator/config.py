@@ -37,7 +37,7 @@ class OperatorConfig:
     pod_namespace: str
     ports: tuple[int, ...] = (Port.HEALTH, Port.METRICS)
     """Where probes and metrics are served."""
-    settlements_at_once: int = 16
+    settlements_at_once: int = 32
     """Looks that run at once."""
 
     @classmethod
