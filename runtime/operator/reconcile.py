@@ -5,21 +5,21 @@ look, whether an event, a retry or the periodic list brings it.
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Phase
+from runtime.contract import ESCROW_ID_ANNOTATION, Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import PurpleFleaError
 from runtime.escrow_object import OPEN, new_escrow, phase_of, read_record, stamp
 from runtime.money import MICRO, Usdc
-from runtime.operator.api import Forbidden, Json, KubernetesApi, NotFound, WriteConflict
+from runtime.operator.api import Forbidden, Json, KubernetesApi
 from runtime.operator.claims import Claims
 from runtime.operator.escrows import EscrowJournal, EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.funding import Funding
+from runtime.operator.job_objects import JobObjects
 from runtime.operator.jobs import (
     AnnotationError,
     Ending,
@@ -63,8 +63,8 @@ class Reconciler:
         *,
         auto_release: bool,
     ) -> None:
-        self._api = api
         self._client = client
+        self._jobs = JobObjects(api)
         self._escrows = EscrowObjects(api)
         self._journal = EscrowJournal(self._escrows)
         self._settler = Settler(client, self._journal)
@@ -94,7 +94,7 @@ class Reconciler:
             escrow = await self._escrows.get(job.namespace, job.uid) or await self._adopt(job)
             if escrow is None:
                 if job.ending:
-                    await self._release_job(job)
+                    await self._jobs.let_go(job)
                 return None
             job = ended_as_recorded(job, escrow)
             if phase_of(escrow) is Phase.PENDING:
@@ -112,7 +112,7 @@ class Reconciler:
         if phase is not Phase.FUNDED:
             self._answered.discard(job.uid)
         if phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]:
-            await self._release_job(job)
+            await self._jobs.let_go(job)
         if phase not in OPEN:
             await self._escrows.let_go(escrow)
         return delay
@@ -199,14 +199,12 @@ class Reconciler:
         if job.unanswered:
             if job.uid in self._answered:
                 return
-            annotations = {"uid": job.uid, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
-            await self._api.merge_patch(job.path, {"metadata": annotations, "spec": {"suspend": False}})
+            await self._jobs.resume(job, escrow_id)
             self._answered.add(job.uid)
         elif job.escrow_id != escrow_id:
             words = f"annotation {ESCROW_ID_ANNOTATION} was changed after the escrow was bound; {escrow_id} pays"
             await self._events.post(job, "EscrowAnnotationIgnored", words, warning=True)
-        if not job.finalizer:
-            await self._edit_finalizers(job, add=True)
+        await self._jobs.hold(job)
 
     async def _settle(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
         """Act on the end of the Job, or go on with what was decided before."""
@@ -239,14 +237,10 @@ class Reconciler:
             key=job.uid,
             escrow_id=spec["escrowId"],
             intent=intent_after(self._client, succeeded=succeeded),
-            reason=f"Job {job.name} completed" if succeeded else failure_reason(job, await self._pods(job)),
+            reason=f"Job {job.name} completed" if succeeded else failure_reason(job, await self._jobs.pods(job)),
             locked=Usdc.parse(locked) if locked else None,
             payee=spec.get("payee"),
         )
-
-    async def _pods(self, job: JobFacts) -> list[Json]:
-        selector = f"batch.kubernetes.io/controller-uid={job.uid}"
-        return [pod async for pod in self._api.list(f"/api/v1/namespaces/{job.namespace}/pods", labelSelector=selector)]
 
     async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
         """Tell of an end, once: metrics and an event."""
@@ -295,31 +289,6 @@ class Reconciler:
         self.phases[job.uid] = Phase.SETTLED
         self._metrics.settlements.labels("none", outcome).inc()
         await self._events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
-
-    async def _release_job(self, job: JobFacts) -> None:
-        """Let go of a Job whose end is on record, so that it can be deleted."""
-        if job.finalizer and not job.gone:
-            await self._edit_finalizers(job, add=False)
-
-    async def _edit_finalizers(self, job: JobFacts, *, add: bool) -> None:
-        """Most Jobs are as they were last seen; any other is read once more."""
-        try:
-            try:
-                await self._write_finalizers(job, job.version, job.finalizers, add=add)
-            except WriteConflict:
-                metadata = (await self._api.get(job.path))["metadata"]
-                if metadata["uid"] == job.uid:  # else the name belongs to another Job by now
-                    finalizers = metadata.get("finalizers") or ()
-                    await self._write_finalizers(job, metadata["resourceVersion"], finalizers, add=add)
-        except NotFound:
-            return
-
-    async def _write_finalizers(self, job: JobFacts, version: str, found: Sequence[str], *, add: bool) -> None:
-        if (SETTLEMENT_FINALIZER in found) is add:
-            return
-        rest = [finalizer for finalizer in found if finalizer != SETTLEMENT_FINALIZER]
-        wanted = [*rest, SETTLEMENT_FINALIZER] if add else rest
-        await self._api.edit_metadata(job.path, {"resourceVersion": version, "finalizers": wanted})
 
 
 def _case_again(record: Settlement) -> Case:
