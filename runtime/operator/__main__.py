@@ -12,6 +12,7 @@ import stamina
 
 from runtime.contract import Env, ExitCode
 from runtime.errors import BadSetting, Unauthorized
+from runtime.operator.act_watch import watch_acts
 from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
 from runtime.operator.comparison import Comparison, Funded
 from runtime.operator.config import OperatorConfig, SettingError
@@ -27,7 +28,6 @@ from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
-from runtime.operator.watching import watch_acts
 from runtime.payments import Credentials, PaymentsClient
 from runtime.payments.busy_transport import BusyTransport
 

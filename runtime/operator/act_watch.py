@@ -1,23 +1,16 @@
 """kopf, for what people do: it runs the process until a signal, and watches for Escrows that a person decided about.
 
-Only `on.event` is used. kopf's handled changes would write their bookkeeping onto every object (1.6 kB) and cost three
-times the CPU, and the Escrow objects already are the durable state. Jobs, of which there are thousands, do not pass
-through kopf at all: see `job_watch`.
+Only `on.event` is used: kopf's handled changes would write their bookkeeping onto every object, and the Escrow objects
+already are the durable state. Jobs, of which there are thousands, do not pass through kopf at all: see `job_watch`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import kopf
 
-from runtime.contract import (
-    ACT_LABEL,
-    DOMAIN,
-    ESCROW_GROUP,
-    ESCROW_PLURAL,
-    ESCROW_VERSION,
-)
+from runtime.contract import ACT_LABEL, ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION
 from runtime.escrow_object import OPEN, phase_of
 from runtime.operator.api import login
 from runtime.operator.jobs import JobFacts, job_of
@@ -29,26 +22,15 @@ _NOWHERE: Final = "no.such.namespace"
 nobody can create it."""
 
 
-class _NoDiffs(kopf.MultiDiffBaseStorage):
-    """Takes nothing of an object: kopf would copy each one three times at every event, for `on.update` alone."""
-
-    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
-        return kopf.BodyEssence()
-
-
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True  # needs rights on all namespaces and CRDs; the namespaces are known
-    settings.queueing.idle_timeout = 0.05  # how long a worker, with its object, outlives an event: memory
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70
     settings.networking.request_timeout = 60
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.watching.label_selectors[ESCROW_GROUP, ESCROW_PLURAL] = ACT_LABEL  # only what a person decided on
-    settings.persistence.diffbase_storage = _NoDiffs([])
-    settings.persistence.progress_storage = kopf.MultiProgressStorage([])
-    settings.persistence.finalizer = f"{DOMAIN}/unused-by-kopf"
     return settings
 
 
