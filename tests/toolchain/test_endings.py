@@ -79,8 +79,8 @@ def test_run_leaves_nothing(run, unchanged_machine, ending, with_signal, status)
 def test_killed_supervisor_takes_its_processes_along_and_the_next_start_sweeps(run, unchanged_machine):
     _, report = run("wait")
     psutil.Process(int((cluster.root() / report["name"] / "lock").read_text())).kill()
-    swept = {"directory", "cgroups"}
-    until(lambda: machine.left_of(**report).keys() == swept, lambda: f"still there: {machine.left_of(**report)}")
+    swept = {"directory", "cgroups"}  # or less of them: any start on this machine sweeps, another test's too
+    until(lambda: machine.left_of(**report).keys() <= swept, lambda: f"still there: {machine.left_of(**report)}")
     cluster.sweep()
     assert machine.left_of(**report) == {}
 
