@@ -109,9 +109,9 @@ class Operator:
 
     async def _farewell(self, namespaces: tuple[str, ...]) -> None:
         """Let go of Jobs that are deleted together with the operator: nobody else will."""
+        begun: dict[str, JobFacts] = {}
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
-                begun: dict[str, JobFacts] = {}
                 # Listed again, because the Jobs of a CronJob that is deleted follow it a moment later.
                 while new := {job.uid: job for job in await self._left_to_us(namespaces) if job.uid not in begun}:
                     begun |= new
@@ -122,8 +122,10 @@ class Operator:
                     # The queue tries again what fails, as always: the payment service may just be restarting.
                     await self._queue.until_done(new)
         except (KubernetesError, Unreachable, TimeoutError) as error:
-            words = "not every deleted Job was settled and let go of; `escrowctl let-go --all` does"
+            words = "not every deleted Job was settled; where one hangs, `escrowctl let-go --all` lets go of it"
             _log.warning("%s: %s %s", words, type(error).__name__, error)
+            lets_go = map(self._reconciler.let_go_on_record, begun.values())
+            await asyncio.gather(*lets_go, return_exceptions=True)
 
     async def _left_to_us(self, namespaces: tuple[str, ...]) -> list[JobFacts]:
         """Jobs that are deleted and still held, after the leader, where another replica is it, had time for them."""

@@ -49,6 +49,9 @@ _CLOSED_BY_OTHERS: Final = {
 
 _WORK_GOES_ON: Final = (Phase.PENDING, Phase.FUNDED)
 
+SOON_SECONDS: Final = 2.0
+"""A settlement that is tried again within this time, as in its first twenty seconds, is worth its Job's wait."""
+
 
 class Reconciler:
     """Looks at Jobs: one look at a time a Job, many Jobs at once."""
@@ -111,11 +114,20 @@ class Reconciler:
         self.phases[job.uid] = phase = phase_of(escrow)
         if phase is not Phase.FUNDED:
             self._answered.discard(job.uid)
-        if phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]:
-            await self._jobs.let_go(job)
         if phase not in OPEN:
             await self._escrows.let_go(escrow)
+        on_record = phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]
+        # Whoever waited for a Job's deletion may delete the operator's rights next: the account is better closed then.
+        closes_soon = phase in OPEN and delay is not None and delay <= SOON_SECONDS
+        if on_record and not closes_soon:
+            await self._jobs.let_go(job)
         return delay
+
+    async def let_go_on_record(self, job: JobFacts) -> None:
+        """Let go of a Job whose end is on record, though its account is open: another operator closes it."""
+        escrow = await self._escrows.get(job.namespace, job.uid)
+        if escrow and "jobEnding" in (escrow.get("status") or {}):
+            await self._jobs.let_go(job)
 
     async def _adopt(self, job: JobFacts) -> Json | None:
         """The Escrow of a Job that has none yet; None when the Job asks for nothing or its namespace ends."""
