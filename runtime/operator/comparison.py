@@ -26,7 +26,7 @@ from runtime.operator.reconcile import Reconciler
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.reading import Reader, Sight
 from runtime.settlement.record import Case, Settlement
-from runtime.settlement.table import Intent, Seen
+from runtime.settlement.table import STATUSES, STILL_OPEN, Intent, Seen
 
 STEPS_PER_SECOND: Final = 5.0
 """Reads a second at the most: a twentieth of a pod's CPU, 1,500 Escrows in a period of 300 s, 50,000 in three hours.
@@ -37,9 +37,6 @@ LISTED_AT_ONCE: Final = 200
 """Where there are only lists: Escrows that share one reading of them."""
 
 LONGEST_BACK_OFF_SECONDS: Final = 60.0
-
-_OPEN: Final = (Seen.LOCKED, Seen.COMPLETED)
-_CLOSED: Final = (Seen.RELEASED, Seen.DISPUTED, Seen.REFUNDED, Seen.CANCELLED)
 
 _log = logging.getLogger(__name__)
 
@@ -170,10 +167,10 @@ class Comparison:
                 if isinstance(sight, BaseException):
                     raise sight
                 self._metrics.comparisons.labels(sight.seen).inc()
-                if sight.escrow is not None and sight.seen in _CLOSED:
-                    await self._record(one, sight.escrow)
-                elif sight.seen not in _OPEN:
+                if sight.seen not in STATUSES:
                     self._tell(one, sight)
+                elif sight.escrow is not None and sight.seen not in STILL_OPEN:
+                    await self._record(one, sight.escrow)
             except Exception as error:
                 _log.warning("not compared this time: %s: %s", type(error).__name__, error)
 

@@ -26,7 +26,7 @@ def jobs_path(namespace: str) -> str:
 
 
 async def watch_jobs(api: KubernetesApi, namespace: str, version: str, seen: Callable[[JobFacts], None]) -> None:
-    """Call `seen` for every Job that has to do with money and changed after `version`, until cancelled.
+    """Call `seen` for every Job that changed after `version`, until cancelled.
 
     A connection that breaks is taken up where it was; a version that the API server no longer has means a new list.
     """
@@ -38,7 +38,7 @@ async def watch_jobs(api: KubernetesApi, namespace: str, version: str, seen: Cal
                 failures = 0
                 version = job["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
-                    _tell(seen, read_job(job, gone=kind == "DELETED"))
+                    seen(read_job(job, gone=kind == "DELETED"))
         except (KubernetesError, Unreachable) as error:
             failures += 1
             delay = min(LONGEST_DELAY_SECONDS, 2.0**failures / 4) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
@@ -51,10 +51,5 @@ async def watch_jobs(api: KubernetesApi, namespace: str, version: str, seen: Cal
 async def _list(api: KubernetesApi, namespace: str, seen: Callable[[JobFacts], None]) -> str:
     listing = api.list(jobs_path(namespace), ListedJob)
     async for job in listing:
-        _tell(seen, read_job(job))
+        seen(read_job(job))
     return listing.version
-
-
-def _tell(seen: Callable[[JobFacts], None], job: JobFacts) -> None:
-    if job.concerned:
-        seen(job)

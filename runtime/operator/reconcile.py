@@ -1,6 +1,6 @@
 """One Job, one look: from what is seen of a Job and its Escrow to the next thing done about them.
 
-Every path writes to the Escrow before it calls the payment service, so a crash anywhere is made good by the next
+Every path writes to the Escrow before it sends anything that moves money, so a crash anywhere is made good by the next
 look, whether an event, a retry or the periodic list brings it.
 """
 
@@ -83,12 +83,14 @@ class Reconciler:
 
     def idle(self, job: JobFacts) -> bool:
         """Whether a look at this Job would find nothing to do, as far as is known."""
+        if not job.concerned:
+            return True
         match self.phases.get(job.uid):
             case Phase.FUNDED:
                 return job.ending is None and not job.gone and job.finalizer and not job.unanswered
             case Phase.SETTLED | Phase.NEEDS_REVIEW:
                 return not job.finalizer
-        return not job.concerned
+        return False
 
     async def look(self, job: JobFacts) -> float | None:
         """Do the next thing about one Job; the seconds after which to look again, or None."""

@@ -148,7 +148,7 @@ class Resync:
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
         found.orphans.pop(job.uid, None)
-        if job.concerned and not self._reconciler.idle(job):
+        if not self._reconciler.idle(job):
             self._queue.add(job.uid, job, found.refunds.get(job.uid, NORMAL))
 
     def _look_at_orphans(self, found: _Pass) -> None:

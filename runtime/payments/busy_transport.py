@@ -68,8 +68,7 @@ class BusyTransport(httpx.AsyncBaseTransport):
             )
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise httpx.LocalProtocolError(str(error)) from error
-        headers = [(name, value) for name, value in response.raw_headers]
-        return httpx.Response(response.status, headers=headers, stream=_Body(response), request=request)
+        return httpx.Response(response.status, headers=[*response.raw_headers], stream=_Body(response), request=request)
 
     async def aclose(self) -> None:
         """Close every connection."""

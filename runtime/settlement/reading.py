@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
 
 from runtime.errors import (
     Contradiction,
@@ -18,10 +17,7 @@ from runtime.errors import (
 from runtime.errors import Final as FinalError
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.record import Settlement
-from runtime.settlement.table import WANTED, Answer, Seen
-
-OPEN_STATUSES: Final = (EscrowStatus.LOCKED, EscrowStatus.COMPLETED)
-"""Statuses of an escrow that still holds the money for the payee."""
+from runtime.settlement.table import STILL_OPEN, WANTED, Answer, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Reader:
         statuses = list(self._client.dialect.list_words)
         if record.answer is not None and record.answer.kind is Answer.ACCEPTED:
             # Only being open still would speak against a plain yes; the lists of what is closed grow for ever.
-            return [status for status in statuses if status in OPEN_STATUSES]
+            return [status for status in statuses if status.value in STILL_OPEN]
         if record.attempts:
             statuses.sort(key=lambda status: status.value != WANTED[record.intent].value)  # where it should be now
         return statuses

@@ -127,6 +127,9 @@ RULES: Final[dict[Standing, tuple[Rule, ...]]] = {
 STATUSES: Final = (Seen.LOCKED, Seen.COMPLETED, Seen.RELEASED, Seen.DISPUTED, Seen.REFUNDED, Seen.CANCELLED)
 """The columns of `STANDINGS`."""
 
+STILL_OPEN: Final = (Seen.LOCKED, Seen.COMPLETED)
+"""Those in which the money is still there to be released or disputed, whatever is intended."""
+
 WANTED: Final = {
     Intent.RELEASE: Seen.RELEASED,
     Intent.DISPUTE: Seen.DISPUTED,
