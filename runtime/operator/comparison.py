@@ -115,6 +115,8 @@ class Comparison:
                 self._metrics.last_comparison.set(time.time())
 
     async def _open_ids(self) -> Collection[str]:
+        if not self._funded:
+            return ()  # nothing to compare: the service is not asked at all
         return {escrow.id async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)}
 
     async def _round(self, at_once: int, known: Collection[str] = ()) -> None:

@@ -108,3 +108,11 @@ def test_a_replica_that_does_not_lead_asks_nothing(world):
     assert _compared(waiting) == 0.0
     assert leader.stop() == 0
     eventually(lambda: _compared(waiting), "the next leader goes on")
+
+
+@LISTS_ONLY
+def test_where_nothing_is_funded_the_service_is_not_asked(world):
+    asked = world.sandbox.fault("list", "delay", seconds=0)
+    operator = world.operator()
+    eventually(lambda: _compared(operator), "a round is complete")
+    assert _injected(world, asked) == 0
