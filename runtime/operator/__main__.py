@@ -29,7 +29,7 @@ from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
 from runtime.payments import Credentials, PaymentsClient
-from runtime.payments.busy_transport import BusyTransport
+from runtime.payments.busy_http import BusyHttp
 
 FAREWELL_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
@@ -182,8 +182,8 @@ class Operator:
 
 async def serve(config: OperatorConfig) -> None:
     """Run one operator with what the environment says of the payment service."""
-    # A proxy that the environment names is httpx's own transport's to use.
-    http = None if getproxies() else BusyTransport
+    # A proxy that the environment names only httpx knows to use.
+    http = None if getproxies() else BusyHttp
     async with KubernetesApi() as api, PaymentsClient.from_environment(http=http) as client:
         Credentials.from_environment().key()  # no key: say so now, not at the first payment
         await Operator(config, api, client).run()

@@ -131,7 +131,8 @@ class KubernetesApi:
     async def __aenter__(self) -> "KubernetesApi":
         # No limit of its own: a watch keeps its connection, and the workers of the queue bound the rest.
         connector = aiohttp.TCPConnector(ssl=self._connection.as_ssl_context(), limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
+        cookies = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=cookies)
         return self
 
     async def __aexit__(self, *_: object) -> None:

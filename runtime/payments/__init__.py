@@ -6,6 +6,7 @@ Start at `PaymentsClient`; the nouns are in `model`, creating an escrow exactly 
 from runtime.payments.client import PaymentsClient
 from runtime.payments.creation import Created, Creation, CreationJournal, NeedsReview, create_once
 from runtime.payments.credentials import Credentials
+from runtime.payments.http import Limits, Timeouts
 from runtime.payments.model import (
     Claim,
     ClaimOutcome,
@@ -20,7 +21,6 @@ from runtime.payments.model import (
     escrow_token,
 )
 from runtime.payments.retry import Retries
-from runtime.payments.transport import Limits, Timeouts
 
 __all__ = [
     "Claim",

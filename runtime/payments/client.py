@@ -25,6 +25,7 @@ from runtime.payments.answer import Answer, AnswerProblem, required
 from runtime.payments.credentials import Credentials
 from runtime.payments.dialect import Dialect, Request, Service
 from runtime.payments.fly import FlyDialect
+from runtime.payments.http import Limits, MakeHttp, Timeouts
 from runtime.payments.kubernetes import KubernetesDialect
 from runtime.payments.model import (
     Claim,
@@ -40,7 +41,7 @@ from runtime.payments.model import (
 )
 from runtime.payments.retry import Retries
 from runtime.payments.server import ServerDialect
-from runtime.payments.transport import HttpTransport, Limits, Timeouts, Transport
+from runtime.payments.transport import Transport
 
 DIALECTS: Final[Mapping[DialectName, Dialect]] = {
     d.name: d for d in (KubernetesDialect(), FlyDialect(), ServerDialect())
@@ -62,7 +63,7 @@ class PaymentsClient:
         retries: See `Retries`.
         tls: An own trust store instead of the public one.
         allow_http: Only beside a sandbox.
-        http: Instead of httpx's own transport; `BusyTransport` for many requests at once.
+        http: What to send with instead of httpx; `BusyHttp` for many requests at once.
 
     Raises:
         BadSetting: A URL that cannot work.
@@ -82,7 +83,7 @@ class PaymentsClient:
         retries: Retries | None = None,
         tls: ssl.SSLContext | None = None,
         allow_http: bool = False,
-        http: HttpTransport | None = None,
+        http: MakeHttp | None = None,
     ) -> None:
         if dialect not in DIALECTS:
             raise BadSetting(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
@@ -94,7 +95,7 @@ class PaymentsClient:
         )
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ, http: HttpTransport | None = None) -> Self:
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, http: MakeHttp | None = None) -> Self:
         """Build it from the variables in `runtime.contract.Env`.
 
         Raises:

@@ -15,9 +15,10 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,39 +42,11 @@ from runtime.money import loads
 from runtime.payments.answer import Answer
 from runtime.payments.credentials import Credentials
 from runtime.payments.dialect import JSON, Request, Service
+from runtime.payments.http import HttpAnswer, Limits, MakeHttp, Timeouts, httpx_client
 
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 # The published server counts per minute and sends no Retry-After; asking again at once would only be counted too.
 _DEFAULT_RETRY_AFTER_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long each step of an exchange may take, in seconds. The first four are the Fly guide's."""
-
-    connect_seconds: float = 3.0
-    read_seconds: float = 10.0
-    """Between two pieces of the answer."""
-    write_seconds: float = 5.0
-    pool_seconds: float = 1.0
-    """Waiting for a free connection."""
-    exchange_seconds: float = 30.0
-    """All of it, so that an answer cannot drip for ever."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of anything there may be."""
-
-    connections: int = 50
-    kept_alive: int = 20
-    kept_alive_seconds: float = 15.0
-    body_bytes: int = 4 * 1024 * 1024
-    """Of one answer; a page of a list is the largest."""
-
-
-HttpTransport = Callable[[ssl.SSLContext, Timeouts, Limits], httpx.AsyncBaseTransport]
-"""Makes what sends httpx's requests; with `kept_alive` 0 each over a connection of its own."""
 
 
 def checked_url(url: str, *, allow_http: bool) -> str:
@@ -101,7 +74,7 @@ def checked_url(url: str, *, allow_http: bool) -> str:
 
 
 class Transport:
-    """Owns the process's connections, one trust store, and two `httpx.AsyncClient`s: to read, and to act.
+    """Owns the process's connections, one trust store, and two HTTP clients: to read, and to act.
 
     Args:
         urls: Base URL of each service that is used.
@@ -110,7 +83,7 @@ class Transport:
         limits: See `Limits`.
         tls: An own trust store, e.g. a company's; default is the public one. There is no way to switch checking off.
         allow_http: Permits `http://` URLs, and then uses no proxy from the environment: a sandbox is near.
-        http: Instead of httpx's own transport.
+        http: Makes the clients, instead of httpx.
     """
 
     def __init__(
@@ -122,7 +95,7 @@ class Transport:
         *,
         tls: ssl.SSLContext | None = None,
         allow_http: bool = False,
-        http: HttpTransport | None = None,
+        http: MakeHttp | None = None,
     ) -> None:
         self._urls = {service: checked_url(url, allow_http=allow_http) for service, url in urls.items()}
         self._credentials = credentials
@@ -130,9 +103,10 @@ class Transport:
         self._body_bytes = limits.body_bytes
         # What cannot be repeated goes over a connection of its own. On a kept one the service may just be hanging up,
         # which leaves the outcome unknown, or a duplicated answer may wait there and be taken for this request's.
-        trust, plain = tls or httpx.create_ssl_context(trust_env=not allow_http), allow_http
-        self._reading = _client(trust, timeouts, limits, http, plain=plain)
-        self._acting = _client(trust, timeouts, replace(limits, kept_alive=0), http, plain=plain)
+        trust = tls or httpx.create_ssl_context(trust_env=not allow_http)
+        make = http or partial(httpx_client, plain=allow_http)
+        self._reading = make(trust, timeouts, limits)
+        self._acting = make(trust, timeouts, replace(limits, kept_alive=0))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -184,7 +158,7 @@ class Transport:
             content = json.dumps(request.body, allow_nan=False).encode()
         return {"url": base + request.path, "headers": headers, "content": content, "params": request.query or None}
 
-    async def _bounded_body(self, response: httpx.Response, request: Request, facts: Facts) -> bytes:
+    async def _bounded_body(self, response: HttpAnswer, request: Request, facts: Facts) -> bytes:
         pieces: list[bytes] = []
         size = 0
         async for piece in response.aiter_raw():  # raw: we asked for no compression, so nothing can inflate
@@ -195,36 +169,13 @@ class Transport:
         return b"".join(pieces)
 
 
-def _client(
-    trust: ssl.SSLContext, timeouts: Timeouts, limits: Limits, http: HttpTransport | None, *, plain: bool
-) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=http(trust, timeouts, limits) if http else None,
-        verify=trust,
-        follow_redirects=False,  # a redirect would carry the key, or the money, elsewhere
-        trust_env=not plain,
-        headers={"User-Agent": "purpleflea", "Accept-Encoding": "identity"},
-        timeout=httpx.Timeout(
-            connect=timeouts.connect_seconds,
-            read=timeouts.read_seconds,
-            write=timeouts.write_seconds,
-            pool=timeouts.pool_seconds,
-        ),
-        limits=httpx.Limits(
-            max_connections=limits.connections,
-            max_keepalive_connections=limits.kept_alive,
-            keepalive_expiry=limits.kept_alive_seconds,
-        ),
-    )
-
-
 def lost(request: Request, problem: Problem, message: str, facts: Facts) -> PurpleFleaError:
     """Return the error for an exchange that nobody can tell the outcome of."""
     kind = Unavailable if request.operation.repeatable else OutcomeUnknown
     return kind(message, **facts | {"problem": problem})
 
 
-def _read(request: Request, response: httpx.Response, body: bytes, facts: Facts) -> Answer:
+def _read(request: Request, response: HttpAnswer, body: bytes, facts: Facts) -> Answer:
     status = response.status_code
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     expected = content_type in request.endpoint.accept.split(", ")
@@ -250,9 +201,7 @@ def _parse(content_type: str, body: bytes) -> tuple[dict[str, Any] | None, str]:
     return (parsed, "") if isinstance(parsed, dict) else (None, "the answer is JSON but no object")
 
 
-def _refusal(
-    request: Request, response: httpx.Response, body: Mapping[str, Any] | None, facts: Facts
-) -> PurpleFleaError:
+def _refusal(request: Request, response: HttpAnswer, body: Mapping[str, Any] | None, facts: Facts) -> PurpleFleaError:
     status = response.status_code
     facts = facts | {"code": _text((body or {}).get("error"))}
     message = _text((body or {}).get("message")) or f"the service answered {response.reason_phrase or status}"
@@ -279,7 +228,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__} {error}".strip()
 
 
-def _server_time(response: httpx.Response) -> datetime | None:
+def _server_time(response: HttpAnswer) -> datetime | None:
     return _http_date(response.headers.get("date", ""))
 
 
@@ -291,7 +240,7 @@ def _http_date(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(response: HttpAnswer) -> float:
     """Read Retry-After, seconds or a date by the service's own clock, between 0 and an hour."""
     text = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):

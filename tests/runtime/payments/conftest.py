@@ -4,7 +4,7 @@ import ssl
 import pytest
 
 from runtime.payments import Credentials, PaymentsClient, Retries, Timeouts
-from runtime.payments.busy_transport import BusyTransport
+from runtime.payments.busy_http import BusyHttp
 from tests.runtime.payments.scripted_server import scripted_server
 
 KEY = "pf_live_test-key-7351"
@@ -47,7 +47,7 @@ async def client_of(request, server):
             "allow_http": True,
             "tls": TLS,
         } | changes
-        settings["http"] = BusyTransport if request.param == "aiohttp" else None
+        settings["http"] = BusyHttp if request.param == "aiohttp" else None
         made.append(PaymentsClient(dialect, settings.pop("url", server.url), Credentials(KEY), **settings))
         return made[-1]
 
