@@ -38,8 +38,8 @@ class EscrowOperator(Component):
         if not watched:
             rights.append(self._declare(ClusterRole, rbac.operator_cluster_role(settings)))
             rights.append(self._declare(ClusterRoleBinding, rbac.operator_cluster_role_binding(settings)))
+        rights.append(self._declare(Role, rbac.operator_lease_role(settings)))
+        rights.append(self._declare(RoleBinding, rbac.operator_lease_role_binding(settings)))
         if settings.operator.replicas > 1:
-            rights.append(self._declare(Role, rbac.operator_lease_role(settings)))
-            rights.append(self._declare(RoleBinding, rbac.operator_lease_role_binding(settings)))
             self._declare(PodDisruptionBudget, operator.pod_disruption_budget(settings))
         return rights

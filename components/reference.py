@@ -102,7 +102,8 @@ def rbac_page() -> str:
         (naming.AGENT_ACCOUNT, "the stack's namespace", rbac.secret_grants(settings)),
         (naming.OPERATOR_ACCOUNT, "each watched namespace; the cluster with a selector", rbac.OPERATOR_GRANTS),
         (naming.OPERATOR_ACCOUNT, "the cluster, with a selector only", rbac.OPERATOR_CLUSTER_GRANTS[-1:]),
-        (naming.OPERATOR_ACCOUNT, "the stack's namespace, with several replicas only", rbac.LEASE_GRANTS),
+        (naming.OPERATOR_ACCOUNT, "the stack's namespace", rbac.CLAIM_GRANTS),
+        (naming.OPERATOR_ACCOUNT, "the stack's namespace, with several replicas only", rbac.ELECTION_GRANTS),
         (naming.PAYROLL_ACCOUNT, "the stack's namespace", rbac.PAYROLL_GRANTS),
         (naming.METRICS_ACCOUNT, "the cluster, unless cert-manager or KEDA is used", rbac.METRICS_CA_GRANTS),
     ]

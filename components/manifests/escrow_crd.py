@@ -131,6 +131,7 @@ def _status() -> Manifest:
         },
         **{f"{moment}At": _time() for moment in ("locked", "decided", "closed", "autoRelease")},
         "outcome": {"type": "string", "enum": ["Paid", "Disputed", "Refunded", "Cancelled"]},
+        "claim": _text(64, "The Lease, in the operator's namespace, by which the escrow pays for this Job alone."),
         "payee": _text(253, "Who is paid, as agreed or as the service says."),
         "lockedUsdc": _amount("USDC that the service says it holds."),
         "paidUsdc": _amount("USDC that reached the payee."),
@@ -172,7 +173,7 @@ def _status_rules() -> list[Manifest]:
     acts = "(has({0}.acts) ? size({0}.acts) : 0)"
     acted = f"{acts.format('self')} > {acts.format('oldSelf')}"
     reviewed = f"has(oldSelf.phase) && oldSelf.phase == '{_REVIEW}'"
-    once = ("lockedUsdc", "paidUsdc", "feeUsdc", "referralUsdc", "outcome", "jobEnding")
+    once = ("claim", "lockedUsdc", "paidUsdc", "feeUsdc", "referralUsdc", "outcome", "jobEnding")
     return [
         _rule(
             "!has(oldSelf.phase) || (has(self.phase) && "

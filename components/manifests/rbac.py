@@ -38,9 +38,16 @@ OPERATOR_CLUSTER_GRANTS: Final = (
     *OPERATOR_GRANTS,
     Grant("", ("namespaces",), ("get", "list", "watch"), "find the namespaces that the selector picks"),
 )
-LEASE_GRANTS: Final = (
-    Grant("coordination.k8s.io", ("leases",), ("create",), "elect a leader; a create cannot be bound to a name"),
-    Grant("coordination.k8s.io", ("leases",), ("get", "patch", "update"), "hold the lease", (naming.OPERATOR,)),
+CLAIM_GRANTS: Final = (
+    Grant(
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "list", "create", "delete"),
+        "claim an escrow for one Job, under a name made of the escrow's id; remove the claims of deleted Escrows",
+    ),
+)
+ELECTION_GRANTS: Final = (
+    Grant("coordination.k8s.io", ("leases",), ("patch",), "hold the Lease of the leader", (naming.OPERATOR,)),
 )
 PAYROLL_GRANTS: Final = (
     Grant("", ("pods",), ("get", "list"), "find the workers whose logs are read"),
@@ -110,8 +117,9 @@ def operator_cluster_role_binding(settings: Settings) -> Manifest:
 
 
 def operator_lease_role(settings: Settings) -> Manifest:
-    """Leader election, where the operator has more than one replica."""
-    return _role(settings, f"{naming.OPERATOR}-lease", Component.OPERATOR, LEASE_GRANTS)
+    """Claims on escrows; leader election, where the operator has more than one replica."""
+    grants = CLAIM_GRANTS + (ELECTION_GRANTS if settings.operator.replicas > 1 else ())
+    return _role(settings, f"{naming.OPERATOR}-lease", Component.OPERATOR, grants)
 
 
 def operator_lease_role_binding(settings: Settings) -> Manifest:

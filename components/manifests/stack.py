@@ -92,9 +92,9 @@ def _operator(settings: Settings) -> Iterator[Manifest]:
     if not operator.watched_namespaces(settings):
         yield rbac.operator_cluster_role(settings)
         yield rbac.operator_cluster_role_binding(settings)
+    yield rbac.operator_lease_role(settings)
+    yield rbac.operator_lease_role_binding(settings)
     if settings.operator.replicas > 1:
-        yield rbac.operator_lease_role(settings)
-        yield rbac.operator_lease_role_binding(settings)
         yield operator.pod_disruption_budget(settings)
     yield operator.deployment(settings)
 

@@ -60,6 +60,11 @@ class AlreadyExists(KubernetesError):
 class Forbidden(KubernetesError):
     """RBAC, admission or a terminating namespace (403); the message names the missing verb."""
 
+    @property
+    def terminating(self) -> bool:
+        """Whether the namespace is being deleted: nothing can be created in it any more."""
+        return "being terminated" in str(self)
+
 
 class Unreachable(Exception):
     """The API server could not be reached or broke off; whether a write arrived is unknown, so read again."""
@@ -210,10 +215,19 @@ class KubernetesApi:
         """Merge; with `metadata.resourceVersion` in the body it is tested and raises `WriteConflict`."""
         return await self.request("PATCH", path, body, content_type="application/merge-patch+json")
 
+    async def delete(self, path: str, uid: str) -> None:
+        """Delete the object of that UID; raises `NotFound`, and `WriteConflict` when another has its name by now."""
+        await self.request("DELETE", path, {"preconditions": {"uid": uid}})
+
     async def edit_metadata(self, path: str, metadata: Json) -> None:
         """Merge into the metadata, as `merge_patch` does."""
         content_type = "application/merge-patch+json"
         await self.request("PATCH", path, {"metadata": metadata}, content_type=content_type, accept=ONLY_METADATA)
+
+
+def leases_path(namespace: str) -> str:
+    """Path of a namespace's Leases."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
 class Listing:

@@ -1,83 +1,110 @@
-"""Which Job an escrow pays for when several name it: always one of them, and every operator agrees on which.
+"""Which Job an escrow pays for: one Lease an escrow, made when the first Job is bound to it and never handed over.
 
-Whose money is moving already keeps the escrow; else whom it is bound to; else the oldest Escrow object, of the same
-second the one with the smaller UID. An object moves only forward in this order, and is written only as it was read, so
-two operators that ask at the same moment never hand over each other's Job.
+The API server creates an object of one name once, whoever asks and however many operators are at work. So nothing is
+ever sent for an Escrow that does not hold the claim on its escrow. All claims of an operator and its replicas lie in
+the operator's own namespace, because two Jobs that name one escrow may be in different ones.
 """
 
-import sys
-from typing import Final
+import hashlib
+import logging
+from collections.abc import Container
+from contextlib import suppress
+from typing import Final, TypedDict
 
-from runtime.contract import Phase
-from runtime.escrow_object import Json, phase_of
+from runtime.contract import ESCROW_ID_ANNOTATION
+from runtime.escrow_object import escrow_name
+from runtime.operator.api import AlreadyExists, Forbidden, Json, KubernetesApi, NotFound, leases_path
 from runtime.operator.escrows import EscrowObjects
+from runtime.operator.review import ForAPerson
 
-_ORDER: Final = {
-    Phase.DECIDED: 0,
-    Phase.VERIFYING: 0,
-    Phase.SETTLED: 0,
-    Phase.FUNDED: 1,
-    Phase.NEEDS_REVIEW: 1,
-    Phase.PENDING: 2,
-}
+LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.io/part-of": "purpleflea"}
 
-Rank = tuple[int, str, str]
-Holder = tuple[str, str]
-"""Namespace and UID of a Job."""
+_log = logging.getLogger(__name__)
 
 
-def rank(escrow: Json) -> Rank | None:
-    """Place of an Escrow among those that name the same escrow, the smallest first; None when it never had it."""
-    phase, status = phase_of(escrow), escrow.get("status") or {}
-    closed = phase in (Phase.SETTLED, Phase.NEEDS_REVIEW)
-    if closed and not ("lockedAt" in status or "lastAnswer" in status):
-        return None  # handed to a person before it was bound
-    return _ORDER[phase], escrow["metadata"]["creationTimestamp"], escrow["spec"]["job"]["uid"]
+class _Metadata(TypedDict):
+    name: str
+    uid: str
 
 
-def _holder(escrow: Json) -> Holder:
-    return sys.intern(escrow["metadata"]["namespace"]), escrow["spec"]["job"]["uid"]  # one text for thousands
+class _Spec(TypedDict):
+    holderIdentity: str
 
 
-class Survey:
-    """The claims that one pass over all Escrows finds."""
+class _Claim(TypedDict):
+    """What is read of a Lease; its holder is `namespace/UID of the Job`."""
 
-    def __init__(self, known: frozenset[str]) -> None:
-        self.known = known
-        self.first: dict[str, tuple[Rank, Holder]] = {}
+    metadata: _Metadata
+    spec: _Spec
 
-    def note(self, escrow: Json) -> None:
-        """Take an Escrow into account."""
-        if (escrow_id := escrow["spec"].get("escrowId")) and (place := rank(escrow)):
-            claim = place, _holder(escrow)
-            self.first[escrow_id] = min(self.first.get(escrow_id, claim), claim)
+
+def claim_name(escrow_id: str) -> str:
+    """Name of the Lease; an escrow's id may have characters and a length that no object's name can."""
+    return f"escrow-{hashlib.sha256(escrow_id.encode()).hexdigest()[:32]}"
 
 
 class Claims:
-    """Holders by escrow id, as far as this operator knows; a doubt is settled by reading the holder's Escrow."""
+    """Takes claims, and removes those of Escrows that were deleted."""
 
-    def __init__(self, escrows: EscrowObjects) -> None:
+    def __init__(self, api: KubernetesApi, escrows: EscrowObjects, namespace: str) -> None:
+        self._api = api
         self._escrows = escrows
-        self._holders: dict[str, Holder] = {}
+        self._path = leases_path(namespace)
 
-    def survey(self) -> Survey:
-        """Begin a pass."""
-        return Survey(frozenset(self._holders))
+    async def hold(self, escrow: Json) -> Json:
+        """Have the escrow pay for this Job and no other; what is new in the Escrow's status for it.
 
-    def renew(self, survey: Survey) -> None:
-        """End a pass: what it found holds, and what was claimed since it began."""
-        since = {key: holder for key, holder in self._holders.items() if key not in survey.known}
-        self._holders = since | {key: holder for key, (_, holder) in survey.first.items()}
+        Raises:
+            ForAPerson: It pays for another Job already.
+            WriteConflict: Another operator was at it at the same moment; look again.
+        """
+        if "claim" in (escrow.get("status") or {}):
+            return {}
+        escrow_id, namespace = escrow["spec"]["escrowId"], escrow["metadata"]["namespace"]
+        name, holder = claim_name(escrow_id), f"{namespace}/{escrow['spec']['job']['uid']}"
+        metadata = {"name": name, "labels": LABELS, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
+        try:
+            await self._api.create(self._path, {"metadata": metadata, "spec": {"holderIdentity": holder}})
+        except AlreadyExists:
+            found = await self._api.get(f"{self._path}/{name}")
+            if (theirs := found["spec"]["holderIdentity"]) != holder:
+                if not await self._removed(found):
+                    raise _taken(escrow, theirs) from None
+                return await self.hold(escrow)
+        except Forbidden as error:
+            if not error.terminating:
+                raise
+            # No other Job can be bound here any more, and what is locked for this one shall not wait for its time-out.
+            _log.warning("bound without a claim, because the namespace %s ends", namespace)
+        return {"claim": name}
 
-    async def other(self, escrow: Json) -> str | None:
-        """UID of the Job that the escrow named here pays for, if it is another; else it is claimed for this one."""
-        escrow_id, ours = escrow["spec"]["escrowId"], _holder(escrow)
-        theirs = self._holders.setdefault(escrow_id, ours)
-        if theirs == ours:
-            return None
-        # What is remembered may be older than what an operator decided since: two would each hand over the other's.
-        held = await self._escrows.get(*theirs)
-        if held and (place := rank(held)) and place < (rank(escrow) or place):
-            return theirs[1]
-        self._holders[escrow_id] = ours
-        return None
+    async def sweep(self, namespaces: Container[str], known: Container[str]) -> None:
+        """Remove the claims of Escrows that are gone; `known` are UIDs of Jobs that still have theirs."""
+        selector = ",".join(f"{label}={value}" for label, value in LABELS.items())
+        async for claim in self._api.list(self._path, _Claim, labelSelector=selector):
+            namespace, uid = claim["spec"]["holderIdentity"].split("/")
+            if namespace in namespaces and uid not in known:
+                await self._removed(claim)
+
+    async def _removed(self, claim: Json) -> bool:
+        """Remove a claim whose Escrow is gone; whether it was."""
+        namespace, uid = claim["spec"]["holderIdentity"].split("/")
+        try:
+            if await self._escrows.get(namespace, uid):
+                return False
+        except Forbidden:
+            return False  # of a namespace that this operator does not serve
+        metadata = claim["metadata"]
+        with suppress(NotFound):
+            await self._api.delete(f"{self._path}/{metadata['name']}", metadata["uid"])
+        return True
+
+
+def _taken(escrow: Json, holder: str) -> ForAPerson:
+    namespace, uid = holder.split("/")
+    problem = (
+        f"escrow {escrow['spec']['escrowId']} already pays for the Job with UID {uid} in namespace {namespace} "
+        f"(Escrow {escrow_name(uid)}); nothing was sent for this one"
+    )
+    remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
+    return ForAPerson(escrow, problem, remedy)

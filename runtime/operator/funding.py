@@ -14,6 +14,7 @@ from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
 from runtime.escrow_object import phase_of, stamp
 from runtime.money import ZERO, Usdc
 from runtime.operator.api import Json, KubernetesApi, Unreachable, WriteConflict
+from runtime.operator.claims import Claims
 from runtime.operator.config import OperatorConfig
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
@@ -36,10 +37,17 @@ class Funding:
     """Creates escrows for Jobs."""
 
     def __init__(
-        self, api: KubernetesApi, client: PaymentsClient, events: Events, metrics: Metrics, config: OperatorConfig
+        self,
+        api: KubernetesApi,
+        client: PaymentsClient,
+        claims: Claims,
+        events: Events,
+        metrics: Metrics,
+        config: OperatorConfig,
     ) -> None:
         self._escrows = EscrowObjects(api)
         self._client = client
+        self._claims = claims
         self._events = events
         self._metrics = metrics
         self._config = config
@@ -126,6 +134,7 @@ class Funding:
         found = created.escrow
         status: Json = {
             "phase": Phase.FUNDED.value,
+            **await self._claims.hold(escrow),
             "lockedUsdc": escrow["spec"]["amountUsdc"],
             "payee": escrow["spec"]["payee"],
             "lockedAt": stamp(datetime.now(UTC)),

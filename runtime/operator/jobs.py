@@ -57,6 +57,8 @@ class JobFacts:
     ending_message: str
     ended_at: datetime | None
     """When the terminal condition was set, or the deletion recorded; None before."""
+    created_at: str
+    """As the API server writes it, so that these sort by age; empty where only its Escrow is known."""
     version: str
     """The object's resource version."""
     finalizers: tuple[str, ...]
@@ -111,6 +113,7 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         ending=ending,
         ending_message=message,
         ended_at=ended_at,
+        created_at=metadata["creationTimestamp"],
         version=metadata["resourceVersion"],
         finalizers=tuple(metadata.get("finalizers") or ()),
         deleting=deleting,
@@ -139,6 +142,7 @@ def job_of(escrow: Mapping[str, Any]) -> JobFacts:
         ending=None,
         ending_message="",
         ended_at=None,
+        created_at="",
         version="",
         finalizers=(),
         deleting=True,

@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 from typing import Any, Final
 
-from runtime.operator.api import AlreadyExists, KubernetesApi, KubernetesError, NotFound, Unreachable
+from runtime.operator.api import AlreadyExists, KubernetesApi, KubernetesError, NotFound, Unreachable, leases_path
 from runtime.operator.metrics import Metrics
 
 LEASE_SECONDS: Final = 15
@@ -24,7 +24,7 @@ class Leader:
 
     def __init__(self, api: KubernetesApi, namespace: str, identity: str, metrics: Metrics) -> None:
         self._api = api
-        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._collection = leases_path(namespace)
         self._path = f"{self._collection}/pf-escrow-operator"
         self._identity = identity
         self._metrics = metrics

@@ -21,6 +21,7 @@ class _JobMetadata(TypedDict, total=False):
     resourceVersion: str
     annotations: dict[str, str]
     finalizers: list[str]
+    creationTimestamp: str
     deletionTimestamp: str
 
 

@@ -61,6 +61,7 @@ class Reconciler:
         api: KubernetesApi,
         client: PaymentsClient,
         funding: Funding,
+        claims: Claims,
         events: Events,
         metrics: Metrics,
         *,
@@ -77,9 +78,22 @@ class Reconciler:
         self._auto_release = auto_release
         self.phases: dict[str, Phase] = {}
         """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do."""
-        self.claims = Claims(self._escrows)
+        self._news: dict[str, Phase] = {}
+        """Those that were seen since `listing`."""
+        self.claims = claims
         self._answered: set[str] = set()
         """UIDs of Jobs that were told their escrow: what was seen of one may be older than that."""
+
+    def listing(self) -> None:
+        """Say that a list of all phases begins."""
+        self._news = {}
+
+    def listed(self, phases: dict[str, Phase]) -> None:
+        """Take what the list found, except where it is older than the end that was seen since it began."""
+        self.phases = phases | {uid: phase for uid, phase in self._news.items() if phase not in OPEN}
+
+    def _note(self, uid: str, phase: Phase) -> None:
+        self.phases[uid] = self._news[uid] = phase
 
     def idle(self, job: JobFacts) -> bool:
         """Whether a look at this Job would find nothing to do, as far as is known."""
@@ -113,7 +127,8 @@ class Reconciler:
                 escrow, delay = await self._settle(job, escrow)
         except ForAPerson as case:
             escrow = await hand_over(self._escrows, self._events, job, case)
-        self.phases[job.uid] = phase = phase_of(escrow)
+        phase = phase_of(escrow)
+        self._note(job.uid, phase)
         if phase is not Phase.FUNDED:
             self._answered.discard(job.uid)
         if phase not in OPEN:
@@ -173,18 +188,8 @@ class Reconciler:
         escrow_id = escrow["spec"].get("escrowId")
         if escrow_id is None:
             return await self._funding.fund(job, escrow)
-        await self._claim(escrow)
-        return await self._escrows.set_status(escrow, **await self._first_look(job, escrow_id)), None
-
-    async def _claim(self, escrow: Json) -> None:
-        """Raise `ForAPerson` when the escrow pays for another Job: two that name one are never both paid from it."""
-        if holder := await self.claims.other(escrow):
-            problem = (
-                f"escrow {escrow['spec']['escrowId']} already pays for the Job with UID {holder}; "
-                "nothing was sent for this one"
-            )
-            remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
-            raise ForAPerson(escrow, problem, remedy, {"lockedAt": None, "lockedUsdc": None})
+        claim = await self.claims.hold(escrow)
+        return await self._escrows.set_status(escrow, **claim, **await self._first_look(job, escrow_id)), None
 
     async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
         """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
@@ -230,13 +235,12 @@ class Reconciler:
             problem = "the Job vanished before its end was seen; nothing was sent"
             remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
             raise ForAPerson(escrow, problem, remedy)
-        if record is None:
-            await self._claim(escrow)  # two operators may have bound it at the same moment
         extra = {} if record or recorded else {"jobEnding": job.ending_status()}
         if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
             if not recorded:
                 escrow = await self._escrows.set_status(escrow, **extra)
             return escrow, None
+        extra |= await self.claims.hold(escrow)  # bound by an earlier version, or retried by a person
         case = _case_again(record) if record else await self._case(job, escrow)
         with self._journal.opened(escrow, extra) as entry:
             progress = await self._settler.settle(case)
@@ -282,10 +286,10 @@ class Reconciler:
         intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)
         try:
-            await self._claim(escrow)
+            claim = await self.claims.hold(escrow)
         except ForAPerson as case:
             await hand_over(self._escrows, self._events, job, case)
-            self.phases[job.uid] = Phase.NEEDS_REVIEW
+            self._note(job.uid, Phase.NEEDS_REVIEW)
             return
         now = datetime.now(UTC)
         reason = f"found {found.status} at the payment service, and the operator had sent nothing"
@@ -298,9 +302,9 @@ class Reconciler:
             evidence=reason,
             closed_at=now,
         )
-        with self._journal.opened(escrow, {}):
+        with self._journal.opened(escrow, claim):
             await self._journal.write(record)
-        self.phases[job.uid] = Phase.SETTLED
+        self._note(job.uid, Phase.SETTLED)
         self._metrics.settlements.labels("none", outcome).inc()
         await self._events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
 

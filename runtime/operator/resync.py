@@ -11,7 +11,6 @@ from runtime.contract import Phase
 from runtime.escrow_object import OPEN, phase_of
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.api import Forbidden, Json, KubernetesApi
-from runtime.operator.claims import Survey
 from runtime.operator.comparison import Funded
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
@@ -25,6 +24,9 @@ from runtime.operator.reconcile import Reconciler
 REFUND_MARGIN: Final = timedelta(hours=1)
 """An escrow that the service refunds within this time is looked at first, and warned about."""
 
+SWEEP_EVERY: Final = 12
+"""Passes, an hour at the default period: a claim whose Escrow was deleted does no harm, it only takes room."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,6 @@ class _Pass:
     """What one pass finds."""
 
     now: datetime
-    claims: Survey
     phases: dict[str, Phase] = field(default_factory=dict)
     refunds: dict[str, float] = field(default_factory=dict)
     locked: Usdc = ZERO
@@ -43,6 +44,8 @@ class _Pass:
     """Open Escrows that the service refunds soon, and when."""
     oldest_ended: datetime | None = None
     funded: list[Funded] = field(default_factory=list)
+    unknown: list[JobFacts] = field(default_factory=list)
+    """Jobs that have no Escrow yet."""
     orphans: dict[str, JobFacts] = field(default_factory=dict)
     """Open Escrows, until their Job turns up."""
 
@@ -67,6 +70,7 @@ class Resync:
         self._metrics = metrics
         self._listed = listed
         self._warned: set[str] = set()
+        self._passes = 0
         self._missing: set[str] = set()
         """UIDs of Jobs that the last pass did not find either."""
 
@@ -75,23 +79,26 @@ class Resync:
 
         Raises what the API raises; the next pass starts anew.
         """
-        found, versions = _Pass(datetime.now(UTC), self._reconciler.claims.survey()), dict[str, str]()
+        found, versions = _Pass(datetime.now(UTC)), dict[str, str]()
+        self._reconciler.listing()
         for namespace in namespaces:
             async for escrow in self._escrows.list(namespace, ListedEscrow):
                 self._note(found, escrow)
-        self._reconciler.phases = found.phases | {
-            uid: phase for uid, phase in self._reconciler.phases.items() if phase not in OPEN and uid in found.phases
-        }
-        self._reconciler.claims.renew(found.claims)
+        self._reconciler.listed(found.phases)
         for namespace in namespaces:
             listing = self._api.list(jobs_path(namespace), ListedJob)
             async for job in listing:
                 self._see(found, read_job(job))
             versions[namespace] = listing.version
+        for job in sorted(found.unknown, key=lambda job: job.created_at):
+            self._queue.add(job.uid, job)  # of two that name one escrow the older is bound to it
         self._look_at_orphans(found)
         self._publish(found)
         await self._warn(found)
         self._listed(found.funded)
+        self._passes += 1
+        if self._passes % SWEEP_EVERY == 0:
+            await self._reconciler.claims.sweep(namespaces, found.phases)
         return versions
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
@@ -121,13 +128,12 @@ class Resync:
             path = f"/api/v1/namespaces/{namespace}/events"
             await self._api.request("POST", path, rehearsal, params={"dryRun": "All"})
         except Forbidden as error:
-            return "being terminated" in str(error)
+            return error.terminating
         return False
 
     def _note(self, found: _Pass, escrow: Json) -> None:
         uid, phase, status = escrow["spec"]["job"]["uid"], phase_of(escrow), escrow.get("status") or {}
         found.phases[uid] = phase
-        found.claims.note(escrow)
         amount = Usdc.parse(status.get("lockedUsdc") or escrow["spec"].get("amountUsdc") or "0")
         if phase is Phase.NEEDS_REVIEW:
             found.review, found.in_review = found.review + amount, found.in_review + 1
@@ -148,8 +154,12 @@ class Resync:
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
         found.orphans.pop(job.uid, None)
-        if not self._reconciler.idle(job):
+        if self._reconciler.idle(job):
+            return
+        if job.uid in found.phases:
             self._queue.add(job.uid, job, found.refunds.get(job.uid, NORMAL))
+        else:
+            found.unknown.append(job)
 
     def _look_at_orphans(self, found: _Pass) -> None:
         """Go on with what was decided; an undecided one waits a pass: the watch may yet tell how its Job ended."""

@@ -17,15 +17,13 @@ class ForAPerson(Exception):
         escrow: The object as last read or written.
         problem: What is known.
         remedy: What a person should do.
-        status: Further fields of its status, None to clear.
     """
 
-    def __init__(self, escrow: Json, problem: str, remedy: str, status: Json | None = None) -> None:
+    def __init__(self, escrow: Json, problem: str, remedy: str) -> None:
         super().__init__(problem)
         self.escrow = escrow
         self.problem = problem
         self.remedy = remedy
-        self.status = status or {}
 
 
 async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Json:
@@ -34,7 +32,6 @@ async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case:
         "evidence": case.problem[:4096],
         "remedy": case.remedy,
         "closedAt": stamp(datetime.now(UTC)),
-        **case.status,
     }
     if job.ending:
         status["jobEnding"] = job.ending_status()

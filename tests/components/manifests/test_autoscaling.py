@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.manifests import autoscaling, metrics_server, operator, stack
+from components.manifests import autoscaling, metrics_server, operator, rbac, stack
 from components.settings import Settings
 
 
@@ -45,12 +45,10 @@ def test_several_operators_elect_a_leader_and_survive_a_drain():
     assert (variable(one), variable(two)) == ("false", "true")
     for settings in (one, two):
         assert operator.deployment(settings)["spec"]["strategy"] == {"type": "Recreate"}
-    more = kinds({"operator": {"replicas": 2}}) - kinds({})
-    named = (
-        "PodDisruptionBudget pf-escrow-operator",
-        *(f"{kind} pf-escrow-operator-lease" for kind in ("Role", "RoleBinding")),
-    )
-    assert more == set(named)
+    assert kinds({"operator": {"replicas": 2}}) - kinds({}) == {"PodDisruptionBudget pf-escrow-operator"}
+    alone, elected = (rbac.operator_lease_role(settings)["rules"] for settings in (one, two))
+    assert elected == [*alone, naming_the_leader := elected[-1]]
+    assert (naming_the_leader["verbs"], naming_the_leader["resourceNames"]) == (["patch"], ["pf-escrow-operator"])
 
 
 def test_every_server_is_probed():

@@ -1,113 +1,192 @@
-"""Several Escrows name one escrow: whichever operator asks, and however old its memory, one and the same keeps it."""
+"""An escrow pays for one Job, however many operators ask for it at the same moment, as long as its Escrow object is."""
 
 import asyncio
-from copy import deepcopy
+import json
+from collections.abc import Awaitable, Callable
 
+import lightkube
 import pytest
-from lightkube.types import PatchType
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import Namespace
 
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Env
 from runtime.operator.api import KubernetesApi
-from runtime.operator.claims import Claims, rank
+from runtime.operator.claims import LABELS, Claims, claim_name
 from runtime.operator.escrows import EscrowObjects
-from tests.runtime.operator.world import Escrow
+from runtime.operator.review import ForAPerson
+from tests.runtime.operator.world import Escrow, await_list, eventually
 
-SECOND = "2026-01-01T00:00:00Z"
-
-
-def escrow(uid: str, phase: str = "Pending", **status: object) -> dict:
-    """An Escrow object of a given Job that names the one escrow, as read from a list."""
-    spec = {"job": {"name": uid, "uid": uid}, "escrowId": "esc_1", "dialect": "server", "token": f"pf-token-{uid}"}
-    metadata = {"name": f"job-{uid}", "namespace": "n", "creationTimestamp": SECOND}
-    return {"metadata": metadata, "spec": spec, "status": {"phase": phase, **status}}
+ESCROW_ID = "esc_1"
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (escrow("a"), escrow("b")),
-        (escrow("b", "Funded"), escrow("a")),
-        (escrow("b", "Verifying"), escrow("a", "Funded")),
-        (escrow("b", "Settled", lastAnswer={}), escrow("a", "Funded")),
-        (escrow("b", "NeedsReview", lockedAt=SECOND), escrow("a")),
-    ],
-)
-def test_who_is_further_comes_first_and_then_who_is_older(first, second):
-    assert rank(first) < rank(second)
-
-
-@pytest.mark.parametrize("closed", [escrow("a", "NeedsReview"), escrow("a", "Settled", outcome="Cancelled")])
-def test_one_that_was_never_bound_holds_nothing(closed):
-    assert rank(closed) is None
-
-
-@pytest.fixture
-def objects(world, monkeypatch):
-    """Make an Escrow on the API server; its object as read back."""
+def ask(world, monkeypatch, work: Callable[[Claims], Awaitable], namespace: str = "") -> object:
+    """What `work` makes of the claims of an operator with the declared rights."""
     monkeypatch.setenv("KUBECONFIG", str(world.kubeconfig))
 
-    def make(uid: str, **status: object) -> dict:
-        found = escrow(uid)
-        world.client.create(Escrow({"metadata": {"name": f"job-{uid}"}, "spec": found["spec"]}))
-        return change(uid, **status) if status else read(uid)
-
-    def change(uid: str, **status: object) -> dict:
-        world.client.patch(Escrow.Status, f"job-{uid}", {"status": status}, patch_type=PatchType.MERGE)
-        return read(uid)
-
-    def read(uid: str) -> dict:
-        return world.client.get(Escrow, f"job-{uid}").to_dict()
-
-    make.change = change
-    return make
-
-
-def test_a_pass_that_is_older_than_a_decision_does_not_take_it_back(objects):
-    """Both were pending when the pass read them; since then one was bound and the other, which sorts first, refused."""
-    first, second = objects("a"), objects("b")
-
-    async def ask() -> list[str | None]:
+    async def run() -> object:
         async with KubernetesApi() as api:
-            claims = Claims(EscrowObjects(api))
-            survey = claims.survey()
-            for pending in (first, second):
-                seen = deepcopy(pending)
-                seen["metadata"]["creationTimestamp"] = SECOND
-                survey.note(seen)
-            assert await claims.other(second) is None
-            bound = objects.change("b", phase="Funded", lockedAt=SECOND)
-            refused = await claims.other(first)
-            objects.change("a", phase="NeedsReview", evidence="taken")
-            claims.renew(survey)
-            return [refused, await claims.other(bound)]
+            return await work(Claims(api, EscrowObjects(api), namespace or world.namespace))
 
-    assert asyncio.run(ask()) == ["b", None]
+    return asyncio.run(run())
 
 
-def test_two_operators_with_opposite_memories_agree(objects):
-    first, second = objects("a", phase="Funded"), objects("b", phase="Funded")
-    older = min(first, second, key=rank)["spec"]["job"]["uid"]
-
-    async def ask() -> list[str | None]:
-        async with KubernetesApi() as api:
-            one, other = Claims(EscrowObjects(api)), Claims(EscrowObjects(api))
-            for claims, remembered in ((one, second), (other, first)):
-                survey = claims.survey()
-                survey.note(remembered)
-                claims.renew(survey)
-            return [await one.other(first), await other.other(second)]
-
-    assert asyncio.run(ask()) == [None if uid == older else older for uid in ("a", "b")]
+def escrow(world, uid: str, escrow_id: str = ESCROW_ID, **metadata: object) -> dict:
+    """An Escrow object that names an escrow, as the API server has it."""
+    spec = {"job": {"name": uid, "uid": uid}, "escrowId": escrow_id, "dialect": "server", "token": f"pf-token-{uid}"}
+    return world.client.create(Escrow({"metadata": {"name": f"job-{uid}", **metadata}, "spec": spec})).to_dict()
 
 
-def test_what_was_claimed_since_a_pass_began_outlives_it(objects):
-    found = objects("a", phase="Funded")
+async def outcome(claims: Claims, found: dict) -> str:
+    """The claim, or why there is none."""
+    try:
+        return (await claims.hold(found))["claim"]
+    except ForAPerson as case:
+        return case.problem
 
-    async def ask() -> str | None:
-        async with KubernetesApi() as api:
-            claims = Claims(EscrowObjects(api))
-            survey = claims.survey()
-            assert await claims.other(found) is None
-            claims.renew(survey)
-            return await claims.other(objects("b"))
 
-    assert asyncio.run(ask()) == "a"
+def holders(client: lightkube.Client) -> dict[str, str]:
+    return {lease.metadata.name: lease.spec.holderIdentity for lease in client.list(Lease, labels=LABELS)}
+
+
+def test_of_many_that_ask_at_once_one_holds_the_claim(world, monkeypatch):
+    asking = [escrow(world, f"job{n:02d}") for n in range(16)]
+
+    async def everybody(claims: Claims) -> list[str]:
+        return await asyncio.gather(*(outcome(claims, found) for found in asking))
+
+    answers = ask(world, monkeypatch, everybody)
+    winner = answers.index(claim_name(ESCROW_ID))
+    assert holders(world.client) == {claim_name(ESCROW_ID): f"{world.namespace}/job{winner:02d}"}
+    refused = answers[:winner] + answers[winner + 1 :]
+    assert all(f"already pays for the Job with UID job{winner:02d}" in answer for answer in refused)
+
+
+def test_a_claim_is_held_again_after_a_crash_and_not_asked_for_once_it_is_on_record(world, monkeypatch):
+    mine, other = escrow(world, "mine"), escrow(world, "other")
+
+    async def crash(claims: Claims) -> list:
+        again = [await outcome(claims, mine), await outcome(claims, mine), await outcome(claims, other)]
+        return [*again, await claims.hold(other | {"status": {"claim": "on record"}})]
+
+    first, again, refused, recorded = ask(world, monkeypatch, crash)
+    assert first == again == claim_name(ESCROW_ID)
+    assert "UID mine" in refused
+    assert recorded == {}
+
+
+@pytest.mark.parametrize("escrow_id", ["x" * 200, "UPPER.lower_1~2", "0xABCDEF"])
+def test_any_escrow_id_has_a_claim_that_names_it(world, monkeypatch, escrow_id):
+    name = ask(world, monkeypatch, lambda claims: outcome(claims, escrow(world, "job", escrow_id)))
+    assert world.client.get(Lease, name).metadata.annotations[ESCROW_ID_ANNOTATION] == escrow_id
+
+
+def test_a_claim_ends_with_its_escrow_object_and_not_before(world, monkeypatch):
+    first, second = escrow(world, "first"), escrow(world, "second")
+    ask(world, monkeypatch, lambda claims: outcome(claims, first))
+    assert "UID first" in ask(world, monkeypatch, lambda claims: outcome(claims, second))
+    world.client.delete(Escrow, "job-first")
+    assert ask(world, monkeypatch, lambda claims: outcome(claims, second)) == claim_name(ESCROW_ID)
+    assert list(holders(world.client).values()) == [f"{world.namespace}/second"]
+
+
+def test_a_sweep_removes_the_claims_of_deleted_escrows_only(world, monkeypatch):
+    for uid in ("kept", "new", "gone"):
+        ask(world, monkeypatch, lambda claims, uid=uid: outcome(claims, escrow(world, uid, f"esc_{uid}")))
+    foreign = holders(world.client)[claim_name("esc_gone")].replace(world.namespace, "elsewhere")
+    metadata = {"name": claim_name("esc_foreign"), "labels": LABELS}
+    world.client.create(Lease.from_dict({"metadata": metadata, "spec": {"holderIdentity": foreign}}))
+    world.client.create(Lease.from_dict({"metadata": {"name": "somebody-elses"}, "spec": {"holderIdentity": "x"}}))
+    world.client.delete(Escrow, "job-gone")
+    ask(world, monkeypatch, lambda claims: claims.sweep([world.namespace], {"kept"}))
+    assert set(holders(world.client)) == {claim_name("esc_kept"), claim_name("esc_new"), claim_name("esc_foreign")}
+    assert world.client.get(Lease, "somebody-elses")
+
+
+def test_in_a_namespace_that_ends_it_goes_without(world, monkeypatch):
+    """Nothing can be created there, and what is locked for a Job that is deleted with it shall be disputed."""
+    ending = world.sibling("ends")
+    found = escrow(ending, "late", finalizers=[SETTLEMENT_FINALIZER])
+    world.client.delete(Namespace, ending.namespace)
+    eventually(lambda: world.client.get(Namespace, ending.namespace).status.phase == "Terminating", "it ends")
+    world.kubeconfig = ending.kubeconfig
+    answer = ask(world, monkeypatch, lambda claims: outcome(claims, found), ending.namespace)
+    assert answer == claim_name(ESCROW_ID)
+
+
+def test_two_active_operators_bind_one_of_two_jobs_that_name_one_escrow(world):
+    world.operator()
+    world.operator()
+    ids = [world.fund(token=f"by-hand-{n:02d}") for n in range(8)]
+    pairs = [(f"a-{n}", f"b-{n}") for n in range(8)]
+    for pair, escrow_id in zip(pairs, ids, strict=True):
+        for name in pair:
+            world.job(name, escrow_id)
+            world.finish(name)
+    for pair, escrow_id in zip(pairs, ids, strict=True):
+        ends = {name: world.await_phase(name, "Settled", "NeedsReview") for name in pair}
+        phases = sorted(end["status"]["phase"] for end in ends.values())
+        assert phases == ["NeedsReview", "Settled"], ends
+        paid, refused = sorted(ends.values(), key=lambda end: end["status"]["phase"], reverse=True)
+        assert (paid["status"]["outcome"], paid["status"]["drift"]) == ("Paid", False)
+        assert paid["spec"]["job"]["uid"] in refused["status"]["evidence"]
+        assert world.payments()[escrow_id] == "released"
+
+
+def test_one_escrow_named_in_two_namespaces_pays_for_one(world):
+    other = world.sibling("too")
+    escrow_id = world.fund()
+    world.survivor([world, other])
+    world.job("here", escrow_id)
+    world.await_phase("here", "Funded")
+    other.job("there", escrow_id)
+    status = other.await_phase("there", "NeedsReview")["status"]
+    assert f"in namespace {world.namespace}" in status["evidence"]
+
+
+def test_of_two_that_waited_for_an_operator_the_older_is_bound(world):
+    escrow_id = world.fund()
+    world.job("zebra", escrow_id)
+    born = world.get_job("zebra").metadata.creationTimestamp
+
+    def younger() -> object:
+        """A Job of a later second, because that is as exactly as the API server tells."""
+        if job := world.get_job("ant"):
+            if job.metadata.creationTimestamp > born:
+                return job
+            world._let_everything_go()
+            world.client.delete(type(job), "ant")
+            eventually(lambda: world.get_job("ant") is None, "it is gone")
+        return world.job("ant", escrow_id) and None
+
+    eventually(younger, "a younger Job")
+    world.operator()
+    assert world.await_phase("ant", "NeedsReview")
+    assert world.await_phase("zebra", "Funded")
+
+
+def test_a_request_that_was_funded_holds_the_claim_before_anybody_can_name_it(world):
+    world.operator()
+    world.job("asks", request=json.dumps({"payee": "worker-agent-007", "amountUsdc": "0.50"}), suspend=True)
+    found = world.await_phase("asks", "Funded")
+    world.job("copies", found["spec"]["escrowId"])
+    status = world.await_phase("copies", "NeedsReview")["status"]
+    assert found["spec"]["job"]["uid"] in status["evidence"]
+    assert found["status"]["claim"] == claim_name(found["spec"]["escrowId"])
+
+
+def test_nothing_is_sent_for_a_job_that_does_not_hold_the_claim_even_if_a_person_says_so(world):
+    operator = world.operator(**{Env.RESYNC_SECONDS: "1"})
+    escrow_id = world.fund()
+    world.job("first", escrow_id)
+    world.await_phase("first", "Funded")
+    world.job("second", escrow_id)
+    world.await_phase("second", "NeedsReview")
+    await_list(operator)
+    name = world.escrow("second")["metadata"]["name"]
+    now = "2026-01-01T00:00:00Z"
+    act = {"who": "somebody tired", "when": now, "what": "to be tried again: release", "reason": "it was done"}
+    decided = {"phase": "Decided", "intent": "release", "decidedAt": now, "reason": "it was done", "acts": [act]}
+    world.client.patch(Escrow.Status, name, {"status": decided}, patch_type=lightkube.types.PatchType.MERGE)
+    eventually(lambda: operator.log().count("already pays for the Job") >= 2, "it was looked at again")
+    assert world.await_phase("second", "NeedsReview")["status"].get("lastAnswer") is None
+    assert world.payments() == {escrow_id: "funded"}

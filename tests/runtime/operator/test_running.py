@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -113,6 +114,21 @@ def test_a_rotated_key_is_used_without_a_restart(world, tmp_path):
     world.job("after", second)
     world.finish("after")
     assert world.await_phase("after", "Settled")["status"]["outcome"] == "Paid"
+
+
+def test_sigterm_ends_it_while_it_is_still_being_loaded(world):
+    """A container's first process ignores a signal that it has no handler for."""
+    operator = world.operator(wait=False)
+    status = Path(f"/proc/{operator.process.pid}/status")
+
+    def handled() -> int:
+        caught = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        return int(caught, 16) >> (signal.SIGTERM - 1) & 1
+
+    eventually(handled, "SIGTERM has a handler")
+    assert operator.stop() == 0
+    assert "Traceback" not in operator.log()
+    assert "serving" not in operator.log(), "it had not even begun"
 
 
 def test_sigterm_ends_it_cleanly_even_before_it_leads(world):

@@ -149,6 +149,16 @@ class OperatorProcess:
         return self.process.wait(seconds)
 
 
+def await_list(operator: OperatorProcess) -> None:
+    """Until everything was listed once more."""
+
+    def last() -> str:
+        return next(line for line in operator.metrics().splitlines() if line.startswith("escrow_last_list"))
+
+    before = last()
+    eventually(lambda: last() != before, "another list")
+
+
 @dataclass
 class World:
     """One test's namespace, sandbox and Jobs."""

@@ -1,0 +1,221 @@
+"""Configuration in, one process that watches, settles and reports until SIGTERM."""
+
+import asyncio
+import logging
+import os
+from typing import Final
+from urllib.request import getproxies
+
+import kopf
+import stamina
+
+from runtime.contract import Env, ExitCode
+from runtime.errors import BadSetting, Unauthorized
+from runtime.operator.act_watch import watch_acts
+from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
+from runtime.operator.claims import Claims
+from runtime.operator.comparison import Comparison, Funded
+from runtime.operator.config import OperatorConfig, SettingError
+from runtime.operator.escrows import EscrowObjects
+from runtime.operator.events import Events
+from runtime.operator.funding import Funding
+from runtime.operator.health import Health
+from runtime.operator.job_watch import watch_jobs
+from runtime.operator.jobs import JobFacts
+from runtime.operator.leader import RETRY_SECONDS, Leader
+from runtime.operator.logs import configure_logs, tracing
+from runtime.operator.metrics import Metrics
+from runtime.operator.queue import WorkQueue
+from runtime.operator.reconcile import Reconciler
+from runtime.operator.resync import Resync
+from runtime.payments import Credentials, PaymentsClient
+from runtime.payments.busy_http import BusyHttp
+
+FAREWELL_SECONDS: Final = 15
+"""Within the pod's grace period of 30 s, with room for what is being settled."""
+
+LEADERS_TURNS: Final = 3
+"""How often, two seconds apart, a replica that ends waits for the leader to settle what is deleted with both. A Lease
+spares work and no more, so after that it does so itself: the one that held the Lease may be dead."""
+
+_log = logging.getLogger("runtime.operator")
+
+
+class Operator:
+    """The parts of one operator process, put together."""
+
+    def __init__(self, config: OperatorConfig, api: KubernetesApi, client: PaymentsClient) -> None:
+        self._config = config
+        self._api = api
+        metrics = Metrics()
+        events = Events(api, config.pod_name)
+        escrows = EscrowObjects(api)
+        claims = Claims(api, escrows, config.pod_namespace)
+        funding = Funding(api, client, claims, events, metrics, config)
+        self._reconciler = Reconciler(api, client, funding, claims, events, metrics, auto_release=config.auto_release)
+        self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
+        self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
+        self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
+        self._comparison = Comparison(client, escrows, self._reconciler, self._queue, metrics, self._leader.leading)
+        self._resync = Resync(api, self._reconciler, self._queue, events, metrics, self._listed)
+        self._parting = asyncio.Event()
+        """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
+        self._stopping = asyncio.Event()
+
+    async def _look(self, job: JobFacts) -> float | None:
+        if not await self._leading():
+            return None
+        with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
+            return await self._reconciler.look(job)
+
+    async def _leading(self) -> bool:
+        """Wait until this replica may act; False when it has to stop before."""
+        turns = (self._leader.leading, self._parting, self._stopping)
+        if not any(event.is_set() for event in turns):
+            waits = [asyncio.ensure_future(event.wait()) for event in turns]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        return not self._stopping.is_set()
+
+    def _listed(self, funded: list[Funded]) -> None:
+        self._health.progress()
+        self._comparison.listed(funded)
+
+    def _seen(self, job: JobFacts) -> None:
+        if not self._reconciler.idle(job):
+            self._queue.add(job.uid, job)
+
+    def _acted(self, job: JobFacts) -> None:
+        self._queue.add(job.uid, job)
+
+    async def run(self) -> None:
+        """Serve until a signal; what has begun is finished first."""
+        probes = await self._health.serve(self._config.ports)
+        try:
+            versions = await self._first_list()  # every Escrow is known before the first Job is looked at
+            async with asyncio.TaskGroup() as group:
+                if self._config.leader_election:
+                    group.create_task(self._leader.run(self._stopping))
+                else:
+                    self._leader.leading.set()
+                group.create_task(self._queue.run(self._stopping))
+                group.create_task(self._watch_and_list(versions))
+                group.create_task(self._comparison.run(self._stopping))
+                self._health.ready = True
+                _log.info("serving namespaces %s", ", ".join(versions))
+        finally:
+            await probes.cleanup()
+
+    async def _farewell(self, namespaces: tuple[str, ...]) -> None:
+        """Let go of Jobs that are deleted together with the operator: nobody else will."""
+        begun: dict[str, JobFacts] = {}
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                # Listed again, because the Jobs of a CronJob that is deleted follow it a moment later.
+                while new := {job.uid: job for job in await self._left_to_us(namespaces) if job.uid not in begun}:
+                    begun |= new
+                    _log.info("asked to stop; deleted Jobs that are settled first: %d", len(new))
+                    self._parting.set()
+                    for uid, job in new.items():
+                        self._queue.add(uid, job)
+                    # The queue tries again what fails, as always: the payment service may just be restarting.
+                    await self._queue.until_done(new)
+        except (KubernetesError, Unreachable, TimeoutError) as error:
+            words = "not every deleted Job was settled; where one hangs, `escrowctl let-go --all` lets go of it"
+            _log.warning("%s: %s %s", words, type(error).__name__, error)
+            lets_go = map(self._reconciler.let_go_on_record, begun.values())
+            await asyncio.gather(*lets_go, return_exceptions=True)
+
+    async def _left_to_us(self, namespaces: tuple[str, ...]) -> list[JobFacts]:
+        """Jobs that are deleted and still held, after the leader, where another replica is it, had time for them."""
+        ending = await self._resync.ending(namespaces)
+        for _ in range(LEADERS_TURNS):
+            if not ending or self._leader.leading.is_set():
+                break
+            _log.info("asked to stop, but not leading; deleted Jobs that are still held: %d", len(ending))
+            await asyncio.sleep(RETRY_SECONDS)
+            ending = await self._resync.ending(namespaces)
+        return ending
+
+    @stamina.retry(on=passing, attempts=8, timeout=15.0)
+    async def _first_list(self) -> dict[str, str]:
+        """Right after a CRD is created, and while it starts, an API server refuses for a moment."""
+        return await self._resync.run(await self._namespaces())
+
+    async def _watch_and_list(self, versions: dict[str, str]) -> None:
+        """Watch from these versions on, and list everything once a period; start anew when a selector finds others."""
+        while not self._stopping.is_set():
+            moved = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                watches = [group.create_task(watch_jobs(self._api, *each, self._seen)) for each in versions.items()]
+                acts = group.create_task(watch_acts(tuple(versions), self._acted, moved))
+                found = await self._list_until_moved(acts, versions)
+                moved.set()
+                for watch in watches:
+                    watch.cancel()
+            if found is None:  # a signal
+                await self._farewell(tuple(versions))
+                self._stopping.set()
+            versions = found or {}
+
+    async def _list_until_moved(self, acts: asyncio.Task[None], watched: dict[str, str]) -> dict[str, str] | None:
+        """The versions of other namespaces; None after a signal."""
+        while True:
+            await asyncio.wait([acts], timeout=self._config.resync_seconds)
+            if acts.done():
+                return None
+            try:
+                versions = await self._resync.run(await self._namespaces())
+            except (KubernetesError, Unreachable) as error:
+                _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
+            else:
+                if versions.keys() != watched.keys():
+                    return versions
+
+    async def _namespaces(self) -> tuple[str, ...]:
+        if not self._config.selector:
+            return self._config.namespaces
+        found = self._api.list("/api/v1/namespaces", labelSelector=self._config.selector)
+        return tuple(sorted([namespace["metadata"]["name"] async for namespace in found]))
+
+
+async def serve(config: OperatorConfig) -> None:
+    """Run one operator with what the environment says of the payment service."""
+    # A proxy that the environment names only httpx knows to use.
+    http = None if getproxies() else BusyHttp
+    async with KubernetesApi() as api, PaymentsClient.from_environment(http=http) as client:
+        Credentials.from_environment().key()  # no key: say so now, not at the first payment
+        await Operator(config, api, client).run()
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, NotFound):
+        return f"{error}\nIs the Escrow CRD installed, and does the namespace exist? Apply the stack's manifests first."
+    if isinstance(error, Forbidden):
+        return f"{error}\nThe operator's Role lacks this right; docs/rbac.md lists all that it needs."
+    return str(error)
+
+
+def main() -> int:
+    """Exit code: 0 after a signal, 2 for a setting that another start would not mend, 1 for what it may."""
+    try:
+        configure_logs(os.environ.get(Env.LOG_LEVEL) or "INFO")
+    except ValueError as error:
+        configure_logs("INFO")
+        _log.critical("%s: %s; expected DEBUG, INFO, WARNING or ERROR", Env.LOG_LEVEL, error)
+        return ExitCode.BAD_SETTING
+    try:
+        config = OperatorConfig.from_env()
+        asyncio.run(serve(config))
+    except (SettingError, BadSetting, Unauthorized, kopf.LoginError, NotFound, Forbidden) as error:
+        _log.critical(_explain(error))
+        return ExitCode.BAD_SETTING
+    except (Unreachable, KubernetesError) as error:
+        _log.critical(_explain(error))
+        return ExitCode.FAILED
+    except ExceptionGroup as group:  # a part of the running operator failed; the next start begins with a full list
+        for error in group.exceptions:
+            _log.critical("stopped by %s: %s", type(error).__name__, error, exc_info=error)
+        return ExitCode.FAILED
+    return ExitCode.OK
