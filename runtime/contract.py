@@ -21,6 +21,9 @@ ESCROW_REQUEST_ANNOTATION: Final = f"{DOMAIN}/escrow-request"
 ACT_LABEL: Final = f"{DOMAIN}/acted-at"
 """On an Escrow: when a person last decided about it; the operator watches Escrows that carry it."""
 
+SETTLED_ANNOTATION: Final = f"{DOMAIN}/settled"
+"""On a Job: its own UID once its Escrow is closed, so that nobody need look at it again. A copy has another UID."""
+
 CONTENT_HASH_ANNOTATION: Final = f"{DOMAIN}/content-hash"
 """On a pod template: changes when configuration changes that the pod reads only at start."""
 

@@ -14,6 +14,9 @@ Json = dict[str, Any]
 OPEN: Final = (Phase.PENDING, Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
 """Phases in which the operator still has something to do."""
 
+NOT_SETTLED: Final = f"status.phase!={Phase.SETTLED}"
+"""Field selector of the Escrows that somebody still has to do with: the settled ones only ever become more."""
+
 _AMOUNTS: Final = {"locked": "lockedUsdc", "paid": "paidUsdc", "fee": "feeUsdc", "referral": "referralUsdc"}
 _TIMES: Final = {"decided_at": "decidedAt", "refund_at": "autoReleaseAt", "closed_at": "closedAt"}
 _TEXTS: Final = {"reason": 1024, "evidence": 4096, "remedy": 1024}

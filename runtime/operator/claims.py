@@ -7,11 +7,11 @@ the operator's own namespace, because two Jobs that name one escrow may be in di
 
 import hashlib
 import logging
-from collections.abc import Container
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, TypedDict
 
-from runtime.contract import ESCROW_ID_ANNOTATION
+from runtime.contract import ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION
 from runtime.escrow_object import escrow_name
 from runtime.operator.api import AlreadyExists, Forbidden, Json, KubernetesApi, NotFound, leases_path
 from runtime.operator.escrows import EscrowObjects
@@ -29,6 +29,12 @@ class _Metadata(TypedDict):
 
 class _Spec(TypedDict):
     holderIdentity: str
+
+
+class _Named(TypedDict):
+    """An Escrow of which no more is needed."""
+
+    metadata: _Metadata
 
 
 class _Claim(TypedDict):
@@ -49,6 +55,7 @@ class Claims:
     def __init__(self, api: KubernetesApi, escrows: EscrowObjects, namespace: str) -> None:
         self._api = api
         self._escrows = escrows
+        self._namespace = namespace
         self._path = leases_path(namespace)
 
     async def hold(self, escrow: Json) -> Json:
@@ -62,9 +69,8 @@ class Claims:
             return {}
         escrow_id, namespace = escrow["spec"]["escrowId"], escrow["metadata"]["namespace"]
         name, holder = claim_name(escrow_id), f"{namespace}/{escrow['spec']['job']['uid']}"
-        metadata = {"name": name, "labels": LABELS, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
         try:
-            await self._api.create(self._path, {"metadata": metadata, "spec": {"holderIdentity": holder}})
+            await self._api.create(self._path, self._claim(escrow, name, holder))
         except AlreadyExists:
             found = await self._api.get(f"{self._path}/{name}")
             if (theirs := found["spec"]["holderIdentity"]) != holder:
@@ -78,12 +84,29 @@ class Claims:
             _log.warning("bound without a claim, because the namespace %s ends", namespace)
         return {"claim": name}
 
-    async def sweep(self, namespaces: Container[str], known: Container[str]) -> None:
-        """Remove the claims of Escrows that are gone; `known` are UIDs of Jobs that still have theirs."""
+    def _claim(self, escrow: Json, name: str, holder: str) -> Json:
+        """The Lease. Kubernetes deletes it with its Escrow, where that is in the same namespace; else see `sweep`."""
+        owner, escrow_id = escrow["metadata"], escrow["spec"]["escrowId"]
+        metadata = {"name": name, "labels": LABELS, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
+        if owner["namespace"] == self._namespace:
+            kind = {"apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}", "kind": ESCROW_KIND}
+            metadata["ownerReferences"] = [{**kind, "name": owner["name"], "uid": owner["uid"]}]
+        return {"metadata": metadata, "spec": {"holderIdentity": holder}}
+
+    async def sweep(self, namespaces: Iterable[str]) -> None:
+        """Remove the claims of Escrows that are gone from these namespaces, but for the operator's own."""
+        elsewhere = {namespace for namespace in namespaces if namespace != self._namespace}
+        if not elsewhere:
+            return
+        known = {
+            f"{namespace}/{escrow['metadata']['name']}"
+            for namespace in elsewhere
+            async for escrow in self._escrows.list(namespace, _Named)
+        }
         selector = ",".join(f"{label}={value}" for label, value in LABELS.items())
         async for claim in self._api.list(self._path, _Claim, labelSelector=selector):
             namespace, uid = claim["spec"]["holderIdentity"].split("/")
-            if namespace in namespaces and uid not in known:
+            if namespace in elsewhere and f"{namespace}/{escrow_name(uid)}" not in known:
                 await self._removed(claim)
 
     async def _removed(self, claim: Json) -> bool:

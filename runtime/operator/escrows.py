@@ -40,9 +40,9 @@ class EscrowObjects:
         except AlreadyExists:
             return await self._api.get(self._path(namespace, name))
 
-    def list(self, namespace: str, shape: type = Json) -> AsyncIterable[Json]:
-        """All Escrows of a namespace, page by page; see `KubernetesApi.list`."""
-        return self._api.list(self._path(namespace), shape)
+    def list(self, namespace: str, shape: type = Json, **selectors: str) -> AsyncIterable[Json]:
+        """The Escrows of a namespace, page by page; see `KubernetesApi.list`."""
+        return self._api.list(self._path(namespace), shape, **selectors)
 
     async def set_status(self, escrow: Json, **status: Any) -> Json:
         """Merge into the status, if nobody wrote since `escrow` was read. Raises `WriteConflict`."""

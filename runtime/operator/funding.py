@@ -11,7 +11,7 @@ import stamina
 from runtime.contract import Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
-from runtime.escrow_object import phase_of, stamp
+from runtime.escrow_object import NOT_SETTLED, phase_of, stamp
 from runtime.money import ZERO, Usdc
 from runtime.operator.api import Json, KubernetesApi, Unreachable, WriteConflict
 from runtime.operator.claims import Claims
@@ -19,6 +19,7 @@ from runtime.operator.config import OperatorConfig
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.jobs import JobFacts
+from runtime.operator.listing import ListedEscrow
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
@@ -116,7 +117,8 @@ class Funding:
             return ""
         amount, today = Usdc.parse(wanted["spec"]["amountUsdc"]), stamp(datetime.now(UTC))[:10]
         locked = spent = ZERO
-        async for escrow in self._escrows.list(wanted["metadata"]["namespace"]):
+        selectors = {} if daily else {"fieldSelector": NOT_SETTLED}  # what was spent today may be settled by now
+        async for escrow in self._escrows.list(wanted["metadata"]["namespace"], ListedEscrow, **selectors):
             status = escrow.get("status") or {}
             since = status.get("lockedAt") or status.get("creation", {}).get("sentAt")
             if since is None:

@@ -11,9 +11,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, SETTLEMENT_FINALIZER
+from runtime.contract import (
+    ESCROW_ID_ANNOTATION,
+    ESCROW_REQUEST_ANNOTATION,
+    SETTLED_ANNOTATION,
+    SETTLEMENT_FINALIZER,
+)
 from runtime.errors import AmountError, BadSetting
-from runtime.escrow_object import stamp
+from runtime.escrow_object import escrow_name, stamp
 from runtime.money import Usdc
 from runtime.payments.model import checked_escrow_id
 
@@ -62,6 +67,8 @@ class JobFacts:
     version: str
     """The object's resource version."""
     finalizers: tuple[str, ...]
+    settled: bool
+    """We wrote on it that its Escrow is closed."""
     deleting: bool
     gone: bool
     """The object no longer exists; `ending` is then what was last seen of it, or None."""
@@ -116,6 +123,7 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         created_at=metadata["creationTimestamp"],
         version=metadata["resourceVersion"],
         finalizers=tuple(metadata.get("finalizers") or ()),
+        settled=annotations.get(SETTLED_ANNOTATION) == metadata["uid"],
         deleting=deleting,
         gone=gone,
     )
@@ -132,12 +140,18 @@ def _ending(conditions: list[Mapping[str, Any]]) -> tuple[Ending | None, str, da
 
 def job_of(escrow: Mapping[str, Any]) -> JobFacts:
     """What an Escrow alone tells of its Job, which is no longer there or was not looked at."""
-    job, metadata = escrow["spec"]["job"], escrow["metadata"]
+    job = escrow["spec"]["job"]
+    absent = absent_job(escrow["metadata"]["namespace"], job["uid"])
+    return replace(absent, name=job["name"], escrow_id=escrow["spec"].get("escrowId"))
+
+
+def absent_job(namespace: str, uid: str) -> JobFacts:
+    """A Job of which no more is known than that it has an Escrow, which goes by its name here."""
     return JobFacts(
-        namespace=metadata["namespace"],
-        name=job["name"],
-        uid=job["uid"],
-        escrow_id=escrow["spec"].get("escrowId"),
+        namespace=namespace,
+        name=escrow_name(uid),
+        uid=uid,
+        escrow_id=None,
         request=None,
         ending=None,
         ending_message="",
@@ -145,6 +159,7 @@ def job_of(escrow: Mapping[str, Any]) -> JobFacts:
         created_at="",
         version="",
         finalizers=(),
+        settled=False,
         deleting=True,
         gone=True,
     )

@@ -77,7 +77,8 @@ class Reconciler:
         self._metrics = metrics
         self._auto_release = auto_release
         self.phases: dict[str, Phase] = {}
-        """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do."""
+        """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do. Of the
+        settled ones, which only become more, it has those whose Job was seen since the last list."""
         self._news: dict[str, Phase] = {}
         """Those that were seen since `listing`."""
         self.claims = claims
@@ -104,6 +105,8 @@ class Reconciler:
                 return job.ending is None and not job.gone and job.finalizer and not job.unanswered
             case Phase.SETTLED | Phase.NEEDS_REVIEW:
                 return not job.finalizer
+            case None:
+                return job.settled and not job.finalizer
         return False
 
     async def look(self, job: JobFacts) -> float | None:
@@ -115,7 +118,8 @@ class Reconciler:
                 if job.ending:
                     await self._jobs.let_go(job)
                 return None
-            job = ended_as_recorded(job, escrow)
+            absent = job.gone and job.ending is None
+            job = ended_as_recorded(job_of(escrow) if absent else job, escrow)
             if phase_of(escrow) is Phase.PENDING:
                 escrow, delay = await self._bind(job, escrow)
             if phase_of(escrow) is Phase.PENDING and job.ending:
@@ -137,7 +141,7 @@ class Reconciler:
         # Whoever waited for a Job's deletion may delete the operator's rights next: the account is better closed then.
         closes_soon = phase in OPEN and delay is not None and delay <= SOON_SECONDS
         if on_record and not closes_soon:
-            await self._jobs.let_go(job)
+            await self._jobs.let_go(job, settled=phase not in OPEN)
         return delay
 
     async def let_go_on_record(self, job: JobFacts) -> None:

@@ -1,6 +1,7 @@
 """The periodic pass over everything: what a watch or a crash missed, what others did, and the sums for the metrics."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import Phase
-from runtime.escrow_object import OPEN, phase_of
+from runtime.escrow_object import NOT_SETTLED, OPEN, phase_of, stamp
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.api import Forbidden, Json, KubernetesApi
 from runtime.operator.comparison import Funded
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.job_watch import jobs_path
-from runtime.operator.jobs import Ending, JobFacts, job_of, read_job
+from runtime.operator.jobs import Ending, JobFacts, absent_job, job_of, read_job
 from runtime.operator.listing import ListedEscrow, ListedJob
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
@@ -35,19 +36,24 @@ class _Pass:
     """What one pass finds."""
 
     now: datetime
+    before: dict[str, Phase]
+    """What was known before it."""
     phases: dict[str, Phase] = field(default_factory=dict)
-    refunds: dict[str, float] = field(default_factory=dict)
     locked: Usdc = ZERO
     review: Usdc = ZERO
     in_review: int = 0
-    expiring: dict[str, tuple[JobFacts, str]] = field(default_factory=dict)
+    expiring: dict[str, tuple[JobFacts, datetime]] = field(default_factory=dict)
     """Open Escrows that the service refunds soon, and when."""
     oldest_ended: datetime | None = None
     funded: list[Funded] = field(default_factory=list)
     unknown: list[JobFacts] = field(default_factory=list)
     """Jobs that have no Escrow yet."""
-    orphans: dict[str, JobFacts] = field(default_factory=dict)
-    """Open Escrows, until their Job turns up."""
+    orphans: dict[str, str] = field(default_factory=dict)
+    """Namespaces of the open Escrows, by the UIDs of their Jobs, until these turn up."""
+
+    def priority(self, uid: str) -> float:
+        """What the service refunds soon goes first."""
+        return self.expiring[uid][1].timestamp() if uid in self.expiring else NORMAL
 
 
 class Resync:
@@ -79,10 +85,10 @@ class Resync:
 
         Raises what the API raises; the next pass starts anew.
         """
-        found, versions = _Pass(datetime.now(UTC)), dict[str, str]()
+        found, versions = _Pass(datetime.now(UTC), self._reconciler.phases), dict[str, str]()
         self._reconciler.listing()
         for namespace in namespaces:
-            async for escrow in self._escrows.list(namespace, ListedEscrow):
+            async for escrow in self._escrows.list(namespace, ListedEscrow, fieldSelector=NOT_SETTLED):
                 self._note(found, escrow)
         self._reconciler.listed(found.phases)
         for namespace in namespaces:
@@ -98,7 +104,7 @@ class Resync:
         self._listed(found.funded)
         self._passes += 1
         if self._passes % SWEEP_EVERY == 0:
-            await self._reconciler.claims.sweep(namespaces, found.phases)
+            await self._reconciler.claims.sweep(namespaces)
         return versions
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
@@ -112,7 +118,7 @@ class Resync:
             if terminating:
                 held |= {
                     (job := job_of(escrow)).uid: job
-                    async for escrow in self._escrows.list(namespace, ListedEscrow)
+                    async for escrow in self._escrows.list(namespace, ListedEscrow, fieldSelector=NOT_SETTLED)
                     if phase_of(escrow) in OPEN
                 }
             async for job in self._api.list(jobs_path(namespace), ListedJob):
@@ -142,38 +148,39 @@ class Resync:
         found.locked += amount
         if refund := status.get("autoReleaseAt"):
             refund_at = datetime.fromisoformat(refund)
-            found.refunds[uid] = refund_at.timestamp()
             if refund_at - found.now < REFUND_MARGIN:
-                found.expiring[uid] = (job_of(escrow), refund)
+                found.expiring[uid] = (job_of(escrow), refund_at)
         if ended := status.get("jobEnding"):
             ended_at = datetime.fromisoformat(ended["time"])
             found.oldest_ended = min(found.oldest_ended or ended_at, ended_at)
         if phase is Phase.FUNDED:
             found.funded.append(Funded.of(escrow))
-        found.orphans[uid] = job_of(escrow)
+        found.orphans[uid] = sys.intern(escrow["metadata"]["namespace"])  # one text for thousands
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
         found.orphans.pop(job.uid, None)
+        if job.uid not in found.phases and (before := found.before.get(job.uid, Phase.PENDING)) not in OPEN:
+            self._reconciler.phases[job.uid] = before  # settled meanwhile or long ago, and its Job is still here
         if self._reconciler.idle(job):
             return
         if job.uid in found.phases:
-            self._queue.add(job.uid, job, found.refunds.get(job.uid, NORMAL))
+            self._queue.add(job.uid, job, found.priority(job.uid))
         else:
             found.unknown.append(job)
 
     def _look_at_orphans(self, found: _Pass) -> None:
         """Go on with what was decided; an undecided one waits a pass: the watch may yet tell how its Job ended."""
-        for uid, job in found.orphans.items():
+        for uid, namespace in found.orphans.items():
             decided = found.phases[uid] in (Phase.DECIDED, Phase.VERIFYING)
             if (decided or uid in self._missing) and uid not in self._queue:
-                self._queue.add(uid, job, found.refunds.get(uid, NORMAL))
+                self._queue.add(uid, absent_job(namespace, uid), found.priority(uid))
         self._missing = set(found.orphans)
 
     async def _warn(self, found: _Pass) -> None:
         """Say once for each Job that runs into the service's time-out: even work that is done is refunded there."""
         for uid, (job, refund) in found.expiring.items():
             if uid not in self._warned:
-                words = f"escrow {job.escrow_id} is refunded by the service at {refund}, done or not"
+                words = f"escrow {job.escrow_id} is refunded by the service at {stamp(refund)}, done or not"
                 await self._events.post(job, "EscrowExpiring", words, warning=True)
         self._warned = set(found.expiring)
 

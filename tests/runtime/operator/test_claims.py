@@ -89,16 +89,24 @@ def test_a_claim_ends_with_its_escrow_object_and_not_before(world, monkeypatch):
     assert list(holders(world.client).values()) == [f"{world.namespace}/second"]
 
 
-def test_a_sweep_removes_the_claims_of_deleted_escrows_only(world, monkeypatch):
-    for uid in ("kept", "new", "gone"):
-        ask(world, monkeypatch, lambda claims, uid=uid: outcome(claims, escrow(world, uid, f"esc_{uid}")))
-    foreign = holders(world.client)[claim_name("esc_gone")].replace(world.namespace, "elsewhere")
-    metadata = {"name": claim_name("esc_foreign"), "labels": LABELS}
-    world.client.create(Lease.from_dict({"metadata": metadata, "spec": {"holderIdentity": foreign}}))
-    world.client.create(Lease.from_dict({"metadata": {"name": "somebody-elses"}, "spec": {"holderIdentity": "x"}}))
+def test_kubernetes_removes_the_claim_of_an_escrow_in_the_operators_own_namespace(world, monkeypatch):
+    ask(world, monkeypatch, lambda claims: outcome(claims, escrow(world, "gone")))
+    assert holders(world.client)
     world.client.delete(Escrow, "job-gone")
-    ask(world, monkeypatch, lambda claims: claims.sweep([world.namespace], {"kept"}))
-    assert set(holders(world.client)) == {claim_name("esc_kept"), claim_name("esc_new"), claim_name("esc_foreign")}
+    eventually(lambda: not holders(world.client), "it goes with its owner")
+
+
+def test_a_sweep_removes_the_claims_of_escrows_that_are_gone_from_other_namespaces(world, monkeypatch):
+    other = world.sibling("swept")
+    world.let_serve(other)
+    for uid in ("kept", "gone"):
+        ask(world, monkeypatch, lambda claims, uid=uid: outcome(claims, escrow(other, uid, f"esc_{uid}")))
+    metadata = {"name": claim_name("esc_foreign"), "labels": LABELS}
+    world.client.create(Lease.from_dict({"metadata": metadata, "spec": {"holderIdentity": "not-ours/gone"}}))
+    world.client.create(Lease.from_dict({"metadata": {"name": "somebody-elses"}, "spec": {"holderIdentity": "x"}}))
+    other.client.delete(Escrow, "job-gone")
+    ask(world, monkeypatch, lambda claims: claims.sweep([world.namespace, other.namespace]))
+    assert set(holders(world.client)) == {claim_name("esc_kept"), claim_name("esc_foreign")}
     assert world.client.get(Lease, "somebody-elses")
 
 

@@ -7,7 +7,7 @@ import pytest
 from lightkube.resources.core_v1 import Namespace
 from lightkube.types import PatchType
 
-from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Env
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLED_ANNOTATION, SETTLEMENT_FINALIZER, Env
 from tests.runtime.operator.world import PAYEE, Escrow, await_list, eventually
 
 BY_DIALECT = pytest.mark.parametrize("world", ["server", "kubernetes", "fly"], indirect=True)
@@ -282,6 +282,36 @@ def test_a_job_that_runs_into_the_services_time_out_is_warned_about_once(world):
     eventually(lambda: "escrow_expiring 1.0" in operator.metrics(), "the metric says so")
     await_list(operator)
     assert [event.reason for event in world.events("slow")].count("EscrowExpiring") == 1
+
+
+def settled(world, *names: str) -> None:
+    """Jobs of that name, paid and let go of."""
+    for name in names:
+        world.job(name, world.fund(token=f"by-hand-{name}"))
+        world.finish(name)
+    for name in names:
+        world.await_phase(name, "Settled")
+        eventually(lambda name=name: not world.get_job(name).metadata.finalizers, "it is let go of")
+
+
+def test_what_is_settled_is_marked_on_the_job_and_costs_a_later_operator_no_look(world):
+    operator = world.operator()
+    settled(world, "one", "two", "three")
+    metadata = world.get_job("two").metadata
+    assert metadata.annotations[SETTLED_ANNOTATION] == metadata.uid
+    operator.stop()
+    later = world.operator()
+    await_list(later)
+    assert 'workqueue_work_duration_seconds_count{name="jobs"} 0.0' in later.metrics()
+
+
+def test_a_copy_of_a_settled_job_is_not_taken_for_settled(world):
+    world.operator()
+    settled(world, "original")
+    annotations = world.get_job("original").metadata.annotations
+    assert {SETTLED_ANNOTATION, ESCROW_ID_ANNOTATION} <= annotations.keys()
+    world.job("copy", annotations=annotations)
+    assert "already pays for the Job" in world.await_phase("copy", "NeedsReview")["status"]["evidence"]
 
 
 def bound_twice(world) -> tuple[str, str, str]:

@@ -204,12 +204,16 @@ class World:
         self.siblings.append(other)
         return other
 
+    def let_serve(self, other: "World") -> None:
+        """Give this world's operator its Role in another namespace too."""
+        binding = rbac.operator_role_binding(self.settings(), other.namespace)
+        binding["metadata"]["name"] = "survivor"
+        _apply(other.client, binding)
+
     def survivor(self, worlds: list["World"]) -> OperatorProcess:
         """One operator for all these namespaces, with the same Role in each."""
         for world in worlds:
-            binding = rbac.operator_role_binding(self.settings(), world.namespace)
-            binding["metadata"]["name"] = "survivor"
-            _apply(world.client, binding)
+            self.let_serve(world)
         return self.operator(**{Env.WATCH_NAMESPACE: ",".join(world.namespace for world in worlds)})
 
     def grant_selector(self) -> None:
