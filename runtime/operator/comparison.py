@@ -19,6 +19,7 @@ from runtime.escrow_object import phase_of
 from runtime.operator.api import Json
 from runtime.operator.escrows import EscrowObjects
 from runtime.operator.jobs import JobFacts
+from runtime.operator.known import KnownPhases
 from runtime.operator.logs import tracing
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue
@@ -68,6 +69,7 @@ class Comparison:
         client: PaymentsClient,
         escrows: EscrowObjects,
         reconciler: Reconciler,
+        known: KnownPhases,
         queue: WorkQueue[str, JobFacts],
         metrics: Metrics,
         leading: asyncio.Event,
@@ -76,6 +78,7 @@ class Comparison:
         self._reader = Reader(client)
         self._escrows = escrows
         self._reconciler = reconciler
+        self._known = known
         self._queue = queue
         self._metrics = metrics
         self._leading = leading
@@ -139,7 +142,7 @@ class Comparison:
         found: list[Funded] = []
         for at in range(bisect_right(self._funded, last, key=lambda one: one.uid), len(self._funded)):
             one = self._funded[at]
-            funded = self._reconciler.phases.get(one.uid) is Phase.FUNDED and one.uid not in self._queue
+            funded = self._known.get(one.uid) is Phase.FUNDED and one.uid not in self._queue
             if funded and one.escrow_id not in known:
                 found.append(one)
             if len(found) == count:

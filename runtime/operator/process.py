@@ -1,6 +1,7 @@
 """Configuration in, one process that watches, settles and reports until SIGTERM."""
 
 import asyncio
+import itertools
 import logging
 import os
 from typing import Final
@@ -22,6 +23,7 @@ from runtime.operator.funding import Funding
 from runtime.operator.health import Health
 from runtime.operator.job_watch import watch_jobs
 from runtime.operator.jobs import JobFacts
+from runtime.operator.known import KnownPhases
 from runtime.operator.leader import RETRY_SECONDS, Leader
 from runtime.operator.logs import configure_logs, tracing
 from runtime.operator.metrics import Metrics
@@ -38,6 +40,9 @@ LEADERS_TURNS: Final = 3
 """How often, two seconds apart, a replica that ends waits for the leader to settle what is deleted with both. A Lease
 spares work and no more, so after that it does so itself: the one that held the Lease may be dead."""
 
+SWEEP_EVERY: Final = 12
+"""Passes, an hour at the default period: a claim whose Escrow was deleted does no harm, it only takes room."""
+
 _log = logging.getLogger("runtime.operator")
 
 
@@ -50,14 +55,17 @@ class Operator:
         metrics = Metrics()
         events = Events(api, config.pod_name)
         escrows = EscrowObjects(api)
-        claims = Claims(api, escrows, config.pod_namespace)
+        self._claims = claims = Claims(api, escrows, config.pod_namespace)
+        self._known = known = KnownPhases()
         funding = Funding(api, client, claims, events, metrics, config)
-        self._reconciler = Reconciler(api, client, funding, claims, events, metrics, auto_release=config.auto_release)
+        self._reconciler = reconciler = Reconciler(
+            api, client, funding, claims, known, events, metrics, auto_release=config.auto_release
+        )
         self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
         self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
         self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
-        self._comparison = Comparison(client, escrows, self._reconciler, self._queue, metrics, self._leader.leading)
-        self._resync = Resync(api, self._reconciler, self._queue, events, metrics, self._listed)
+        self._comparison = Comparison(client, escrows, reconciler, known, self._queue, metrics, self._leader.leading)
+        self._resync = Resync(api, known, self._queue, events, metrics, self._listed)
         self._parting = asyncio.Event()
         """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
         self._stopping = asyncio.Event()
@@ -83,7 +91,7 @@ class Operator:
         self._comparison.listed(funded)
 
     def _seen(self, job: JobFacts) -> None:
-        if not self._reconciler.idle(job):
+        if not self._known.idle(job):
             self._queue.add(job.uid, job)
 
     def _acted(self, job: JobFacts) -> None:
@@ -161,17 +169,20 @@ class Operator:
 
     async def _list_until_moved(self, acts: asyncio.Task[None], watched: dict[str, str]) -> dict[str, str] | None:
         """The versions of other namespaces; None after a signal."""
-        while True:
+        for passes in itertools.count(1):
             await asyncio.wait([acts], timeout=self._config.resync_seconds)
             if acts.done():
-                return None
+                break
             try:
                 versions = await self._resync.run(await self._namespaces())
+                if passes % SWEEP_EVERY == 0:
+                    await self._claims.sweep(versions)
             except (KubernetesError, Unreachable) as error:
                 _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
             else:
                 if versions.keys() != watched.keys():
                     return versions
+        return None
 
     async def _namespaces(self) -> tuple[str, ...]:
         if not self._config.selector:

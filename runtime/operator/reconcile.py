@@ -30,6 +30,7 @@ from runtime.operator.jobs import (
     parse_escrow_id,
     parse_request,
 )
+from runtime.operator.known import KnownPhases
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson, command, hand_over
 from runtime.payments import Escrow as FoundEscrow
@@ -62,6 +63,7 @@ class Reconciler:
         client: PaymentsClient,
         funding: Funding,
         claims: Claims,
+        known: KnownPhases,
         events: Events,
         metrics: Metrics,
         *,
@@ -76,38 +78,10 @@ class Reconciler:
         self._events = events
         self._metrics = metrics
         self._auto_release = auto_release
-        self.phases: dict[str, Phase] = {}
-        """Phase of each Job's Escrow by UID, as last seen: only spares looks that would find nothing to do. Of the
-        settled ones, which only become more, it has those whose Job was seen since the last list."""
-        self._news: dict[str, Phase] = {}
-        """Those that were seen since `listing`."""
-        self.claims = claims
+        self._claims = claims
+        self._known = known
         self._answered: set[str] = set()
         """UIDs of Jobs that were told their escrow: what was seen of one may be older than that."""
-
-    def listing(self) -> None:
-        """Say that a list of all phases begins."""
-        self._news = {}
-
-    def listed(self, phases: dict[str, Phase]) -> None:
-        """Take what the list found, except where it is older than the end that was seen since it began."""
-        self.phases = phases | {uid: phase for uid, phase in self._news.items() if phase not in OPEN}
-
-    def _note(self, uid: str, phase: Phase) -> None:
-        self.phases[uid] = self._news[uid] = phase
-
-    def idle(self, job: JobFacts) -> bool:
-        """Whether a look at this Job would find nothing to do, as far as is known."""
-        if not job.concerned:
-            return True
-        match self.phases.get(job.uid):
-            case Phase.FUNDED:
-                return job.ending is None and not job.gone and job.finalizer and not job.unanswered
-            case Phase.SETTLED | Phase.NEEDS_REVIEW:
-                return not job.finalizer
-            case None:
-                return job.settled and not job.finalizer
-        return False
 
     async def look(self, job: JobFacts) -> float | None:
         """Do the next thing about one Job; the seconds after which to look again, or None."""
@@ -132,7 +106,7 @@ class Reconciler:
         except ForAPerson as case:
             escrow = await hand_over(self._escrows, self._events, job, case)
         phase = phase_of(escrow)
-        self._note(job.uid, phase)
+        self._known.note(job.uid, phase)
         if phase is not Phase.FUNDED:
             self._answered.discard(job.uid)
         if phase not in OPEN:
@@ -192,7 +166,7 @@ class Reconciler:
         escrow_id = escrow["spec"].get("escrowId")
         if escrow_id is None:
             return await self._funding.fund(job, escrow)
-        claim = await self.claims.hold(escrow)
+        claim = await self._claims.hold(escrow)
         return await self._escrows.set_status(escrow, **claim, **await self._first_look(job, escrow_id)), None
 
     async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
@@ -244,7 +218,7 @@ class Reconciler:
             if not recorded:
                 escrow = await self._escrows.set_status(escrow, **extra)
             return escrow, None
-        extra |= await self.claims.hold(escrow)  # bound by an earlier version, or retried by a person
+        extra |= await self._claims.hold(escrow)  # bound by an earlier version, or retried by a person
         case = _case_again(record) if record else await self._case(job, escrow)
         with self._journal.opened(escrow, extra) as entry:
             progress = await self._settler.settle(case)
@@ -290,10 +264,10 @@ class Reconciler:
         intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)
         try:
-            claim = await self.claims.hold(escrow)
+            claim = await self._claims.hold(escrow)
         except ForAPerson as case:
             await hand_over(self._escrows, self._events, job, case)
-            self._note(job.uid, Phase.NEEDS_REVIEW)
+            self._known.note(job.uid, Phase.NEEDS_REVIEW)
             return
         now = datetime.now(UTC)
         reason = f"found {found.status} at the payment service, and the operator had sent nothing"
@@ -308,7 +282,7 @@ class Reconciler:
         )
         with self._journal.opened(escrow, claim):
             await self._journal.write(record)
-        self._note(job.uid, Phase.SETTLED)
+        self._known.note(job.uid, Phase.SETTLED)
         self._metrics.settlements.labels("none", outcome).inc()
         await self._events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
 

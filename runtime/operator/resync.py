@@ -17,16 +17,13 @@ from runtime.operator.escrows import EscrowObjects
 from runtime.operator.events import Events
 from runtime.operator.job_watch import jobs_path
 from runtime.operator.jobs import Ending, JobFacts, absent_job, job_of, read_job
+from runtime.operator.known import KnownPhases
 from runtime.operator.listing import ListedEscrow, ListedJob
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
-from runtime.operator.reconcile import Reconciler
 
 REFUND_MARGIN: Final = timedelta(hours=1)
 """An escrow that the service refunds within this time is looked at first, and warned about."""
-
-SWEEP_EVERY: Final = 12
-"""Passes, an hour at the default period: a claim whose Escrow was deleted does no harm, it only takes room."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +33,6 @@ class _Pass:
     """What one pass finds."""
 
     now: datetime
-    before: dict[str, Phase]
-    """What was known before it."""
     phases: dict[str, Phase] = field(default_factory=dict)
     locked: Usdc = ZERO
     review: Usdc = ZERO
@@ -62,7 +57,7 @@ class Resync:
     def __init__(
         self,
         api: KubernetesApi,
-        reconciler: Reconciler,
+        known: KnownPhases,
         queue: WorkQueue[str, JobFacts],
         events: Events,
         metrics: Metrics,
@@ -70,13 +65,12 @@ class Resync:
     ) -> None:
         self._api = api
         self._escrows = EscrowObjects(api)
-        self._reconciler = reconciler
+        self._known = known
         self._queue = queue
         self._events = events
         self._metrics = metrics
         self._listed = listed
         self._warned: set[str] = set()
-        self._passes = 0
         self._missing: set[str] = set()
         """UIDs of Jobs that the last pass did not find either."""
 
@@ -85,12 +79,12 @@ class Resync:
 
         Raises what the API raises; the next pass starts anew.
         """
-        found, versions = _Pass(datetime.now(UTC), self._reconciler.phases), dict[str, str]()
-        self._reconciler.listing()
+        found, versions = _Pass(datetime.now(UTC)), dict[str, str]()
+        self._known.listing()
         for namespace in namespaces:
             async for escrow in self._escrows.list(namespace, ListedEscrow, fieldSelector=NOT_SETTLED):
                 self._note(found, escrow)
-        self._reconciler.listed(found.phases)
+        self._known.listed(found.phases)
         for namespace in namespaces:
             listing = self._api.list(jobs_path(namespace), ListedJob)
             async for job in listing:
@@ -102,9 +96,6 @@ class Resync:
         self._publish(found)
         await self._warn(found)
         self._listed(found.funded)
-        self._passes += 1
-        if self._passes % SWEEP_EVERY == 0:
-            await self._reconciler.claims.sweep(namespaces)
         return versions
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
@@ -159,11 +150,10 @@ class Resync:
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
         found.orphans.pop(job.uid, None)
-        if job.uid not in found.phases and (before := found.before.get(job.uid, Phase.PENDING)) not in OPEN:
-            self._reconciler.phases[job.uid] = before  # settled meanwhile or long ago, and its Job is still here
-        if self._reconciler.idle(job):
+        self._known.still_there(job)
+        if self._known.idle(job):
             return
-        if job.uid in found.phases:
+        if self._known.get(job.uid):
             self._queue.add(job.uid, job, found.priority(job.uid))
         else:
             found.unknown.append(job)
