@@ -7,7 +7,6 @@ to the object first so that the write conflicts, and so on. Watches are streamed
 """
 
 import asyncio
-import contextlib
 import re
 import ssl
 import threading
@@ -73,7 +72,6 @@ class StepProxy:
         self._tls = tls
         self._all = all_steps
         self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
         self._streams: set[web.StreamResponse] = set()
         self.expire_watches = 0
         """Answer this many of the next watches with 410 Gone."""
@@ -102,12 +100,10 @@ class StepProxy:
         return len(streams)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        with contextlib.suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._serve())
-        self._loop.close()
+        asyncio.run(self._serve())  # which ends what is still being forwarded
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._stopped = self._loop.create_future()
         connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else None
         timeout = aiohttp.ClientTimeout(total=None, connect=5)

@@ -3,64 +3,23 @@
 Every row of the matrix in `docs/operator.md` is a test here.
 """
 
-import base64
 import json
-import ssl
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import yaml
 from lightkube.types import PatchType
 
 from runtime.contract import Env
 from runtime.escrow_object import stamp
-from tests.runtime.operator.step_proxy import Counter, Step, StepProxy, When
+from tests.runtime.operator.proof import agree, numbered
+from tests.runtime.operator.step_proxy import Counter, Step, When
 from tests.runtime.operator.world import DEADLINE_SECONDS, PAYEE, Escrow, OperatorProcess, World, eventually
 from tests.toolchain import faults
 from tests.toolchain.clock import Clock
 from tests.toolchain.tools import Missing
 
-ENDS = {"Paid": "released", "Disputed": "disputed", "Refunded": "refunded", "Cancelled": "cancelled"}
 AT_ONCE = 4
-
-
-@contextmanager
-def numbered(world: World, counter: Counter):
-    """Both servers behind proxies that number the operator's steps: the changed environment, and the API's proxy."""
-    kubeconfig = yaml.safe_load(world.kubeconfig.read_text())
-    cluster = kubeconfig["clusters"][0]["cluster"]
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    tls = ssl.create_default_context(cadata=authority)
-    with ExitStack() as stack:
-        api = stack.enter_context(StepProxy(cluster["server"], counter, tls=tls, all_steps=False))
-        payments = stack.enter_context(StepProxy(world.sandbox.url, counter, all_steps=True))
-        kubeconfig["clusters"][0]["cluster"] = {"server": api.url}
-        proxied = world.kubeconfig.with_name(f"{world.namespace}.proxied.kubeconfig")
-        proxied.write_text(yaml.safe_dump(kubeconfig))
-        yield {"KUBECONFIG": str(proxied), Env.ESCROW_URL: payments.url}, api
-
-
-def agree(world: World) -> dict[str, str]:
-    """Hold every Escrow of the world against the ledger; the phase of each Job's."""
-    statement = world.sandbox.statement()
-    assert statement["balanced"], statement["findings"]
-    booked = {entry["escrow_id"]: entry for entry in statement["escrows"]}
-    phases = {}
-    for escrow in world.escrows():
-        status, entry = escrow["status"], booked.get(escrow["spec"].get("escrowId"))
-        phases[escrow["spec"]["job"]["name"]] = status["phase"]
-        if status["phase"] != "Settled":
-            continue
-        assert entry, f"settled without an escrow: {escrow}"
-        assert entry["status"] == ENDS[status["outcome"]], escrow
-        assert status["lockedUsdc"] == entry["locked_usdc"]
-        if status["outcome"] == "Paid":
-            assert status.get("paidUsdc", entry["paid_usdc"]) == entry["paid_usdc"]
-    payees = [entry["to"] for entry in statement["escrows"]]
-    assert len(payees) == len(set(payees)), "a second escrow was created for one Job"
-    return phases
 
 
 # --- kill -9 at every numbered step

@@ -1,0 +1,50 @@
+"""What the proofs share: an operator whose requests are numbered, and its accounts held against the ledger."""
+
+import base64
+import ssl
+from contextlib import ExitStack, contextmanager
+
+import yaml
+
+from runtime.contract import Env
+from tests.runtime.operator.step_proxy import Counter, StepProxy
+from tests.runtime.operator.world import World
+
+ENDS = {"Paid": "released", "Disputed": "disputed", "Refunded": "refunded", "Cancelled": "cancelled"}
+
+
+@contextmanager
+def numbered(world: World, counter: Counter):
+    """Both servers behind proxies that number the operator's steps: the changed environment, and the API's proxy."""
+    kubeconfig = yaml.safe_load(world.kubeconfig.read_text())
+    cluster = kubeconfig["clusters"][0]["cluster"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    tls = ssl.create_default_context(cadata=authority)
+    with ExitStack() as stack:
+        api = stack.enter_context(StepProxy(cluster["server"], counter, tls=tls, all_steps=False))
+        payments = stack.enter_context(StepProxy(world.sandbox.url, counter, all_steps=True))
+        kubeconfig["clusters"][0]["cluster"] = {"server": api.url}
+        proxied = world.kubeconfig.with_name(f"{world.namespace}.proxied.kubeconfig")
+        proxied.write_text(yaml.safe_dump(kubeconfig))
+        yield {"KUBECONFIG": str(proxied), Env.ESCROW_URL: payments.url}, api
+
+
+def agree(world: World) -> dict[str, str]:
+    """Hold every Escrow of the world against the ledger; the phase of each Job's."""
+    statement = world.sandbox.statement()
+    assert statement["balanced"], statement["findings"]
+    booked = {entry["escrow_id"]: entry for entry in statement["escrows"]}
+    phases = {}
+    for escrow in world.escrows():
+        status, entry = escrow["status"], booked.get(escrow["spec"].get("escrowId"))
+        phases[escrow["spec"]["job"]["name"]] = status["phase"]
+        if status["phase"] != "Settled" or (status["outcome"] == "Cancelled" and not entry):
+            continue
+        assert entry, f"settled without an escrow: {escrow}"
+        assert entry["status"] == ENDS[status["outcome"]], escrow
+        assert status["lockedUsdc"] == entry["locked_usdc"]
+        if status["outcome"] == "Paid":
+            assert status.get("paidUsdc", entry["paid_usdc"]) == entry["paid_usdc"]
+    payees = [entry["to"] for entry in statement["escrows"]]
+    assert len(payees) == len(set(payees)), "a second escrow was created for one Job"
+    return phases

@@ -1,0 +1,245 @@
+"""Any order of Jobs, their ends, deaths and restarts of operators, faults, meddling and time: money moves once.
+
+On a real API server with a real Job controller. What one rule does is not waited for by the next, so that an operator
+meets Jobs in whatever state, and dies wherever it is.
+"""
+
+import contextlib
+import json
+import time
+from collections import Counter as Tally
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from lightkube import ApiError
+from lightkube.resources.batch_v1 import Job
+from lightkube.types import PatchType
+
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
+from runtime.escrow_object import stamp
+from runtime.sandbox.refused import RefusedError
+from tests.runtime.operator.proof import agree, numbered
+from tests.runtime.operator.step_proxy import Counter
+from tests.runtime.operator.world import PAYER, Escrow, World, eventually
+
+CLOSED = ("Settled", "NeedsReview")
+FAULTS = ("reset", "half", "status", "html", "empty", "content_type", "duplicate", "delay")
+ACTIVE = 2
+EXAMPLES, STEPS = 3, 14
+pick = st.integers(0, 9)
+
+
+class Operators(RuleBasedStateMachine):
+    """The Jobs of one namespace, the operators that serve it, and all that may happen to both."""
+
+    def __init__(self, parent: World, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.world = parent.sibling(f"s{number}")
+        self.world.sandbox.deposit(PAYER, "20.00")
+        self.jobs: dict[str, str | None] = {}
+        """By name, and how it shall end once its pod is there."""
+        self.escrow_ids: list[str] = []
+        self.quiet = True
+        """Nothing has happened yet after which a person may be asked."""
+        self._cleanup = contextlib.ExitStack()
+        self.changes, self.api = self._cleanup.enter_context(numbered(self.world, Counter()))
+
+    # --- Jobs
+
+    def _name(self) -> str:
+        name = f"job-{len(self.jobs)}"
+        self.jobs[name] = None
+        return name
+
+    def _payee(self) -> str:
+        payee = f"worker-{self.number}-{len(self.jobs)}"
+        self.world.sandbox.issue_key(payee)
+        return payee
+
+    @precondition(lambda self: len(self.jobs) < 8)
+    @rule(finalizer=st.booleans())
+    def a_job_names_its_escrow(self, finalizer):
+        payee, token = self._payee(), f"by-hand-{self.number:04d}-{len(self.jobs)}"
+        self.world.sandbox_pause(lambda: self.escrow_ids.append(self.world.fund("0.50", payee, token)))
+        self.world.job(self._name(), self.escrow_ids[-1], finalizer=finalizer)
+
+    @precondition(lambda self: len(self.jobs) < 8)
+    @rule(amount=st.sampled_from([None, "0.10", "1.00"]))
+    def a_job_asks_for_an_escrow(self, amount):
+        request = {"payee": self._payee()} | ({"amountUsdc": amount} if amount else {})
+        self.world.job(self._name(), request=json.dumps(request), suspend=True)
+
+    @precondition(lambda self: self.escrow_ids and len(self.jobs) < 8)
+    @rule(n=pick)
+    def a_job_names_anothers_escrow(self, n):
+        self.quiet = False
+        self.world.job(self._name(), self.escrow_ids[n % len(self.escrow_ids)])
+
+    @precondition(lambda self: self.jobs)
+    @rule(n=pick, succeeded=st.booleans())
+    def a_job_ends(self, n, succeeded):
+        name = list(self.jobs)[n % len(self.jobs)]
+        self.jobs[name] = "Complete" if succeeded else "Failed"
+        self._end(name)
+
+    def _end(self, name):
+        """End its pod if it has one by now; `_all_end` sees to the others."""
+        if self.world.get_job(name) and self.world.unfinished(name):
+            with contextlib.suppress(ApiError):  # it is being deleted
+                self.world.finish(name, succeeded=self.jobs[name] != "Failed")
+
+    @precondition(lambda self: self.jobs)
+    @rule(n=pick)
+    def a_job_is_deleted(self, n):
+        with contextlib.suppress(ApiError):  # it is gone already
+            self.world.client.delete(Job, list(self.jobs)[n % len(self.jobs)])
+
+    @precondition(lambda self: self.jobs)
+    @rule(n=pick)
+    def an_annotation_is_changed(self, n):
+        patch = {"metadata": {"annotations": {ESCROW_ID_ANNOTATION: "esc_0000000000000000"}}}
+        self.quiet = False
+        with contextlib.suppress(ApiError):
+            self.world.client.patch(Job, list(self.jobs)[n % len(self.jobs)], patch, patch_type=PatchType.MERGE)
+
+    @rule()
+    def somebody_writes_to_every_escrow(self):
+        touch = {"metadata": {"annotations": {"touched": stamp(datetime.now(UTC))}}}
+        for escrow in self.world.escrows():
+            self.world.client.patch(Escrow, escrow["metadata"]["name"], touch, patch_type=PatchType.MERGE)
+
+    # --- operators and what they talk to
+
+    def _running(self):
+        return [operator for operator in self.world.operators if operator.process.poll() is None]
+
+    @precondition(lambda self: len(self._running()) < ACTIVE)
+    @rule()
+    def an_operator_starts(self):
+        self.world.operator(wait=False, AGENT_ID=PAYER, **self.changes)
+
+    @precondition(lambda self: self._running())
+    @rule(n=pick, seconds=st.sampled_from([0, 0.3, 1, 2]))
+    def an_operator_dies(self, n, seconds):
+        time.sleep(seconds)  # a moment by chance, which is the point
+        if running := self._running():
+            self.quiet = self.quiet and self.world.dialect != "server"  # which cannot be searched for a lost create
+            running[n % len(running)].kill()
+
+    @precondition(lambda self: self._running())
+    @rule(n=pick)
+    def an_operator_is_asked_to_stop(self, n):
+        running = self._running()
+        running[n % len(running)].process.terminate()
+
+    @rule(expired=st.booleans())
+    def the_watches_break(self, expired):
+        self.api.expire_watches = 2 if expired else 0
+        self.api.cut_watches()
+
+    @rule(
+        operation=st.sampled_from(["create", "read", "list", "release", "dispute", "*"]),
+        kind=st.sampled_from(FAULTS),
+        moment=st.sampled_from(["before", "after"]),
+        times=st.integers(1, 3),
+    )
+    def the_service_will_fail(self, operation, kind, moment, times):
+        self.quiet = False
+        extra = {"seconds": 0.3} if kind == "delay" else {}
+        self.world.sandbox.fault(operation, kind, moment=moment, times=times, **extra)
+
+    @rule()
+    def the_service_recovers(self):
+        self.world.sandbox.clear_faults()
+
+    @precondition(lambda self: self.escrow_ids)
+    @rule(n=pick, act=st.sampled_from(["release", "dispute"]))
+    def somebody_else_acts(self, n, act):
+        self.quiet = False
+        escrow_id = self.escrow_ids[n % len(self.escrow_ids)]
+        with contextlib.suppress(RefusedError):
+            if act == "release":
+                self.world.sandbox.escrows.release(escrow_id, PAYER)
+            else:
+                self.world.sandbox.escrows.dispute(escrow_id, PAYER, "not what was agreed")
+
+    @rule()
+    def the_escrows_time_out(self):
+        self.quiet = False
+        self.world.sandbox.advance(hours=25)
+
+    # --- and in the end
+
+    def teardown(self):
+        try:
+            self.world.sandbox.clear_faults()
+            for operator in self._running():
+                operator.kill()
+            self._let_time_pass()
+            self.world.operator(AGENT_ID=PAYER, **self.changes)
+            eventually(self._all_end, f"{self.world.namespace} comes to rest", 100)
+            self._check()
+        except AssertionError as error:
+            logs = "\n".join(operator.log()[-4000:] for operator in self.world.operators)
+            raise AssertionError(f"{error}\n{json.dumps(self.world.escrows(), indent=1)}\n{logs}") from None
+        finally:
+            for operator in self._running():
+                operator.kill()
+            self._cleanup.close()
+
+    def _let_time_pass(self):
+        """A create that may still be on its way is waited for; here that time is over."""
+        long_ago = stamp(datetime.now(UTC) - timedelta(minutes=10))
+        for escrow in self.world.escrows():
+            if creation := escrow.get("status", {}).get("creation"):
+                patch = {"status": {"creation": creation | {"sentAt": long_ago}}}
+                self.world.client.patch(Escrow.Status, escrow["metadata"]["name"], patch, patch_type=PatchType.MERGE)
+
+    def _all_end(self) -> bool:
+        """Whether every Job has ended and is let go of, and every Escrow closed."""
+        for name in self.jobs:
+            self._end(name)
+        jobs = list(self.world.client.list(Job, namespace=self.world.namespace))
+        escrows = self.world.escrows()
+        known = {escrow["spec"]["job"]["uid"] for escrow in escrows}
+        return (
+            all(SETTLEMENT_FINALIZER not in (job.metadata.finalizers or ()) for job in jobs)
+            and not any(job.metadata.deletionTimestamp for job in jobs)
+            and all(job.metadata.uid in known for job in jobs)
+            and all(escrow.get("status", {}).get("phase") in CLOSED for escrow in escrows)
+        )
+
+    def _check(self):
+        phases = agree(self.world)
+        escrows = self.world.escrows()
+        settled = [e for e in escrows if e["status"]["phase"] == "Settled" and "escrowId" in e["spec"]]
+        assert set(Tally(e["spec"]["escrowId"] for e in settled).values()) <= {1}, "one escrow settles one Job"
+        if self.quiet:
+            assert set(phases.values()) <= {"Settled"}, phases
+        for escrow in settled:
+            status = escrow["status"]
+            meant = "Paid" if status["jobEnding"]["type"] == "Complete" else "Disputed"
+            if not status["drift"]:
+                assert status["outcome"] == meant, escrow
+        assert not any("finalizers" in escrow["metadata"] for escrow in escrows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
+def test_whatever_happens_to_jobs_and_operators_money_moves_once(world):
+    numbers = iter(range(1_000_000))
+    run_state_machine_as_test(
+        lambda: Operators(world, next(numbers)),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],  # what the clock takes part in does not shrink
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
