@@ -3,12 +3,15 @@
 import base64
 import ssl
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import yaml
+from lightkube.types import PatchType
 
 from runtime.contract import Env
+from runtime.escrow_object import stamp
 from tests.runtime.operator.step_proxy import Counter, StepProxy
-from tests.runtime.operator.world import World
+from tests.runtime.operator.world import Escrow, World
 
 ENDS = {"Paid": "released", "Disputed": "disputed", "Refunded": "refunded", "Cancelled": "cancelled"}
 
@@ -48,3 +51,12 @@ def agree(world: World) -> dict[str, str]:
     payees = [entry["to"] for entry in statement["escrows"]]
     assert len(payees) == len(set(payees)), "a second escrow was created for one Job"
     return phases
+
+
+def let_time_pass(world: World) -> None:
+    """A create that may still be on its way is waited for; here that time is over."""
+    long_ago = stamp(datetime.now(UTC) - timedelta(minutes=10))
+    for escrow in world.escrows():
+        if creation := escrow.get("status", {}).get("creation"):
+            patch = {"status": {"creation": creation | {"sentAt": long_ago}}}
+            world.client.patch(Escrow.Status, escrow["metadata"]["name"], patch, patch_type=PatchType.MERGE)

@@ -5,14 +5,12 @@ Every row of the matrix in `docs/operator.md` is a test here.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from lightkube.types import PatchType
 
 from runtime.contract import Env
-from runtime.escrow_object import stamp
-from tests.runtime.operator.proof import agree, numbered
+from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter, Step, When
 from tests.runtime.operator.world import DEADLINE_SECONDS, PAYEE, Escrow, OperatorProcess, World, eventually
 from tests.toolchain import faults
@@ -79,15 +77,6 @@ class Killing:
         """Where its Escrow is now."""
         return self.world.escrow(self.name)["status"]["phase"]
 
-    def let_time_pass(self) -> None:
-        """A create that may still be on its way is waited for; here that time is over."""
-        escrow = self.world.escrow(self.name)
-        if escrow and "creation" in escrow.get("status", {}):
-            long_ago = stamp(datetime.now(UTC) - timedelta(minutes=10))
-            creation = escrow["status"]["creation"] | {"sentAt": long_ago}
-            patch = {"status": {"creation": creation}}
-            self.world.client.patch(Escrow.Status, escrow["metadata"]["name"], patch, patch_type=PatchType.MERGE)
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
@@ -103,7 +92,7 @@ def test_killed_at_every_step_it_pays_once(world):
     unreached = {f"{k.when} {k.target}": [step.name for step in k.counter.steps] for k in killings if not k.killed}
     assert not unreached, f"these steps never came; rehearsed were {steps}"
     for killing in killings:
-        killing.let_time_pass()
+        let_time_pass(killing.world)
     survivor = world.survivor([killing.world for killing in killings])
     for killing in killings:
         _bring_home(killing)

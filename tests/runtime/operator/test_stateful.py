@@ -8,7 +8,7 @@ import contextlib
 import json
 import time
 from collections import Counter as Tally
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -21,7 +21,7 @@ from lightkube.types import PatchType
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
 from runtime.escrow_object import stamp
 from runtime.sandbox.refused import RefusedError
-from tests.runtime.operator.proof import agree, numbered
+from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter
 from tests.runtime.operator.world import PAYER, Escrow, World, eventually
 
@@ -179,7 +179,7 @@ class Operators(RuleBasedStateMachine):
             self.world.sandbox.clear_faults()
             for operator in self._running():
                 operator.kill()
-            self._let_time_pass()
+            let_time_pass(self.world)
             self.world.operator(AGENT_ID=PAYER, **self.changes)
             eventually(self._all_end, f"{self.world.namespace} comes to rest", 100)
             self._check()
@@ -190,14 +190,6 @@ class Operators(RuleBasedStateMachine):
             for operator in self._running():
                 operator.kill()
             self._cleanup.close()
-
-    def _let_time_pass(self):
-        """A create that may still be on its way is waited for; here that time is over."""
-        long_ago = stamp(datetime.now(UTC) - timedelta(minutes=10))
-        for escrow in self.world.escrows():
-            if creation := escrow.get("status", {}).get("creation"):
-                patch = {"status": {"creation": creation | {"sentAt": long_ago}}}
-                self.world.client.patch(Escrow.Status, escrow["metadata"]["name"], patch, patch_type=PatchType.MERGE)
 
     def _all_end(self) -> bool:
         """Whether every Job has ended and is let go of, and every Escrow closed."""
