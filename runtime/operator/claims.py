@@ -58,6 +58,15 @@ class Claims:
         self._namespace = namespace
         self._path = leases_path(namespace)
 
+    async def check(self) -> None:
+        """Rehearse a claim. Raises `Forbidden` where the right is missing: better now than when the first Job waits."""
+        rehearsal = {"metadata": {"generateName": "rehearsal-"}, "spec": {"holderIdentity": "nobody"}}
+        try:
+            await self._api.request("POST", self._path, rehearsal, params={"dryRun": "All"})
+        except Forbidden as error:
+            if not error.terminating:
+                raise
+
     async def hold(self, escrow: Json) -> Json:
         """Have the escrow pay for this Job and no other; what is new in the Escrow's status for it.
 

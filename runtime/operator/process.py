@@ -149,6 +149,7 @@ class Operator:
     @stamina.retry(on=passing, attempts=8, timeout=15.0)
     async def _first_list(self) -> dict[str, str]:
         """Right after a CRD is created, and while it starts, an API server refuses for a moment."""
+        await self._claims.check()
         return await self._resync.run(await self._namespaces())
 
     async def _watch_and_list(self, versions: dict[str, str]) -> None:

@@ -36,13 +36,15 @@ def test_a_wrong_setting_ends_at_once_with_its_name(world, changes, words):
     assert "Traceback" not in operator.log()
 
 
-def test_a_missing_right_is_named(world):
-    world.client.delete(Role, naming.OPERATOR)
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [(naming.OPERATOR, ("escrows", "cannot list")), (f"{naming.OPERATOR}-lease", ("leases", "cannot create"))],
+)
+def test_a_missing_right_is_named(world, role, words):
+    world.client.delete(Role, role)
     operator = world.operator(wait=False)
     assert operator.process.wait(30) == 2
-    assert "escrows" in operator.log()
-    assert "cannot list" in operator.log()
-    assert "docs/rbac.md" in operator.log()
+    assert all(word in operator.log() for word in (*words, "docs/rbac.md"))
 
 
 def test_an_api_server_out_of_reach_is_said_and_tried_again_by_the_kubelet(world, tmp_path):
