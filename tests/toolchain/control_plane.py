@@ -22,8 +22,8 @@ MEMORY_MEGABYTES = 700
 ETCD = "unix://etcd:0"
 """A socket file named `etcd:0` in the directory where both etcd and the API server run; etcd insists on a port."""
 
-# Rather memory than time: collecting garbage costs the API server a third of its start. The limit is for 50,000 Jobs and
-# Escrows, 1.2 GiB of live objects: below that, it would do little else than collect.
+# Rather memory than time: collecting garbage costs the API server a third of its start. The limit leaves room for the
+# objects of 50,000 Jobs, 1.2 GiB: with less it does little else than collect.
 EAGER = {"GOGC": "400", "GOMEMLIMIT": "6GiB"}
 
 

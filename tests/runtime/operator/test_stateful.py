@@ -191,9 +191,16 @@ class Operators(RuleBasedStateMachine):
                 operator.kill()
             self._cleanup.close()
 
+    def _resume_by_hand(self, name):
+        """A Job that asked for an escrow and was given another one by hand is resumed by whoever gave it."""
+        job = self.world.get_job(name)
+        if job and job.spec.suspend and ESCROW_ID_ANNOTATION in (job.metadata.annotations or {}):
+            self.world.client.patch(Job, name, {"spec": {"suspend": False}}, patch_type=PatchType.MERGE)
+
     def _all_end(self) -> bool:
         """Whether every Job has ended and is let go of, and every Escrow closed."""
         for name in self.jobs:
+            self._resume_by_hand(name)
             self._end(name)
         jobs = list(self.world.client.list(Job, namespace=self.world.namespace))
         escrows = self.world.escrows()
