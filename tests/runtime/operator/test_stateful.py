@@ -122,7 +122,6 @@ class Operators(RuleBasedStateMachine):
     def an_operator_starts(self):
         self.world.operator(wait=False, AGENT_ID=PAYER, **self.changes)
 
-    @precondition(lambda self: self._running())
     @rule(n=pick, seconds=st.sampled_from([0, 0.3, 1, 2]))
     def an_operator_dies(self, n, seconds):
         time.sleep(seconds)  # a moment by chance, which is the point
@@ -130,11 +129,10 @@ class Operators(RuleBasedStateMachine):
             self.quiet = self.quiet and self.world.dialect != "server"  # which cannot be searched for a lost create
             running[n % len(running)].kill()
 
-    @precondition(lambda self: self._running())
     @rule(n=pick)
     def an_operator_is_asked_to_stop(self, n):
-        running = self._running()
-        running[n % len(running)].process.terminate()
+        if running := self._running():
+            running[n % len(running)].process.terminate()
 
     @rule(expired=st.booleans())
     def the_watches_break(self, expired):
