@@ -88,8 +88,8 @@ class Operators(RuleBasedStateMachine):
 
     def _end(self, name):
         """End its pod if it has one by now; `_all_end` sees to the others."""
-        if self.world.get_job(name) and self.world.unfinished(name):
-            with contextlib.suppress(ApiError):  # it is being deleted
+        with contextlib.suppress(ApiError):  # it is being deleted
+            if self.world.get_job(name) and self.world.unfinished(name):
                 self.world.finish(name, succeeded=self.jobs[name] != "Failed")
 
     @precondition(lambda self: self.jobs)
@@ -122,6 +122,7 @@ class Operators(RuleBasedStateMachine):
     def an_operator_starts(self):
         self.world.operator(wait=False, AGENT_ID=PAYER, **self.changes)
 
+    @precondition(lambda self: self._running())
     @rule(n=pick, seconds=st.sampled_from([0, 0.3, 1, 2]))
     def an_operator_dies(self, n, seconds):
         time.sleep(seconds)  # a moment by chance, which is the point
@@ -129,6 +130,7 @@ class Operators(RuleBasedStateMachine):
             self.quiet = self.quiet and self.world.dialect != "server"  # which cannot be searched for a lost create
             running[n % len(running)].kill()
 
+    @precondition(lambda self: self._running())
     @rule(n=pick)
     def an_operator_is_asked_to_stop(self, n):
         if running := self._running():
