@@ -219,11 +219,8 @@ class Operators(RuleBasedStateMachine):
         assert set(Tally(e["spec"]["escrowId"] for e in settled).values()) <= {1}, "one escrow settles one Job"
         if self.quiet:
             assert set(phases.values()) <= {"Settled"}, phases
-        for escrow in settled:
-            status = escrow["status"]
-            meant = "Paid" if status["jobEnding"]["type"] == "Complete" else "Disputed"
-            if not status["drift"]:
-                assert status["outcome"] == meant, escrow
+        for status in (escrow["status"] for escrow in settled if not escrow["status"]["drift"]):
+            assert status["outcome"] == ("Paid" if status["jobEnding"]["type"] == "Complete" else "Disputed"), status
         assert not any("finalizers" in escrow["metadata"] for escrow in escrows)
 
 
