@@ -23,7 +23,7 @@ from runtime.escrow_object import stamp
 from runtime.sandbox.refused import RefusedError
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter
-from tests.runtime.operator.world import PAYER, Escrow, World, eventually
+from tests.runtime.operator.world import PAYER, Escrow, OperatorProcess, World, eventually
 
 CLOSED = ("Settled", "NeedsReview")
 FAULTS = ("reset", "half", "status", "html", "empty", "content_type", "duplicate", "delay")
@@ -43,6 +43,7 @@ class Operators(RuleBasedStateMachine):
         self.jobs: dict[str, str | None] = {}
         """By name, and how it shall end once its pod is there."""
         self.escrow_ids: list[str] = []
+        self.active: list[OperatorProcess] = []
         self.quiet = True
         """Nothing has happened yet after which a person may be asked."""
         self._cleanup = contextlib.ExitStack()
@@ -114,27 +115,23 @@ class Operators(RuleBasedStateMachine):
 
     # --- operators and what they talk to
 
-    def _running(self):
-        return [operator for operator in self.world.operators if operator.process.poll() is None]
-
-    @precondition(lambda self: len(self._running()) < ACTIVE)
+    @precondition(lambda self: len(self.active) < ACTIVE)
     @rule()
     def an_operator_starts(self):
-        self.world.operator(wait=False, AGENT_ID=PAYER, **self.changes)
+        self.active.append(self.world.operator(wait=False, AGENT_ID=PAYER, **self.changes))
 
-    @precondition(lambda self: self._running())
+    @precondition(lambda self: self.active)
     @rule(n=pick, seconds=st.sampled_from([0, 0.3, 1, 2]))
     def an_operator_dies(self, n, seconds):
         time.sleep(seconds)  # a moment by chance, which is the point
-        if running := self._running():
-            self.quiet = self.quiet and self.world.dialect != "server"  # which cannot be searched for a lost create
-            running[n % len(running)].kill()
+        self.quiet = self.quiet and self.world.dialect != "server"  # which cannot be searched for a lost create
+        self.active.pop(n % len(self.active)).kill()
 
-    @precondition(lambda self: self._running())
+    @precondition(lambda self: self.active)
     @rule(n=pick)
     def an_operator_is_asked_to_stop(self, n):
-        if running := self._running():
-            running[n % len(running)].process.terminate()
+        """Another may start before it has ended."""
+        self.active.pop(n % len(self.active)).process.terminate()
 
     @rule(expired=st.booleans())
     def the_watches_break(self, expired):
@@ -177,8 +174,7 @@ class Operators(RuleBasedStateMachine):
     def teardown(self):
         try:
             self.world.sandbox.clear_faults()
-            for operator in self._running():
-                operator.kill()
+            self._kill_all()
             let_time_pass(self.world)
             self.world.operator(AGENT_ID=PAYER, **self.changes)
             eventually(self._all_end, f"{self.world.namespace} comes to rest", 100)
@@ -187,9 +183,13 @@ class Operators(RuleBasedStateMachine):
             logs = "\n".join(operator.log()[-4000:] for operator in self.world.operators)
             raise AssertionError(f"{error}\n{json.dumps(self.world.escrows(), indent=1)}\n{logs}") from None
         finally:
-            for operator in self._running():
-                operator.kill()
+            self._kill_all()
             self._cleanup.close()
+
+    def _kill_all(self):
+        for operator in self.world.operators:
+            if operator.process.poll() is None:
+                operator.kill()
 
     def _resume_by_hand(self, name):
         """A Job that asked for an escrow and was given another one by hand is resumed by whoever gave it."""
