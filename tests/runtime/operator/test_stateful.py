@@ -28,7 +28,7 @@ from tests.runtime.operator.world import PAYER, Escrow, OperatorProcess, World, 
 CLOSED = ("Settled", "NeedsReview")
 FAULTS = ("reset", "half", "status", "html", "empty", "content_type", "duplicate", "delay")
 ACTIVE = 2
-EXAMPLES, STEPS = 3, 14
+EXAMPLES, STEPS = 6, 20
 pick = st.integers(0, 9)
 
 
