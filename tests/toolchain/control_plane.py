@@ -23,7 +23,7 @@ ETCD = "unix://etcd:0"
 """A socket file named `etcd:0` in the directory where both etcd and the API server run; etcd insists on a port."""
 
 # Rather memory than time: collecting garbage costs the API server a third of its start. The limit leaves room for the
-# objects of 50,000 Jobs, 1.2 GiB: with less it does little else than collect.
+# objects of 50,000 Jobs, over a GiB: with less it does little else than collect.
 EAGER = {"GOGC": "400", "GOMEMLIMIT": "6GiB"}
 
 
