@@ -12,7 +12,15 @@ from lightkube.types import PatchType
 from runtime.contract import Env
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter, Step, When
-from tests.runtime.operator.world import DEADLINE_SECONDS, PAYEE, Escrow, OperatorProcess, World, eventually
+from tests.runtime.operator.world import (
+    DEADLINE_SECONDS,
+    PAYEE,
+    START_SECONDS,
+    Escrow,
+    OperatorProcess,
+    World,
+    eventually,
+)
 from tests.toolchain import faults
 from tests.toolchain.clock import Clock
 from tests.toolchain.tools import Missing
@@ -49,7 +57,8 @@ class Killing:
         with numbered(self.world, self.counter) as (changes, _):
             # No second pass and no comparison: what comes by the clock is not the same in every run.
             changes[Env.RESYNC_SECONDS] = "600"
-            self.operator = self.world.operator(AGENT_ID="payer-agent", **changes)
+            self.operator = operator = self.world.operator(wait=False, AGENT_ID="payer-agent", **changes)
+            self._until(lambda: operator.probe("/readyz") == 200, START_SECONDS)  # or dead at the step before that
             request = json.dumps({"payee": self.payee, "amountUsdc": "0.50"})
             self.world.job(self.name, request=request, suspend=True)
             self._until(lambda: not self.world.get_job(self.name).spec.suspend)
