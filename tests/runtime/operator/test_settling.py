@@ -322,7 +322,7 @@ def bound_twice(world) -> tuple[str, str, str]:
         spec = {"job": {"name": name, "uid": job.metadata.uid}, "dialect": "server", "token": f"pf-token-{name}"}
         metadata = {"name": f"job-{job.metadata.uid}"}
         world.client.create(Escrow({"metadata": metadata, "spec": {**spec, "escrowId": escrow_id}}))
-        bound = {"status": {"phase": "Funded"}}
+        bound = {"status": {"phase": "Funded", "lockedUsdc": "1.00"}}
         world.client.patch(Escrow.Status, metadata["name"], bound, patch_type=PatchType.MERGE)
     return "one", "two", escrow_id
 
