@@ -72,26 +72,35 @@ class Claims:
 
         Raises:
             ForAPerson: It pays for another Job already.
-            WriteConflict: Another operator was at it at the same moment; look again.
+            NotFound: Another operator was at it at the same moment; look again.
         """
         if "claim" in (escrow.get("status") or {}):
             return {}
         escrow_id, namespace = escrow["spec"]["escrowId"], escrow["metadata"]["namespace"]
         name, holder = claim_name(escrow_id), f"{namespace}/{escrow['spec']['job']['uid']}"
+        terminating = False
         try:
             await self._api.create(self._path, self._claim(escrow, name, holder))
+            return {"claim": name}
         except AlreadyExists:
-            found = await self._api.get(f"{self._path}/{name}")
-            if (theirs := found["spec"]["holderIdentity"]) != holder:
-                if not await self._removed(found):
-                    raise _taken(escrow, theirs) from None
-                return await self.hold(escrow)
+            pass
         except Forbidden as error:
             if not error.terminating:
                 raise
-            # No other Job can be bound here any more, and what is locked for this one shall not wait for its time-out.
-            _log.warning("bound without a claim, because the namespace %s ends", namespace)
-        return {"claim": name}
+            terminating = True
+        try:
+            found = await self._api.get(f"{self._path}/{name}")
+        except NotFound:
+            if not terminating:
+                raise
+            # No other Job can claim it any more, and what is locked for this one shall not wait for its time-out.
+            _log.warning("bound without a claim, because the namespace %s ends", self._namespace)
+            return {"claim": name}
+        if (theirs := found["spec"]["holderIdentity"]) == holder:
+            return {"claim": name}
+        if await self._removed(found):
+            return await self.hold(escrow)
+        raise _taken(escrow, theirs)
 
     def _claim(self, escrow: Json, name: str, holder: str) -> Json:
         """The Lease. Kubernetes deletes it with its Escrow, where that is in the same namespace; else see `sweep`."""

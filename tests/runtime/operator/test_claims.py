@@ -113,12 +113,22 @@ def test_a_sweep_removes_the_claims_of_escrows_that_are_gone_from_other_namespac
 def test_in_a_namespace_that_ends_it_goes_without(world, monkeypatch):
     """Nothing can be created there, and what is locked for a Job that is deleted with it shall be disputed."""
     ending = world.sibling("ends")
-    found = escrow(ending, "late", finalizers=[SETTLEMENT_FINALIZER])
+    held = {"finalizers": [SETTLEMENT_FINALIZER]}
+    found = escrow(ending, "late", **held)
+    first, second = (escrow(ending, uid, "esc_taken", **held) for uid in ("first", "second"))
+    world.kubeconfig, kubeconfig = ending.kubeconfig, world.kubeconfig
+    ask(world, monkeypatch, lambda claims: outcome(claims, first), ending.namespace)
+    lease = ending.client.get(Lease, claim_name("esc_taken"))
+    ending.client.patch(Lease, lease.metadata.name, {"metadata": {"finalizers": ["example.com/kept"]}})
     world.client.delete(Namespace, ending.namespace)
     eventually(lambda: world.client.get(Namespace, ending.namespace).status.phase == "Terminating", "it ends")
-    world.kubeconfig = ending.kubeconfig
-    answer = ask(world, monkeypatch, lambda claims: outcome(claims, found), ending.namespace)
-    assert answer == claim_name(ESCROW_ID)
+    try:
+        answer = ask(world, monkeypatch, lambda claims: outcome(claims, found), ending.namespace)
+        assert answer == claim_name(ESCROW_ID)
+        assert "UID first" in ask(world, monkeypatch, lambda claims: outcome(claims, second), ending.namespace)
+    finally:
+        ending.client.patch(Lease, lease.metadata.name, {"metadata": {"finalizers": None}})
+        world.kubeconfig = kubeconfig
 
 
 def test_two_active_operators_bind_one_of_two_jobs_that_name_one_escrow(world):
