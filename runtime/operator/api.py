@@ -211,6 +211,10 @@ class KubernetesApi:
         """Create; raises `AlreadyExists`."""
         return await self.request("POST", path, body)
 
+    async def rehearse(self, path: str, body: Json) -> None:
+        """Have a create checked and not done; raises what it would raise."""
+        await self.request("POST", path, body, params={"dryRun": "All"})
+
     async def merge_patch(self, path: str, body: Json) -> Json:
         """Merge; with `metadata.resourceVersion` in the body it is tested and raises `WriteConflict`."""
         return await self.request("PATCH", path, body, content_type="application/merge-patch+json")

@@ -62,7 +62,7 @@ class Claims:
         """Rehearse a claim. Raises `Forbidden` where the right is missing: better now than when the first Job waits."""
         rehearsal = {"metadata": {"generateName": "rehearsal-"}, "spec": {"holderIdentity": "nobody"}}
         try:
-            await self._api.request("POST", self._path, rehearsal, params={"dryRun": "All"})
+            await self._api.rehearse(self._path, rehearsal)
         except Forbidden as error:
             if not error.terminating:
                 raise

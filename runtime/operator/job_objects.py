@@ -1,6 +1,6 @@
 """Writing Job objects: our finalizer, and the escrow that a suspended Job waits for. Status is the Job controller's."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLED_ANNOTATION, SETTLEMENT_FINALIZER
 from runtime.operator.api import Json, KubernetesApi, NotFound, WriteConflict
@@ -16,13 +16,13 @@ class JobObjects:
     async def hold(self, job: JobFacts) -> None:
         """Have the Job stay until its end is on record."""
         if not job.finalizer:
-            await self._edit(job, lambda found: [*found, SETTLEMENT_FINALIZER], {})
+            await self._edit_finalizers(job, add=True)
 
     async def let_go(self, job: JobFacts, *, settled: bool = False) -> None:
         """Let the Job be deleted; one that is `settled` is marked so, in the same request."""
         if job.finalizer and not job.gone:
-            mark = {"annotations": {SETTLED_ANNOTATION: job.uid}} if settled else {}
-            await self._edit(job, lambda found: [*found], mark)
+            mark = {"annotations": {SETTLED_ANNOTATION: job.uid}} if settled else None
+            await self._edit_finalizers(job, add=False, more=mark)
 
     async def resume(self, job: JobFacts, escrow_id: str) -> None:
         """Tell a suspended Job its escrow, and have it run."""
@@ -35,22 +35,22 @@ class JobObjects:
         pods = self._api.list(f"/api/v1/namespaces/{job.namespace}/pods", labelSelector=selector)
         return [pod async for pod in pods]
 
-    async def _edit(self, job: JobFacts, finalizers: Callable[[list[str]], list[str]], more: Json) -> None:
+    async def _edit_finalizers(self, job: JobFacts, *, add: bool, more: Json | None = None) -> None:
         """Most Jobs are as they were last seen; any other is read once more, and left alone if it is another by now."""
         try:
             try:
-                await self._write(job, job.version, finalizers(_others(job.finalizers)), more)
+                await self._write(job, job.version, job.finalizers, add=add, more=more)
             except WriteConflict:
                 found = (await self._api.get(job.path))["metadata"]
                 if found["uid"] == job.uid:
-                    wanted = finalizers(_others(found.get("finalizers") or ()))
-                    await self._write(job, found["resourceVersion"], wanted, more)
+                    finalizers = found.get("finalizers") or ()
+                    await self._write(job, found["resourceVersion"], finalizers, add=add, more=more)
         except NotFound:
             return
 
-    async def _write(self, job: JobFacts, version: str, finalizers: list[str], more: Json) -> None:
-        await self._api.edit_metadata(job.path, {"resourceVersion": version, "finalizers": finalizers, **more})
-
-
-def _others(finalizers: Iterable[str]) -> list[str]:
-    return [finalizer for finalizer in finalizers if finalizer != SETTLEMENT_FINALIZER]
+    async def _write(self, job: JobFacts, version: str, found: Sequence[str], *, add: bool, more: Json | None) -> None:
+        if (SETTLEMENT_FINALIZER in found) is add:
+            return
+        rest = [finalizer for finalizer in found if finalizer != SETTLEMENT_FINALIZER]
+        wanted = [*rest, SETTLEMENT_FINALIZER] if add else rest
+        await self._api.edit_metadata(job.path, {"resourceVersion": version, "finalizers": wanted, **(more or {})})

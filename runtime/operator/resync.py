@@ -122,8 +122,7 @@ class Resync:
         """Asked with the rights we have: a namespace that terminates refuses every create, even a rehearsed one."""
         rehearsal = {"metadata": {"generateName": "rehearsal-"}, "involvedObject": {"namespace": namespace}}
         try:
-            path = f"/api/v1/namespaces/{namespace}/events"
-            await self._api.request("POST", path, rehearsal, params={"dryRun": "All"})
+            await self._api.rehearse(f"/api/v1/namespaces/{namespace}/events", rehearsal)
         except Forbidden as error:
             return error.terminating
         return False

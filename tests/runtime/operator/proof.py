@@ -32,8 +32,11 @@ def numbered(world: World, counter: Counter):
         yield {"KUBECONFIG": str(proxied), Env.ESCROW_URL: payments.url}, api
 
 
-def agree(world: World) -> dict[str, str]:
-    """Hold every Escrow of the world against the ledger; the phase of each Job's."""
+def agree(world: World, *, unfunded: bool = False) -> dict[str, str]:
+    """Hold every Escrow of the world against the ledger; the phase of each Job's.
+
+    `unfunded`: a Job may have ended before anything was locked for it.
+    """
     statement = world.sandbox.statement()
     assert statement["balanced"], statement["findings"]
     booked = {entry["escrow_id"]: entry for entry in statement["escrows"]}
@@ -41,7 +44,9 @@ def agree(world: World) -> dict[str, str]:
     for escrow in world.escrows():
         status, entry = escrow["status"], booked.get(escrow["spec"].get("escrowId"))
         phases[escrow["spec"]["job"]["name"]] = status["phase"]
-        if status["phase"] != "Settled" or (status["outcome"] == "Cancelled" and not entry):
+        if status["phase"] != "Settled":
+            continue
+        if unfunded and status["outcome"] == "Cancelled" and "escrowId" not in escrow["spec"]:
             continue
         assert entry, f"settled without an escrow: {escrow}"
         assert entry["status"] == ENDS[status["outcome"]], escrow

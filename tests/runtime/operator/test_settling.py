@@ -315,7 +315,7 @@ def test_a_copy_of_a_settled_job_is_not_taken_for_settled(world):
 
 
 def bound_twice(world) -> tuple[str, str, str]:
-    """Two Jobs bound to one escrow, as operators without claims (before 0.2) may have done: their names, its id."""
+    """Two Jobs bound to one escrow, as operators may have done before there were claims: their names, its id."""
     escrow_id = world.fund()
     for name in ("one", "two"):
         job = world.job(name, escrow_id)

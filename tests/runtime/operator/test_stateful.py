@@ -213,7 +213,7 @@ class Operators(RuleBasedStateMachine):
         )
 
     def _check(self):
-        phases = agree(self.world)
+        phases = agree(self.world, unfunded=True)
         escrows = self.world.escrows()
         settled = [e for e in escrows if e["status"]["phase"] == "Settled" and "escrowId" in e["spec"]]
         assert set(Tally(e["spec"]["escrowId"] for e in settled).values()) <= {1}, "one escrow settles one Job"
