@@ -1,13 +1,19 @@
 """The controller that pays for Jobs."""
 
 import pulumi
+from pulumi_kubernetes.admissionregistration.v1 import (
+    MutatingAdmissionPolicy,
+    MutatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+)
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ServiceAccount
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from components.component import Component, StackArgs
-from components.manifests import naming, operator, rbac
+from components.manifests import job_gate, naming, operator, rbac
 from runtime.contract import Component as Program
 
 
@@ -23,10 +29,23 @@ class EscrowOperator(Component):
         rights: list[pulumi.Resource] = [
             self._declare(ServiceAccount, rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Program.OPERATOR)),
             *self._rights(),
+            *self._gate(),
         ]
         self._declare(Deployment, operator.deployment(settings), after=rights)
         self.watches = pulumi.Output.from_input(operator.watch_namespace(settings))
         self.register_outputs({"watches": self.watches})
+
+    def _gate(self) -> list[pulumi.Resource]:
+        """Before the operator: a binding acts up to a second late, and the Jobs wait for the operator's roll-out."""
+        settings = self._settings
+        if settings.admission.job_gate != "policy":
+            return []
+        policy = self._declare(MutatingAdmissionPolicy, job_gate.policy(settings))
+        guard = self._declare(ValidatingAdmissionPolicy, job_gate.guard(settings))
+        return [
+            self._declare(MutatingAdmissionPolicyBinding, job_gate.policy_binding(settings), after=[policy]),
+            self._declare(ValidatingAdmissionPolicyBinding, job_gate.guard_binding(settings), after=[guard]),
+        ]
 
     def _rights(self) -> list[pulumi.Resource]:
         settings = self._settings

@@ -1,11 +1,12 @@
 """What a stack hands out: to agents' authors, to whoever pays, and to whoever takes it down."""
 
+import json
 from typing import Any
 
 from components.manifests.agent_config import agent_config, budget
 from components.manifests.escrow_crd import NAME as ESCROW_DEFINITION
 from components.settings import Settings
-from runtime.contract import SETTLEMENT_FINALIZER
+from runtime.contract import ABANDONED_ANNOTATION, SETTLEMENT_FINALIZER
 
 AGENT_CONFIG = "agentConfig"
 
@@ -38,7 +39,8 @@ def _letting_go(settings: Settings) -> dict[str, str]:
     if not settings.operator.enabled:
         return {"note": "no operator in this stack: no Job is held"}
     job = f"kubectl -n {settings.namespace} patch job NAME --type=merge"
+    edit = json.dumps({"metadata": {"finalizers": None, "annotations": {ABANDONED_ANNOTATION: "REASON"}}})
     return {
         "note": f"the finalizer {SETTLEMENT_FINALIZER} holds a Job until its payment is in `kubectl get escrows`",
-        "command": f'{job} -p \'{{"metadata":{{"finalizers":null}}}}\'',
+        "command": f"{job} -p '{edit}'",
     }

@@ -33,6 +33,7 @@ RUNNING = "kubernetes"
 """Folder of what runs, and of what only serves what runs."""
 _FOUNDATION_KINDS = (
     *("Namespace", "CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+    *("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"),
     *("NetworkPolicy", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "ClusterRoleBinding", "Role"),
     *("RoleBinding", "PersistentVolumeClaim", "Service"),
 )

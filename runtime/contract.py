@@ -16,13 +16,16 @@ ESCROW_ID_ANNOTATION: Final = f"{DOMAIN}/escrow-id"
 """On a Job: the escrow that pays for it. The user's way in."""
 
 ESCROW_REQUEST_ANNOTATION: Final = f"{DOMAIN}/escrow-request"
-"""On a suspended Job: JSON `{"payee": str, "amountUsdc": "0.10"}`; the operator creates the escrow, then resumes."""
+"""On a Job from its creation on: JSON `{"payee": str, "amountUsdc": "0.10"}`; the operator locks it, then resumes."""
 
 ACT_LABEL: Final = f"{DOMAIN}/acted-at"
 """On an Escrow: when a person last decided about it; the operator watches Escrows that carry it."""
 
 SETTLED_ANNOTATION: Final = f"{DOMAIN}/settled"
 """On a Job: its own UID once its Escrow is closed, so that nobody need look at it again. A copy has another UID."""
+
+ABANDONED_ANNOTATION: Final = f"{DOMAIN}/settlement-abandoned"
+"""On a Job: why a person removed the finalizer early; the job gate lets it go only together with a reason."""
 
 CONTENT_HASH_ANNOTATION: Final = f"{DOMAIN}/content-hash"
 """On a pod template: changes when configuration changes that the pod reads only at start."""
@@ -31,7 +34,10 @@ AGENT_LABEL: Final = f"{DOMAIN}/agent"
 """On Jobs and pods: the agent's name in the settings."""
 
 SETTLEMENT_FINALIZER: Final = f"{DOMAIN}/settlement"
-"""On a Job, from the manifest on: held only until the terminal condition is recorded in the Escrow."""
+"""On a Job, from its creation on: held until the terminal condition is recorded in the Escrow."""
+
+KUEUE_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+"""On a Job that Kueue admits: Kueue alone resumes it, once it carries its escrow's id."""
 
 
 class Component(StrEnum):

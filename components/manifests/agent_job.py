@@ -35,15 +35,14 @@ def _job(settings: Settings, agent: Agent) -> Manifest:
         "spec": _job_spec(settings, agent),
     }
     found["metadata"]["name"] = agent.name if settings.job.stable_name else f"{agent.name}-{content_hash(found)}"
-    if settings.operator.enabled:
-        # From the manifest on, so that even a TTL of zero cannot remove the Job before it is recorded. Without an
-        # operator nobody would take it off again.
+    if _held_by_manifest(settings):
+        # From the manifest on, so that even a TTL of zero cannot remove the Job before it is recorded.
         found["metadata"]["finalizers"] = [SETTLEMENT_FINALIZER]
     return found
 
 
 def _cron_job(settings: Settings, agent: Agent) -> Manifest:
-    # No finalizer here: the CronJob controller copies labels and annotations only. The operator adds it on sight.
+    # No finalizer here: the CronJob controller copies labels and annotations only. The job gate adds it at creation.
     own = metadata(settings, agent.name, Component.AGENT)
     own["labels"] |= {AGENT_LABEL: agent.name}
     return {
@@ -86,7 +85,6 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
         agent_pod.agent_env(settings, values, agent.env, agent.agent_id),
     )
     found: Manifest = {
-        "ttlSecondsAfterFinished": settings.job.ttl_seconds_after_finished,
         "backoffLimit": settings.job.backoff_limit,
         "activeDeadlineSeconds": settings.job.active_deadline_seconds,
         "parallelism": agent.parallelism,
@@ -97,9 +95,17 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
             "spec": agent_pod.spec(settings, container, agent.agent_id, restartPolicy="Never"),
         },
     }
-    if settings.funding.mode == "request":
+    if agent.schedule:
+        # A Job of the manifests themselves has none: whatever applies them again would create it anew, and pay again.
+        found["ttlSecondsAfterFinished"] = settings.job.ttl_seconds_after_finished
+    if _held_by_manifest(settings) and settings.funding.mode == "request":
         found["suspend"] = True  # until the operator has locked the money
     return found
+
+
+def _held_by_manifest(settings: Settings) -> bool:
+    """Whether the manifest does what the job gate does elsewhere; without an operator nobody would undo it."""
+    return settings.operator.enabled and settings.admission.job_gate == "manifest"
 
 
 def _failure_rules() -> list[Manifest]:

@@ -12,6 +12,7 @@ from components.manifests import (
     autoscaling,
     credentials,
     escrow_crd,
+    job_gate,
     metrics_server,
     namespace,
     naming,
@@ -54,6 +55,8 @@ def _objects(settings: Settings, api_key: str) -> Iterator[Manifest]:
         yield sandbox.service(settings)
         yield sandbox.deployment(settings)
     if settings.operator.enabled:
+        if settings.admission.job_gate == "policy":
+            yield from _job_gate(settings)
         yield from _operator(settings)
     if settings.worker.enabled:
         yield agent_workers.deployment(settings)
@@ -82,6 +85,13 @@ def _network(settings: Settings) -> Iterator[Manifest]:
         yield network_policy.metrics_server(settings)
     if settings.sandbox.enabled:
         yield network_policy.sandbox(settings)
+
+
+def _job_gate(settings: Settings) -> Iterator[Manifest]:
+    yield job_gate.policy(settings)
+    yield job_gate.policy_binding(settings)
+    yield job_gate.guard(settings)
+    yield job_gate.guard_binding(settings)
 
 
 def _operator(settings: Settings) -> Iterator[Manifest]:

@@ -30,7 +30,8 @@ class JobDefaults(Section):
     """What every agent's Job has in common."""
 
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] = 3600
-    """Seconds for which a finished and settled Job stays visible."""
+    """Seconds for which a finished and settled Job of a schedule stays. A Job that stands in the manifests itself stays
+    until you delete it: whatever applies them again would create it anew, and it would be paid again."""
     backoff_limit: Annotated[int, Field(ge=0, le=20)] = 2
     """Retries of a failed pod before the Job has failed."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] = 3600
@@ -165,9 +166,11 @@ class Hpa(Section):
 
 
 class Admission(Section):
-    """Who may refer to the credentials Secret in a pod."""
+    """What the API server itself refuses or adds, by admission policies; they need cluster-wide rights to create."""
 
     enabled: bool = True
-    """Whether an admission policy refuses other pods; it needs rights on the whole cluster to create."""
+    """Whether a policy refuses pods of other accounts that refer to the credentials Secret."""
     allowed_service_accounts: tuple[DnsName, ...] = ()
     """ServiceAccounts allowed besides the stack's own."""
+    job_gate: Literal["policy", "manifest"] = "policy"
+    """Who holds back a Job until its money is locked: an admission policy (Kubernetes 1.36), or its own manifest."""

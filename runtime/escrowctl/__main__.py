@@ -108,9 +108,9 @@ def _resolve(accounts: Accounts, args: argparse.Namespace) -> str:
 def _let_go(accounts: Accounts, name: str, reason: str) -> str:
     escrow = accounts.note(name, what="let go of the Job", reason=reason)
     job = escrow["spec"]["job"]["name"] if escrow else name
-    held = accounts.drop_finalizer(Job, job)
+    held = accounts.drop_finalizer(Job, job, reason)
     if escrow and "deletionTimestamp" in escrow["metadata"]:  # its namespace, or the definition, is being deleted
-        accounts.drop_finalizer(Escrow, escrow["metadata"]["name"])
+        accounts.drop_finalizer(Escrow, escrow["metadata"]["name"], reason)
         return f"Job {job} may go, and its Escrow, which is being deleted. The last that is known:\n{explain(escrow)}"
     if held:
         return f"Job {job} may go; its Escrow stays as it is"
@@ -121,7 +121,7 @@ def _let_all_go(accounts: Accounts, reason: str) -> str:
     said = [_let_go(accounts, name, reason) for name in accounts.held(Job)]
     for name in accounts.held(Escrow):  # those whose Job is gone already
         if escrow := accounts.note(name, what="let go of the Escrow", reason=reason):
-            accounts.drop_finalizer(Escrow, name)
+            accounts.drop_finalizer(Escrow, name, reason)
             said.append(f"Escrow {name} may go. The last that is known:\n{explain(escrow)}")
     return "\n\n".join(said) or f"nothing that is being deleted is held in namespace {accounts.namespace}"
 

@@ -13,6 +13,7 @@ from lightkube.resources.authentication_v1 import SelfSubjectReview
 from lightkube.types import PatchType
 
 from runtime.contract import (
+    ABANDONED_ANNOTATION,
     ACT_LABEL,
     ESCROW_GROUP,
     ESCROW_KIND,
@@ -84,8 +85,11 @@ class Accounts:
         return tuple(m.name for m in found if m.deletionTimestamp and SETTLEMENT_FINALIZER in (m.finalizers or ()))
 
     @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
-    def drop_finalizer(self, kind: Any, name: str) -> bool:
-        """Take our finalizer off a Job or an Escrow; whether it was there and had it."""
+    def drop_finalizer(self, kind: Any, name: str, reason: str) -> bool:
+        """Take our finalizer off a Job or an Escrow, with the reason on it; whether it was there and had it.
+
+        The job gate lets a finalizer go only together with its reason.
+        """
         try:
             metadata = self._client.get(kind, name, namespace=self.namespace).metadata
         except ApiError as error:
@@ -96,7 +100,8 @@ class Accounts:
         rest = [f for f in finalizers if f != SETTLEMENT_FINALIZER]
         if rest == finalizers or metadata is None:
             return False
-        body = {"metadata": {"resourceVersion": metadata.resourceVersion, "finalizers": rest}}
+        edit = {"finalizers": rest, "annotations": {ABANDONED_ANNOTATION: reason}}
+        body = {"metadata": {"resourceVersion": metadata.resourceVersion, **edit}}
         self._client.patch(kind, name, body, namespace=self.namespace, patch_type=PatchType.MERGE)
         return True
 

@@ -223,10 +223,11 @@ class KubernetesApi:
         """Delete the object of that UID; raises `NotFound`, and `WriteConflict` when another has its name by now."""
         await self.request("DELETE", path, {"preconditions": {"uid": uid}})
 
-    async def edit_metadata(self, path: str, metadata: Json) -> None:
-        """Merge into the metadata, as `merge_patch` does."""
-        content_type = "application/merge-patch+json"
-        await self.request("PATCH", path, {"metadata": metadata}, content_type=content_type, accept=ONLY_METADATA)
+    async def edit_metadata(self, path: str, metadata: Json) -> Json:
+        """Merge into the metadata, as `merge_patch` does; the metadata as written."""
+        content_type, body = "application/merge-patch+json", {"metadata": metadata}
+        written = await self.request("PATCH", path, body, content_type=content_type, accept=ONLY_METADATA)
+        return written["metadata"]
 
 
 def leases_path(namespace: str) -> str:

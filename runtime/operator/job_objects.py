@@ -1,6 +1,7 @@
 """Writing Job objects: our finalizer, and the escrow that a suspended Job waits for. Status is the Job controller's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLED_ANNOTATION, SETTLEMENT_FINALIZER
 from runtime.operator.api import Json, KubernetesApi, NotFound, WriteConflict
@@ -13,10 +14,11 @@ class JobObjects:
     def __init__(self, api: KubernetesApi) -> None:
         self._api = api
 
-    async def hold(self, job: JobFacts) -> None:
-        """Have the Job stay until its end is on record."""
-        if not job.finalizer:
-            await self._edit_finalizers(job, add=True)
+    async def hold(self, job: JobFacts) -> JobFacts:
+        """Have the Job stay until its end is on record; the Job as it is then."""
+        if job.finalizer or (metadata := await self._edit_finalizers(job, add=True)) is None:
+            return job
+        return replace(job, version=metadata["resourceVersion"], finalizers=tuple(metadata["finalizers"]))
 
     async def let_go(self, job: JobFacts, *, settled: bool = False) -> None:
         """Let the Job be deleted; one that is `settled` is marked so, in the same request."""
@@ -24,10 +26,15 @@ class JobObjects:
             mark = {"annotations": {SETTLED_ANNOTATION: job.uid}} if settled else None
             await self._edit_finalizers(job, add=False, more=mark)
 
-    async def resume(self, job: JobFacts, escrow_id: str) -> None:
-        """Tell a suspended Job its escrow, and have it run."""
+    async def resume(self, job: JobFacts, escrow_id: str) -> int:
+        """Tell a suspended Job its escrow, and have it run; one that Kueue queues is left for Kueue to resume.
+
+        Returns the resource version at which the Job is resumed: what is older shows it suspended still.
+        """
         metadata = {"uid": job.uid, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
-        await self._api.merge_patch(job.path, {"metadata": metadata, "spec": {"suspend": False}})
+        run = {} if job.queued else {"spec": {"suspend": False}}
+        resumed = await self._api.merge_patch(job.path, {"metadata": metadata, **run})
+        return int(resumed["metadata"]["resourceVersion"])
 
     async def pods(self, job: JobFacts) -> list[Json]:
         """The Job's pods."""
@@ -35,22 +42,30 @@ class JobObjects:
         pods = self._api.list(f"/api/v1/namespaces/{job.namespace}/pods", labelSelector=selector)
         return [pod async for pod in pods]
 
-    async def _edit_finalizers(self, job: JobFacts, *, add: bool, more: Json | None = None) -> None:
-        """Most Jobs are as they were last seen; any other is read once more, and left alone if it is another by now."""
+    async def _edit_finalizers(self, job: JobFacts, *, add: bool, more: Json | None = None) -> Json | None:
+        """The Job's metadata as written; None where nothing had to be.
+
+        Most Jobs are as they were last seen; any other is read once more, and left alone if it is another by now.
+        """
         try:
             try:
-                await self._write(job, job.version, job.finalizers, add=add, more=more)
+                return await self._write(job, job.version, job.finalizers, add=add, more=more)
             except WriteConflict:
                 found = (await self._api.get(job.path))["metadata"]
-                if found["uid"] == job.uid:
-                    finalizers = found.get("finalizers") or ()
-                    await self._write(job, found["resourceVersion"], finalizers, add=add, more=more)
+                if found["uid"] != job.uid:
+                    return None
+                finalizers = found.get("finalizers") or ()
+                return await self._write(job, found["resourceVersion"], finalizers, add=add, more=more)
         except NotFound:
-            return
+            return None
 
-    async def _write(self, job: JobFacts, version: str, found: Sequence[str], *, add: bool, more: Json | None) -> None:
+    async def _write(
+        self, job: JobFacts, version: str, found: Sequence[str], *, add: bool, more: Json | None
+    ) -> Json | None:
         if (SETTLEMENT_FINALIZER in found) is add:
-            return
+            return None
         rest = [finalizer for finalizer in found if finalizer != SETTLEMENT_FINALIZER]
         wanted = [*rest, SETTLEMENT_FINALIZER] if add else rest
-        await self._api.edit_metadata(job.path, {"resourceVersion": version, "finalizers": wanted, **(more or {})})
+        return await self._api.edit_metadata(
+            job.path, {"resourceVersion": version, "finalizers": wanted, **(more or {})}
+        )

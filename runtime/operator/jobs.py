@@ -14,6 +14,7 @@ from typing import Any, Final
 from runtime.contract import (
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
+    KUEUE_QUEUE_LABEL,
     SETTLED_ANNOTATION,
     SETTLEMENT_FINALIZER,
 )
@@ -58,6 +59,10 @@ class JobFacts:
     """The annotation as it stands, unchecked."""
     request: str | None
     """The funding request as it stands, unparsed."""
+    suspended: bool
+    """It runs no pods: from its creation on, until its escrow is bound, or because somebody suspended it later."""
+    queued: bool
+    """Kueue decides when it runs."""
     ending: Ending | None
     ending_message: str
     ended_at: datetime | None
@@ -88,6 +93,11 @@ class JobFacts:
         """Whether it asks for an escrow and has not been told of one."""
         return self.request is not None and self.escrow_id is None
 
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether it neither runs nor will, unless we tell it its escrow or resume it."""
+        return self.unanswered or (self.suspended and not self.queued)
+
     def ending_status(self) -> dict[str, str]:
         """`status.jobEnding` of its Escrow: how it ended, as last seen."""
         ended_at = self.ended_at or datetime.now(UTC)
@@ -117,6 +127,8 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         uid=metadata["uid"],
         escrow_id=annotations.get(ESCROW_ID_ANNOTATION),
         request=annotations.get(ESCROW_REQUEST_ANNOTATION),
+        suspended=bool((job.get("spec") or {}).get("suspend")),
+        queued=KUEUE_QUEUE_LABEL in (metadata.get("labels") or {}),
         ending=ending,
         ending_message=message,
         ended_at=ended_at,
@@ -153,6 +165,8 @@ def absent_job(namespace: str, uid: str) -> JobFacts:
         uid=uid,
         escrow_id=None,
         request=None,
+        suspended=False,
+        queued=False,
         ending=None,
         ending_message="",
         ended_at=None,

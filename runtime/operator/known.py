@@ -46,7 +46,7 @@ class KnownPhases:
             return True
         match self.get(job.uid):
             case Phase.FUNDED:
-                return job.ending is None and not job.gone and job.finalizer and not job.unanswered
+                return job.ending is None and not job.gone and job.finalizer and not job.waits_for_us
             case Phase.SETTLED | Phase.NEEDS_REVIEW:
                 return not job.finalizer
             case None:

@@ -20,9 +20,14 @@ class _JobMetadata(TypedDict, total=False):
     uid: str
     resourceVersion: str
     annotations: dict[str, str]
+    labels: dict[str, str]
     finalizers: list[str]
     creationTimestamp: str
     deletionTimestamp: str
+
+
+class _JobSpec(TypedDict, total=False):
+    suspend: bool
 
 
 class _JobStatus(TypedDict, total=False):
@@ -33,6 +38,7 @@ class ListedJob(TypedDict, total=False):
     """All that `read_job` looks at: no pod template, no managed fields."""
 
     metadata: _JobMetadata
+    spec: _JobSpec
     status: _JobStatus
 
 

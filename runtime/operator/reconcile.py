@@ -48,6 +48,11 @@ _CLOSED_BY_OTHERS: Final = {
     EscrowStatus.CANCELLED: (Intent.CANCEL, Outcome.CANCELLED),
 }
 
+_NOT_HELD: Final = (
+    "the Job was not suspended when it was first seen, so it runs before its money is locked: the job gate was not in"
+    " force when it was created"
+)
+
 _WORK_GOES_ON: Final = (Phase.PENDING, Phase.FUNDED)
 
 SOON_SECONDS: Final = 2.0
@@ -80,8 +85,8 @@ class Reconciler:
         self._auto_release = auto_release
         self._claims = claims
         self._known = known
-        self._answered: set[str] = set()
-        """UIDs of Jobs that were told their escrow: what was seen of one may be older than that."""
+        self._resumed: dict[str, int] = {}
+        """UID → resource version at which a Job was resumed: what is older shows it suspended still."""
 
     async def look(self, job: JobFacts) -> float | None:
         """Do the next thing about one Job; the seconds after which to look again, or None."""
@@ -95,6 +100,8 @@ class Reconciler:
             absent = job.gone and job.ending is None
             job = ended_as_recorded(job_of(escrow) if absent else job, escrow)
             if phase_of(escrow) is Phase.PENDING:
+                if not job.ending:
+                    job = await self._jobs.hold(job)
                 escrow, delay = await self._bind(job, escrow)
             if phase_of(escrow) is Phase.PENDING and job.ending:
                 # Whether money is locked for it the service does not tell yet; the Job need not wait for that.
@@ -108,7 +115,7 @@ class Reconciler:
         phase = phase_of(escrow)
         self._known.note(job.uid, phase)
         if phase is not Phase.FUNDED:
-            self._answered.discard(job.uid)
+            self._resumed.pop(job.uid, None)
         if phase not in OPEN:
             await self._escrows.let_go(escrow)
         on_record = phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]
@@ -135,6 +142,8 @@ class Reconciler:
             else:
                 request = parse_request(job.request or "")
                 payee, amount = request.payee, request.amount or self._funding.default_amount
+                if not (job.suspended or job.ending):
+                    problem = _NOT_HELD
         except AnnotationError as error:
             problem = str(error)
         escrow = new_escrow(
@@ -193,12 +202,14 @@ class Reconciler:
         escrow_id = escrow["spec"]["escrowId"]
         if job.ending or job.gone:
             return
-        if job.unanswered:
-            if job.uid in self._answered:
+        if job.waits_for_us:
+            if int(job.version) < self._resumed.get(job.uid, 0):
                 return
-            await self._jobs.resume(job, escrow_id)
-            self._answered.add(job.uid)
-        elif job.escrow_id != escrow_id:
+            if not job.unanswered and job.request is not None:
+                words = "the Job was suspended after its escrow was funded; it is resumed, for its money is locked"
+                await self._events.post(job, "JobResumed", words, warning=True)
+            self._resumed[job.uid] = await self._jobs.resume(job, escrow_id)
+        if job.escrow_id not in (None, escrow_id):
             words = f"annotation {ESCROW_ID_ANNOTATION} was changed after the escrow was bound; {escrow_id} pays"
             await self._events.post(job, "EscrowAnnotationIgnored", words, warning=True)
         await self._jobs.hold(job)

@@ -19,6 +19,7 @@ PAYROLL, PAYROLL_POD = "CronJob/pf-agent-payroll", "spec.jobTemplate.spec.templa
 # ruff: noqa: E501 - a table is read by its rows
 DEPARTURES = {
     f"{JOB}: metadata.name": "ends in a hash of its content, or a changed Job is refused as immutable; label and setting keep the name",
+    f"{JOB}: spec.ttlSecondsAfterFinished": "a Job of the manifests stays: whatever applies them again would create it anew and pay again",
     f"{JOB}: {POD}.initContainers[faucet-claim].image": "python:3.12-slim has no HTTP client; our image has, and is pinned",
     f"{OPERATOR}: {POD}.containers[operator].image": "pinned: `latest` may become another program between two restarts",
     f"{OPERATOR}: {POD}.containers[operator].env[PF_API_KEY]": "read from a mounted file, so that a rotated key needs no restart",

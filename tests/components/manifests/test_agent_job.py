@@ -50,17 +50,37 @@ def test_guides_name_is_found_and_can_be_kept():
     assert job(job={"stableName": True})["metadata"]["name"] == "pf-agent-job"
 
 
-def test_finalizer_needs_an_operator_that_takes_it_off():
-    assert job()["metadata"]["finalizers"] == [SETTLEMENT_FINALIZER]
-    assert "finalizers" not in job(operator={"enabled": False})["metadata"]
+@pytest.mark.parametrize("agent", [{}, {"schedule": "0 6 * * *"}])
+def test_no_manifest_holds_a_job_where_the_api_server_does(agent):
+    """What stands in a manifest is put back by whatever applies it again, onto a Job that runs by then."""
+    text = json.dumps(job(agent | {"payee": "worker-agent-007"}, **REQUEST))
+    assert SETTLEMENT_FINALIZER not in text
+    assert "suspend" not in text
 
 
-def test_funded_job_waits_for_its_money():
-    made = job({"payee": "worker-agent-007", "budgetUsdc": "2"}, **REQUEST)
+def test_on_an_older_cluster_the_manifest_holds_the_job():
+    by_manifest = {"admission": {"jobGate": "manifest"}}
+    made = job({"payee": "worker-agent-007"}, **REQUEST, **by_manifest)
     assert made["spec"]["suspend"] is True
+    assert made["metadata"]["finalizers"] == [SETTLEMENT_FINALIZER]
+    by_hand = job({"escrowId": "esc_1"}, **by_manifest)
+    assert "suspend" not in by_hand["spec"]
+    assert by_hand["metadata"]["finalizers"] == [SETTLEMENT_FINALIZER]
+    nobody_takes_it_off = job(operator={"enabled": False}, **by_manifest)
+    assert "finalizers" not in nobody_takes_it_off["metadata"]
+
+
+def test_a_job_of_the_manifests_outlives_its_end_and_a_scheduled_one_does_not():
+    """Whatever applies the manifests again would create a vanished Job anew, and it would be paid again."""
+    assert "ttlSecondsAfterFinished" not in job()["spec"]
+    scheduled = job({"schedule": "0 6 * * *", "payee": "worker-agent-007"}, **REQUEST)
+    assert scheduled["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] == 3600
+
+
+def test_funded_job_asks_for_its_money():
+    made = job({"payee": "worker-agent-007", "budgetUsdc": "2"}, **REQUEST)
     request = json.loads(made["metadata"]["annotations"]["purpleflea.com/escrow-request"])
     assert request == {"payee": "worker-agent-007", "amountUsdc": "2.00"}
-    assert "suspend" not in job()["spec"]
 
 
 def test_escrow_made_by_hand_is_named():
@@ -73,7 +93,6 @@ def test_schedule_makes_a_cron_job_whose_every_run_asks_for_money():
     template = made["spec"]["jobTemplate"]
     assert (made["kind"], made["metadata"]["name"]) == ("CronJob", "pf-agent-job")
     assert "purpleflea.com/escrow-request" in template["metadata"]["annotations"]
-    assert template["spec"]["suspend"] is True
     assert made["spec"]["concurrencyPolicy"] == "Forbid"
 
 

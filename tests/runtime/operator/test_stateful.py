@@ -95,6 +95,14 @@ class Operators(RuleBasedStateMachine):
 
     @precondition(lambda self: self.jobs)
     @rule(n=pick)
+    def a_manifest_that_suspends_is_applied_again(self, n):
+        """Its pods are deleted at once; the operator resumes it if it is funded."""
+        with contextlib.suppress(ApiError):  # it is gone
+            name = list(self.jobs)[n % len(self.jobs)]
+            self.world.client.patch(Job, name, {"spec": {"suspend": True}}, patch_type=PatchType.MERGE)
+
+    @precondition(lambda self: self.jobs)
+    @rule(n=pick)
     def a_job_is_deleted(self, n):
         with contextlib.suppress(ApiError):  # it is gone already
             self.world.client.delete(Job, list(self.jobs)[n % len(self.jobs)])
@@ -191,16 +199,9 @@ class Operators(RuleBasedStateMachine):
             if operator.process.poll() is None:
                 operator.kill()
 
-    def _resume_by_hand(self, name):
-        """A Job that asked for an escrow and was given another one by hand is resumed by whoever gave it."""
-        job = self.world.get_job(name)
-        if job and job.spec.suspend and ESCROW_ID_ANNOTATION in (job.metadata.annotations or {}):
-            self.world.client.patch(Job, name, {"spec": {"suspend": False}}, patch_type=PatchType.MERGE)
-
     def _all_end(self) -> bool:
         """Whether every Job has ended and is let go of, and every Escrow closed."""
         for name in self.jobs:
-            self._resume_by_hand(name)
             self._end(name)
         jobs = list(self.world.client.list(Job, namespace=self.world.namespace))
         escrows = self.world.escrows()

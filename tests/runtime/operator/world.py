@@ -27,6 +27,7 @@ from lightkube.types import PatchType
 from components.manifests import escrow_crd, naming, rbac
 from components.settings import Settings
 from runtime.contract import (
+    ABANDONED_ANNOTATION,
     ESCROW_GROUP,
     ESCROW_ID_ANNOTATION,
     ESCROW_KIND,
@@ -285,7 +286,7 @@ class World:
 
     def _let_everything_go(self) -> None:
         """So that the namespace can end: finalizers of Jobs and Escrows whose operator was killed."""
-        body = {"metadata": {"finalizers": None}}
+        body = {"metadata": {"finalizers": None, "annotations": {ABANDONED_ANNOTATION: "the test is over"}}}
         for kind in (Job, Escrow):
             for found in self.client.list(kind, namespace=self.namespace):
                 self.client.patch(kind, found.metadata.name, body, patch_type=PatchType.MERGE)

@@ -1,0 +1,168 @@
+"""The gate before paid Jobs: the API server suspends a Job that asks for an escrow and gives it the finalizer.
+
+No manifest carries either, so nothing that applies a manifest again (kubectl, server-side apply, Helm, Pulumi, Argo CD)
+can put them back onto a Job that the operator has resumed, and the Jobs of a CronJob have both from their first moment.
+
+A validating policy stands beside the mutating one. A binding acts up to a second late, and a mutating policy that did
+not match at first is not asked again after a webhook's change: so a Job that asks and is not held is refused, and later
+changes that would undo the gate are refused too. Values are written into the expressions: a policy's ConfigMap
+parameters can freeze at old values.
+"""
+
+from components.manifests import naming, operator
+from components.manifests.naming import Manifest, cluster_name, metadata
+from components.settings import Settings
+from runtime.contract import (
+    ABANDONED_ANNOTATION,
+    ESCROW_GROUP,
+    ESCROW_ID_ANNOTATION,
+    ESCROW_PLURAL,
+    ESCROW_REQUEST_ANNOTATION,
+    SETTLEMENT_FINALIZER,
+)
+
+_API = "admissionregistration.k8s.io/v1"
+
+
+def policy(settings: Settings) -> Manifest:
+    """The MutatingAdmissionPolicy: a new Job that asks for an escrow starts suspended, with the finalizer."""
+    finalizers = f"metadata: Object.metadata{{finalizers: ['{SETTLEMENT_FINALIZER}']}}"
+    held = f"Object{{{finalizers}, spec: Object.spec{{suspend: true}}}}"
+    return {
+        "apiVersion": _API,
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": metadata(settings, _name(settings), namespace=None),
+        "spec": {
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "IfNeeded",
+            "matchConstraints": {"resourceRules": [_jobs("CREATE")]},
+            "variables": [_asks("object")],
+            # The condition stands in the mutation: a policy whose matchConditions fail at first is never asked again.
+            "mutations": [
+                {
+                    "patchType": "ApplyConfiguration",
+                    "applyConfiguration": {"expression": f"variables.asks ? {held} : Object{{}}"},
+                }
+            ],
+        },
+    }
+
+
+def guard(settings: Settings) -> Manifest:
+    """The ValidatingAdmissionPolicy: nothing but the operator opens the gate."""
+    operator_user = f"system:serviceaccount:{settings.namespace}:{naming.OPERATOR_ACCOUNT}"
+    return {
+        "apiVersion": _API,
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": metadata(settings, _name(settings), namespace=None),
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [_jobs("CREATE", "UPDATE")]},
+            "matchConditions": [
+                {"name": "not-the-operator", "expression": f"request.userInfo.username != '{operator_user}'"}
+            ],
+            "variables": [
+                _asks("object"),
+                {"name": "created", "expression": "request.operation == 'CREATE'"},
+                {"name": "held", "expression": _has_finalizer("object")},
+                {"name": "abandoned", "expression": f"{_annotation('object', ABANDONED_ANNOTATION)}.orValue('') != ''"},
+                {
+                    "name": "mayAbandon",
+                    "expression": f"authorizer.group('{ESCROW_GROUP}').resource('{ESCROW_PLURAL}')"
+                    ".namespace(object.metadata.namespace).check('patch').allowed()",
+                },
+            ],
+            "validations": _validations(),
+        },
+    }
+
+
+def _validations() -> list[Manifest]:
+    request, escrow_id = ESCROW_REQUEST_ANNOTATION, ESCROW_ID_ANNOTATION
+    return [
+        _refusal(
+            "!variables.created || !variables.asks || (object.spec.?suspend.orValue(false) && variables.held)",
+            "a Job that asks for an escrow is created suspended and held by a finalizer, and this one is not:"
+            " the policy that does so is not in force (yet); try again in a second",
+        ),
+        _refusal(
+            f"variables.created || {_annotation('object', request)} == {_annotation('oldObject', request)}",
+            f"the annotation {request} is fixed when a Job is created; delete the Job and create it anew",
+        ),
+        _refusal(
+            f"variables.created || {_annotation('object', escrow_id)} == {_annotation('oldObject', escrow_id)}",
+            f"the annotation {escrow_id} is set when a Job is created, or by the operator;"
+            " delete the Job and create it anew with the annotation in its manifest",
+        ),
+        _refusal(
+            f"variables.created || variables.held || !({_has_finalizer('oldObject')})"
+            " || (variables.abandoned && variables.mayAbandon)",
+            f"the finalizer {SETTLEMENT_FINALIZER} holds the Job until its payment is on record; keep it in"
+            " metadata.finalizers. To give the settlement up: kubectl purpleflea let-go",
+        ),
+        _refusal(
+            "variables.created || object.spec.?suspend.orValue(false) || !oldObject.spec.?suspend.orValue(false)"
+            f" || !({_carries('object', request)}) || {_carries('object', escrow_id)}",
+            "the Job's money is not locked yet; the operator resumes the Job once it is",
+        ),
+    ]
+
+
+def policy_binding(settings: Settings) -> Manifest:
+    """Puts the mutating policy in force where the operator watches."""
+    return _binding(settings, "MutatingAdmissionPolicyBinding")
+
+
+def guard_binding(settings: Settings) -> Manifest:
+    """Puts the validating policy in force where the operator watches."""
+    return _binding(settings, "ValidatingAdmissionPolicyBinding", validationActions=["Deny"])
+
+
+def _binding(settings: Settings, kind: str, **more: list[str]) -> Manifest:
+    return {
+        "apiVersion": _API,
+        "kind": kind,
+        "metadata": metadata(settings, _name(settings), namespace=None),
+        "spec": {
+            "policyName": _name(settings),
+            "matchResources": {"namespaceSelector": _watched(settings)},
+            **more,
+        },
+    }
+
+
+def _watched(settings: Settings) -> Manifest:
+    if label := operator.namespace_selector(settings):
+        key, _, value = label.partition("=")
+        return {"matchLabels": {key: value}}
+    names = [*operator.watched_namespaces(settings)]
+    return {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}]}
+
+
+def _name(settings: Settings) -> str:
+    return cluster_name(settings, naming.JOB_GATE)
+
+
+def _jobs(*operations: str) -> Manifest:
+    return {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": [*operations], "resources": ["jobs"]}
+
+
+def _asks(job: str) -> Manifest:
+    carried = [_carries(job, name) for name in (ESCROW_REQUEST_ANNOTATION, ESCROW_ID_ANNOTATION)]
+    return {"name": "asks", "expression": " || ".join(carried)}
+
+
+def _carries(job: str, annotation: str) -> str:
+    return f"'{annotation}' in {job}.metadata.?annotations.orValue({{}})"
+
+
+def _annotation(job: str, name: str) -> str:
+    return f"{job}.metadata.?annotations[?'{name}']"
+
+
+def _has_finalizer(job: str) -> str:
+    return f"'{SETTLEMENT_FINALIZER}' in {job}.metadata.?finalizers.orValue([])"
+
+
+def _refusal(expression: str, message: str) -> Manifest:
+    return {"expression": expression, "message": message, "reason": "Forbidden"}

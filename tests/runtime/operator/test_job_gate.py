@@ -1,0 +1,233 @@
+"""The gate belongs to the API server: whoever creates, applies, edits or resumes a Job, it runs only once it is funded.
+
+Asked of a real API server, with the policies as rendered, the operator's own account and the real kubectl.
+"""
+
+import json
+
+import pytest
+from lightkube import ApiError, codecs
+from lightkube.resources.batch_v1 import CronJob, Job
+from lightkube.types import PatchType
+
+from components.manifests import job_gate
+from runtime.contract import (
+    ABANDONED_ANNOTATION,
+    ESCROW_ID_ANNOTATION,
+    ESCROW_REQUEST_ANNOTATION,
+    KUEUE_QUEUE_LABEL,
+    SETTLEMENT_FINALIZER,
+)
+from tests.e2e.kubectl import Kubectl
+from tests.runtime.operator.world import eventually
+from tests.toolchain import tools
+
+REQUEST = json.dumps({"payee": "worker-agent-007", "amountUsdc": "0.50"})
+ASKING = {ESCROW_REQUEST_ANNOTATION: REQUEST}
+
+
+def manifest(name: str, annotations: dict[str, str], metadata: dict | None = None, spec: dict | None = None) -> dict:
+    container = {"name": "main", "image": "agent:1", "command": ["true"]}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "annotations": annotations, **(metadata or {})},
+        "spec": {"template": template, **(spec or {})},
+    }
+
+
+def cron_job(name: str) -> dict:
+    job = manifest(name, ASKING)
+    template = {"metadata": {"annotations": ASKING}, "spec": job["spec"]}
+    spec = {"schedule": "* * * * *", "jobTemplate": template, "suspend": True}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture
+def gated(world):
+    """A world whose namespace has the gate in force."""
+    settings = world.settings()
+    made = [job_gate.policy(settings), job_gate.guard(settings)]
+    made += [job_gate.policy_binding(settings), job_gate.guard_binding(settings)]
+    for each in made:
+        world.client.apply(codecs.from_dict(each), field_manager="tests", force=True)
+    world.client.create(Job.from_dict(manifest("plain", {}, spec={"suspend": True})))
+
+    def in_force() -> bool:
+        """Each of the two bindings acts a moment late, at its own time."""
+        try:
+            probe = world.client.create(Job.from_dict(manifest("probe", ASKING)), dry_run=True)
+        except ApiError:  # the guard alone is
+            return False
+        return held(probe) and bool(refusal(lambda: edit(world, "plain", {"annotations": ASKING}, dry_run=True)))
+
+    eventually(in_force, "the gate is in force")
+    yield world
+    for each in reversed(made):
+        world.client.delete(type(codecs.from_dict(each)), each["metadata"]["name"])
+
+
+@pytest.fixture
+def kubectl(gated, tmp_path):
+    return Kubectl(tools.find("kubectl").path, gated.cluster.kubeconfig, gated.namespace, tmp_path)
+
+
+def held(job) -> bool:
+    return bool(job.spec.suspend) and SETTLEMENT_FINALIZER in (job.metadata.finalizers or ())
+
+
+def edit(world, name: str, metadata: dict | None = None, spec: dict | None = None, *, dry_run: bool = False) -> None:
+    body = {"metadata": metadata or {}, "spec": spec or {}}
+    world.client.patch(Job, name, body, patch_type=PatchType.MERGE, dry_run=dry_run)
+
+
+def refusal(act) -> str:
+    """The guard's words; empty if the API server does it."""
+    try:
+        act()
+    except ApiError as error:
+        if error.status.code != 403 or "job-gate.purpleflea.com" not in str(error):
+            raise
+        return str(error)
+    return ""
+
+
+CREATED = {
+    "a request": (ASKING, {}, {}),
+    "an escrow's id": ({ESCROW_ID_ANNOTATION: "esc_1"}, {}, {}),
+    "an explicit resume": (ASKING, {}, {"suspend": False}),
+    "another's finalizer": (ASKING, {"finalizers": ["example.com/other"]}, {}),
+    "a queue": (ASKING, {"labels": {KUEUE_QUEUE_LABEL: "agents"}}, {}),
+    "a generated name": (ASKING, {"name": None, "generateName": "job-"}, {}),
+    "a malformed request": ({ESCROW_REQUEST_ANNOTATION: "{"}, {}, {}),
+    "an empty request": ({ESCROW_REQUEST_ANNOTATION: ""}, {}, {}),
+}
+
+
+def test_a_job_that_asks_is_held_from_its_creation_however_it_is_made(gated, kubectl):
+    for how, (annotations, metadata, spec) in CREATED.items():
+        made = gated.client.create(Job.from_dict(manifest("job", annotations, metadata, spec)), dry_run=True)
+        assert held(made), how
+        assert set(metadata.get("finalizers", ())) <= set(made.metadata.finalizers), how
+    applied = gated.client.apply(Job.from_dict(manifest("applied", ASKING)), field_manager="tests")
+    assert held(applied)
+    gated.client.create(CronJob.from_dict(cron_job("hourly")))
+    kubectl("create", "job", "by-hand", "--from=cronjob/hourly")
+    assert held(gated.get_job("by-hand"))
+    assert not gated.get_job("plain").metadata.finalizers, "a Job that asks for nothing is left alone"
+
+
+def test_the_jobs_of_a_cron_job_are_held_from_their_creation(gated):
+    """The controller makes one at once for a schedule that it missed."""
+    gated.client.create(CronJob.from_dict(cron_job("hourly")))
+    gated.client.patch(CronJob, "hourly", {"spec": {"suspend": False}})
+    found = eventually(
+        lambda: [job for job in gated.client.list(Job) if job.metadata.ownerReferences], "a Job is made", 75
+    )
+    assert all(held(job) for job in found)
+
+
+UNDONE = {
+    "resumed": ({}, {"suspend": False}, "money is not locked yet"),
+    "asked for more": ({"annotations": {ESCROW_REQUEST_ANNOTATION: REQUEST + " "}}, {}, "is fixed when a Job"),
+    "asked no more": ({"annotations": {ESCROW_REQUEST_ANNOTATION: None}}, {}, "is fixed when a Job"),
+    "given an escrow": ({"annotations": {ESCROW_ID_ANNOTATION: "esc_1"}}, {}, "or by the operator"),
+    "let go": ({"finalizers": []}, {}, "let-go"),
+    "let go for no reason": ({"finalizers": None, "annotations": {ABANDONED_ANNOTATION: ""}}, {}, "let-go"),
+}  # fmt: skip
+
+
+def test_nobody_but_the_operator_opens_the_gate(gated, kubectl):
+    gated.client.create(Job.from_dict(manifest("waits", ASKING)))
+    for what, (metadata, spec, words) in UNDONE.items():
+        assert words in refusal(lambda m=metadata, s=spec: edit(gated, "waits", m, s)), what
+    assert "is fixed when a Job" in refusal(lambda: edit(gated, "plain", {"annotations": ASKING}))
+    late = {"annotations": {ESCROW_ID_ANNOTATION: "esc_1"}}
+    assert "is set when a Job" in refusal(lambda: edit(gated, "plain", late))
+    replaced = json.loads(kubectl("get", "job", "waits", "--output", "json"))
+    del replaced["metadata"]["finalizers"]
+    with pytest.raises(AssertionError, match="let-go"):
+        kubectl("replace", "--filename", "-", stdin=json.dumps(replaced))
+    assert held(gated.get_job("waits"))
+    edit(gated, "plain", {"labels": {"team": "a"}}, {"suspend": False})  # what does not ask is nobody's business
+    edit(gated, "waits", {"labels": {"team": "a"}})
+    edit(gated, "waits", {"finalizers": None, "annotations": {ABANDONED_ANNOTATION: "the agent was withdrawn"}})
+    assert not gated.get_job("waits").metadata.finalizers, "with a reason, whoever may change accounts lets go"
+
+
+def test_applying_a_manifest_again_leaves_a_funded_job_running(gated, kubectl):
+    gated.operator()
+    text = json.dumps(manifest("works", ASKING))
+    apply = ("apply", "--filename", "-")
+    kubectl(*apply, stdin=text)
+    eventually(lambda: not gated.get_job("works").spec.suspend, "it is funded and resumed")
+    pod = gated.pod_of("works")
+    server_side = ("--server-side", "--force-conflicts")
+    for way in ((), server_side, (*server_side, "--field-manager=other")):
+        kubectl(*apply, *way, stdin=text)
+        job = gated.get_job("works")
+        assert not job.spec.suspend, way
+        assert SETTLEMENT_FINALIZER in job.metadata.finalizers, way
+    assert gated.pod_of("works") == pod
+    gated.finish("works")
+    assert gated.await_phase("works", "Settled")["status"]["outcome"] == "Paid"
+    kubectl(*apply, stdin=text)
+    assert list(gated.payments().values()) == ["released"]
+
+
+def test_a_job_that_brings_its_escrow_is_held_until_it_is_bound(gated):
+    escrow_id = gated.fund()
+    gated.client.create(Job.from_dict(manifest("brings", {ESCROW_ID_ANNOTATION: escrow_id})))
+    assert held(gated.get_job("brings"))
+    gated.operator()
+    eventually(lambda: not gated.get_job("brings").spec.suspend, "it is bound and resumed")
+    gated.finish("brings")
+    assert gated.await_phase("brings", "Settled")["status"]["outcome"] == "Paid"
+
+
+def test_a_job_that_was_not_born_held_is_never_funded(world):
+    """A binding acts a second late, or the gate was removed: such a Job may have done half its work already."""
+    world.operator()
+    world.job("runs", request=REQUEST, suspend=False)
+    status = world.await_phase("runs", "NeedsReview")["status"]
+    assert "runs before its money is locked" in status["evidence"]
+    assert not world.payments(), "nothing was locked"
+    assert "EscrowNeedsReview" in [event.reason for event in world.events("runs")]
+
+
+def test_a_funded_job_that_somebody_suspended_is_resumed_and_says_so(world):
+    world.operator()
+    world.job("works", request=REQUEST, suspend=True)
+    eventually(lambda: not world.get_job("works").spec.suspend, "it is funded and resumed")
+    for _ in range(2):
+        edit(world, "works", spec={"suspend": True})
+        eventually(lambda: not world.get_job("works").spec.suspend, "it is resumed again")
+    eventually(lambda: "JobResumed" in [event.reason for event in world.events("works")], "an event says so")
+
+
+def test_a_suspended_job_with_an_escrow_of_its_own_is_resumed_once_it_is_bound(world):
+    """`kubectl apply` of a file with `suspend: true` would else leave it waiting for nobody."""
+    world.operator()
+    world.job("brings", world.fund(), suspend=True)
+    eventually(lambda: not world.get_job("brings").spec.suspend, "it is resumed")
+
+
+def test_a_queued_job_is_funded_and_left_for_kueue_to_resume(gated):
+    gated.operator()
+    gated.client.create(Job.from_dict(manifest("queued", ASKING, {"labels": {KUEUE_QUEUE_LABEL: "agents"}})))
+    assert "money is not locked" in refusal(lambda: edit(gated, "queued", spec={"suspend": False}))
+    eventually(lambda: ESCROW_ID_ANNOTATION in gated.get_job("queued").metadata.annotations, "it is told its escrow")
+    assert gated.get_job("queued").spec.suspend
+    edit(gated, "queued", spec={"suspend": False})  # as Kueue does once the Job is admitted
+    gated.finish("queued")
+    assert gated.await_phase("queued", "Settled")["status"]["outcome"] == "Paid"
+
+
+def test_a_job_that_waits_for_funds_cannot_vanish(world):
+    """Without the finalizer from the start it could be gone while its money is being locked."""
+    world.operator()
+    request = json.dumps({"payee": "worker-agent-007", "amountUsdc": "250.00"})
+    world.job("poor", request=request, suspend=True, finalizer=False)
+    eventually(lambda: SETTLEMENT_FINALIZER in (world.get_job("poor").metadata.finalizers or ()), "it is held")
+    assert world.get_job("poor").spec.suspend
