@@ -21,7 +21,7 @@ from runtime.contract import (
     ESCROW_VERSION,
     SETTLEMENT_FINALIZER,
 )
-from runtime.escrow_object import stamp
+from runtime.kubernetes.escrow import stamp
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
 Json = dict[str, Any]

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from runtime.contract import Phase
-from runtime.escrow_object import Json, phase_of, read_record, stamp, status_of
 from runtime.escrowctl.accounts import Mistake
+from runtime.kubernetes.escrow import Json, phase_of, read_record, stamp, status_of
 from runtime.settlement.record import Case, Settlement, resolve
 from runtime.settlement.table import Intent, Outcome
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from runtime.contract import Phase
-from runtime.escrow_object import Json, phase_of
+from runtime.kubernetes.escrow import Json, phase_of
 
 
 def explain(escrow: Json) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import kopf
 
 from runtime.contract import ACT_LABEL, ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION
-from runtime.escrow_object import OPEN, phase_of
-from runtime.operator.api import login
+from runtime.kubernetes.client import login
+from runtime.kubernetes.escrow import OPEN, phase_of
 from runtime.operator.jobs import JobFacts, job_of
 
 Look = Callable[[JobFacts], None]

@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Final, TypedDict
 
 from runtime.contract import ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION
-from runtime.escrow_object import escrow_name
-from runtime.operator.api import AlreadyExists, Forbidden, Json, KubernetesApi, NotFound, leases_path
-from runtime.operator.escrows import EscrowObjects
+from runtime.kubernetes.client import AlreadyExists, Forbidden, Json, KubernetesApi, NotFound, leases_path
+from runtime.kubernetes.escrow import escrow_name
+from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.review import ForAPerson
 
 LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.io/part-of": "purpleflea"}

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from runtime.contract import Phase
 from runtime.errors import PurpleFleaError
-from runtime.escrow_object import phase_of
-from runtime.operator.api import Json
-from runtime.operator.escrows import EscrowObjects
+from runtime.kubernetes.client import Json
+from runtime.kubernetes.escrow import phase_of
+from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.jobs import JobFacts
 from runtime.operator.known import KnownPhases
 from runtime.operator.logs import tracing

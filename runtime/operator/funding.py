@@ -11,13 +11,13 @@ import stamina
 from runtime.contract import Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
-from runtime.escrow_object import NOT_SETTLED, phase_of, stamp
+from runtime.kubernetes.client import Json, KubernetesApi, Unreachable, WriteConflict
+from runtime.kubernetes.escrow import NOT_SETTLED, phase_of, stamp
+from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.events import Events
 from runtime.money import ZERO, Usdc
-from runtime.operator.api import Json, KubernetesApi, Unreachable, WriteConflict
 from runtime.operator.claims import Claims
 from runtime.operator.config import OperatorConfig
-from runtime.operator.escrows import EscrowObjects
-from runtime.operator.events import Events
 from runtime.operator.jobs import JobFacts
 from runtime.operator.listing import ListedEscrow
 from runtime.operator.metrics import Metrics

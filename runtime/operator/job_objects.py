@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLED_ANNOTATION, SETTLEMENT_FINALIZER
-from runtime.operator.api import Json, KubernetesApi, NotFound, WriteConflict
+from runtime.kubernetes.client import Json, KubernetesApi, NotFound, WriteConflict
 from runtime.operator.jobs import JobFacts
 
 

@@ -19,7 +19,7 @@ from runtime.contract import (
     SETTLEMENT_FINALIZER,
 )
 from runtime.errors import AmountError, BadSetting
-from runtime.escrow_object import escrow_name, stamp
+from runtime.kubernetes.escrow import escrow_name, stamp
 from runtime.money import Usdc
 from runtime.payments.model import checked_escrow_id
 

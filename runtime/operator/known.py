@@ -1,7 +1,7 @@
 """What is known of Escrows without a look at them: it only spares looks that would find nothing to do."""
 
 from runtime.contract import Phase
-from runtime.escrow_object import OPEN
+from runtime.kubernetes.escrow import OPEN
 from runtime.operator.jobs import JobFacts
 
 

@@ -12,19 +12,19 @@ import stamina
 
 from runtime.contract import Env, ExitCode
 from runtime.errors import BadSetting, Unauthorized
+from runtime.kubernetes.client import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
+from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.events import Events
+from runtime.kubernetes.leader import RETRY_SECONDS, Leader
+from runtime.kubernetes.watch import watch_jobs
 from runtime.operator.act_watch import watch_acts
-from runtime.operator.api import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
 from runtime.operator.claims import Claims
 from runtime.operator.comparison import Comparison, Funded
 from runtime.operator.config import OperatorConfig, SettingError
-from runtime.operator.escrows import EscrowObjects
-from runtime.operator.events import Events
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
-from runtime.operator.job_watch import watch_jobs
 from runtime.operator.jobs import JobFacts
 from runtime.operator.known import KnownPhases
-from runtime.operator.leader import RETRY_SECONDS, Leader
 from runtime.operator.logs import configure_logs, tracing
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue

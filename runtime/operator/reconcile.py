@@ -12,12 +12,12 @@ from typing import Final
 from runtime.contract import ESCROW_ID_ANNOTATION, Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import PurpleFleaError
-from runtime.escrow_object import OPEN, new_escrow, phase_of, read_record, stamp
+from runtime.kubernetes.client import Forbidden, Json, KubernetesApi
+from runtime.kubernetes.escrow import OPEN, new_escrow, phase_of, read_record, stamp
+from runtime.kubernetes.escrow_objects import EscrowJournal, EscrowObjects
+from runtime.kubernetes.events import Events
 from runtime.money import MICRO, Usdc
-from runtime.operator.api import Forbidden, Json, KubernetesApi
 from runtime.operator.claims import Claims
-from runtime.operator.escrows import EscrowJournal, EscrowObjects
-from runtime.operator.events import Events
 from runtime.operator.funding import Funding
 from runtime.operator.job_objects import JobObjects
 from runtime.operator.jobs import (

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import Phase
-from runtime.escrow_object import NOT_SETTLED, OPEN, phase_of, stamp
+from runtime.kubernetes.client import Forbidden, Json, KubernetesApi
+from runtime.kubernetes.escrow import NOT_SETTLED, OPEN, phase_of, stamp
+from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.events import Events
+from runtime.kubernetes.watch import jobs_path
 from runtime.money import MICRO, ZERO, Usdc
-from runtime.operator.api import Forbidden, Json, KubernetesApi
 from runtime.operator.comparison import Funded
-from runtime.operator.escrows import EscrowObjects
-from runtime.operator.events import Events
-from runtime.operator.job_watch import jobs_path
 from runtime.operator.jobs import Ending, JobFacts, absent_job, job_of, read_job
 from runtime.operator.known import KnownPhases
 from runtime.operator.listing import ListedEscrow, ListedJob

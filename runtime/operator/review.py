@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 from runtime.contract import Phase
-from runtime.escrow_object import escrow_name, stamp
-from runtime.operator.api import Json
-from runtime.operator.escrows import EscrowObjects
-from runtime.operator.events import Events
+from runtime.kubernetes.client import Json
+from runtime.kubernetes.escrow import escrow_name, stamp
+from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.events import Events
 from runtime.operator.jobs import JobFacts
 
 

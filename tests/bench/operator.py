@@ -23,7 +23,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, ServiceAccount
 
 from runtime.contract import Env
-from runtime.operator.api import KubernetesApi
+from runtime.kubernetes.client import KubernetesApi
 from runtime.sandbox.testing import SandboxProcess
 from tests.runtime.operator import crowd
 from tests.runtime.operator.world import PAYEE, PAYER, World, eventually, install_definition

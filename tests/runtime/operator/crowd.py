@@ -25,9 +25,9 @@ from runtime.contract import (
     SETTLEMENT_FINALIZER,
     Phase,
 )
-from runtime.escrow_object import new_escrow, stamp
+from runtime.kubernetes.client import AlreadyExists, Json, KubernetesApi, KubernetesError, Unreachable, passing
+from runtime.kubernetes.escrow import new_escrow, stamp
 from runtime.money import Usdc
-from runtime.operator.api import AlreadyExists, Json, KubernetesApi, KubernetesError, Unreachable, passing
 from runtime.payments import escrow_token
 from runtime.sandbox.database import Database
 from runtime.sandbox.escrows import Terms

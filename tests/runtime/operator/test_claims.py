@@ -10,9 +10,9 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Env
-from runtime.operator.api import KubernetesApi
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.claims import LABELS, Claims, claim_name
-from runtime.operator.escrows import EscrowObjects
 from runtime.operator.review import ForAPerson
 from tests.runtime.operator.world import Escrow, await_list, eventually
 

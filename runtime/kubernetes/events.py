@@ -5,7 +5,7 @@ import logging
 import uuid
 from typing import Final
 
-from runtime.operator.api import KubernetesApi, KubernetesError, Unreachable
+from runtime.kubernetes.client import KubernetesApi, KubernetesError, Unreachable
 from runtime.operator.jobs import JobFacts, sanitise
 
 BURST: Final = 200

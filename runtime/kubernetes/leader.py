@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 from typing import Any, Final
 
-from runtime.operator.api import AlreadyExists, KubernetesApi, KubernetesError, NotFound, Unreachable, leases_path
+from runtime.kubernetes.client import AlreadyExists, KubernetesApi, KubernetesError, NotFound, Unreachable, leases_path
 from runtime.operator.metrics import Metrics
 
 LEASE_SECONDS: Final = 15

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.contract import ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION, SETTLEMENT_FINALIZER
-from runtime.escrow_object import escrow_name, phase_of, read_record, status_of
-from runtime.operator.api import AlreadyExists, Json, KubernetesApi, NotFound, WriteConflict
+from runtime.kubernetes.client import AlreadyExists, Json, KubernetesApi, NotFound, WriteConflict
+from runtime.kubernetes.escrow import escrow_name, phase_of, read_record, status_of
 from runtime.settlement.record import JournalConflict, Settlement
 
 

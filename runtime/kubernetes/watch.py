@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from runtime.operator.api import KubernetesApi, KubernetesError, Unreachable
+from runtime.kubernetes.client import KubernetesApi, KubernetesError, Unreachable
 from runtime.operator.jobs import JobFacts, read_job
 from runtime.operator.listing import ListedJob
 

@@ -1,0 +1,1 @@
+"""Everything that speaks to a Kubernetes API server: client, lists, watches, leases, events, finalizers, the Escrow."""
