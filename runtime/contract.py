@@ -77,6 +77,15 @@ class Phase(StrEnum):
     """Only a person can decide; the evidence stands in the status."""
 
 
+class WorkKind(StrEnum):
+    """`spec.work.kind` of an Escrow: what it pays for."""
+
+    JOB = "Job"
+    """A `batch/v1` Job; the operator's."""
+    TASK = "Task"
+    """A task in a worker's log; payroll's. The operator leaves it alone."""
+
+
 # --- environment of the containers
 
 

@@ -1,16 +1,18 @@
-"""The `Escrow` definition: the in-cluster account of one Job. `kubectl get escrows` is the statement.
+"""The `Escrow` definition: the in-cluster account of one piece of work. `kubectl get escrows` is the statement.
 
-What the API server itself holds, whoever writes: the Job, the dialect and the token never change; payee, amount and
+What the API server itself holds, whoever writes: the work, the dialect and the token never change; payee, amount and
 escrow id are set once; the phase moves forward only, and out of `NeedsReview` only together with a new entry in
 `status.acts`, that is by a person; what was intended, paid and decided is set once. `Decided` and `Verifying` share a
 rank, because the note that an act is being sent is taken back when nothing happened. Every text and list is bounded,
 which also bounds what the rules may cost.
 """
 
+from typing import Final
+
 from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
 from components.settings.values import USDC_PATTERN
-from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase
+from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase, WorkKind
 
 NAME = f"{ESCROW_PLURAL}.{ESCROW_GROUP}"
 _RANK = {
@@ -21,6 +23,9 @@ _RANK = {
     Phase.NEEDS_REVIEW: 3,
     Phase.SETTLED: 4,
 }
+SELECTABLE: Final = (".spec.escrowId", ".spec.work.id", ".spec.work.kind", ".status.phase")
+"""What `kubectl get escrows --field-selector` takes."""
+
 _REVIEW = Phase.NEEDS_REVIEW.value
 
 
@@ -47,7 +52,7 @@ def custom_resource_definition(settings: Settings) -> Manifest:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": _columns(),
-                    "selectableFields": [{"jsonPath": ".spec.escrowId"}, {"jsonPath": ".status.phase"}],
+                    "selectableFields": [{"jsonPath": path} for path in SELECTABLE],
                     "schema": {"openAPIV3Schema": schema()},
                 }
             ],
@@ -59,7 +64,7 @@ def schema() -> Manifest:
     """The OpenAPI schema of one Escrow."""
     return {
         "type": "object",
-        "description": "The account of one Job: what was locked, for whom, what was paid, and why.",
+        "description": "The account of one piece of work: what was locked, for whom, what was paid, and why.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -82,12 +87,13 @@ def schema() -> Manifest:
 def _spec() -> Manifest:
     return {
         "type": "object",
-        "required": ["job", "dialect", "token"],
+        "required": ["dialect", "token"],
         "properties": {
+            "work": _work(),
             "job": _fixed(
                 {
                     "type": "object",
-                    "description": "The Job that is paid for; a Job recreated under the same name has another UID.",
+                    "description": "The Job of `work` again; in accounts of an earlier version only here.",
                     "required": ["name", "uid"],
                     "properties": {"name": _text(253), "uid": _text(64)},
                 },
@@ -103,9 +109,40 @@ def _spec() -> Manifest:
             ),
             "escrowId": _text(200, "The escrow at the payment service."),
             "payee": _text(253, "Who is paid."),
-            "amountUsdc": _amount("USDC locked for this Job."),
+            "amountUsdc": _amount("USDC locked for this work."),
         },
-        "x-kubernetes-validations": [_once(name) for name in ("escrowId", "payee", "amountUsdc")],
+        "x-kubernetes-validations": [
+            _rule("has(self.work) || has(self.job)", "say what it pays for: spec.work"),
+            _rule(
+                "!has(self.work) || !has(self.job) || (self.work.kind == 'Job' && self.work.name == self.job.name"
+                " && has(self.work.uid) && self.work.uid == self.job.uid)",
+                "spec.job and spec.work name the same Job",
+            ),
+            _rule("!has(oldSelf.job) || has(self.job)", "the Job never changes"),
+            *[_once(name) for name in ("work", "escrowId", "payee", "amountUsdc")],
+        ],
+    }
+
+
+def _work() -> Manifest:
+    """What is paid for. An account of an earlier version may get it once, as the Job that it has."""
+    return {
+        "type": "object",
+        "description": "The piece of work that is paid for; it never changes.",
+        "required": ["kind", "name"],
+        "properties": {
+            "kind": {"type": "string", "enum": [kind.value for kind in WorkKind]},
+            "name": _text(253, "The Job's name, or the task's for a person."),
+            "uid": _text(64, "The Job's UID; a Job recreated under the same name has another."),
+            "taskId": _text(253, "The task's id in its worker's log."),
+            "id": _text(253, "The work's identity, which stays when its object is created anew."),
+        },
+        "x-kubernetes-validations": [
+            _rule(
+                "self.kind == 'Job' ? has(self.uid) && !has(self.taskId) : has(self.taskId) && !has(self.uid)",
+                "a Job has its uid, a Task its taskId",
+            ),
+        ],
     }
 
 
@@ -242,6 +279,7 @@ def _columns() -> list[Manifest]:
         "Outcome": ".status.outcome",
     }
     columns: list[Manifest] = [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]
+    columns.append({"name": "Work", "type": "string", "jsonPath": ".spec.work.name", "priority": 1})
     columns.append({"name": "Reason", "type": "string", "jsonPath": ".status.reason", "priority": 1})
     return [*columns, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
 

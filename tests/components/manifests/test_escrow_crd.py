@@ -1,6 +1,7 @@
 """The rules of the Escrow definition, asked of a real API server."""
 
 import contextlib
+import copy
 import itertools
 
 import pytest
@@ -12,6 +13,7 @@ from lightkube.types import PatchType
 from components.manifests import escrow_crd
 from components.settings import Settings
 from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase
+from tests.runtime.operator.world import eventually
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
 SPEC = {"job": {"name": "pf-agent-job", "uid": "u-1"}, "dialect": "kubernetes", "token": "t-1"}
@@ -79,6 +81,125 @@ def test_what_was_agreed_stays(escrows, change, message):
 def test_an_amount_is_a_plain_decimal(escrows, amount):
     with pytest.raises(ApiError, match=r"spec\.amountUsdc"):
         escrows.create({**SPEC, "amountUsdc": amount})
+
+
+JOB = {"kind": "Job", "name": "pf-agent-job", "uid": "u-1"}
+TASK = {"kind": "Task", "name": "summary", "taskId": "t-1", "id": "summary/2026-11-21"}
+AGREED = {"dialect": "kubernetes", "token": "t-1"}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"work": JOB},
+        {"work": JOB | {"id": "daily/2026-11-21"}},
+        {"work": JOB, "job": SPEC["job"]},
+        {"work": TASK},
+        {"job": SPEC["job"]},
+    ],
+)
+def test_an_account_is_for_a_job_or_for_a_task(escrows, spec):
+    name = escrows.create(AGREED | spec)
+    escrows.spec(name, {"escrowId": "esc_1"})
+    for change in ({"work": {"name": "another"}}, {"work": {"id": "another"}}, {"work": None}):
+        if "work" in spec:
+            with pytest.raises(ApiError, match="work is set once"):
+                escrows.spec(name, change)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "say what it pays for"),
+        ({"work": {"kind": "Job", "name": "n"}}, "a Job has its uid"),
+        ({"work": {"kind": "Task", "name": "n"}}, "a Task its taskId"),
+        ({"work": JOB | {"taskId": "t-1"}}, "a Job has its uid"),
+        ({"work": TASK | {"uid": "u-1"}}, "a Task its taskId"),
+        ({"work": {"kind": "CronJob", "name": "n", "uid": "u-1"}}, "Unsupported value"),
+        ({"work": {"kind": "Job", "uid": "u-1"}}, "spec.work.name"),
+        ({"work": JOB | {"id": ""}}, "spec.work.id"),
+        ({"work": JOB | {"id": "x" * 254}}, "spec.work.id"),
+        ({"work": JOB, "job": {"name": "pf-agent-job", "uid": "u-2"}}, "name the same Job"),
+        ({"work": JOB, "job": {"name": "other", "uid": "u-1"}}, "name the same Job"),
+        ({"work": TASK, "job": SPEC["job"]}, "name the same Job"),
+    ],
+)
+def test_what_it_is_for_is_said_once_and_wholly(escrows, spec, message):
+    with pytest.raises(ApiError, match=message):
+        escrows.create(AGREED | spec)
+
+
+def test_an_account_of_the_version_before_may_be_given_its_own_job_and_no_other(escrows):
+    name = escrows.create(SPEC)
+    with pytest.raises(ApiError, match="name the same Job"):
+        escrows.spec(name, {"work": JOB | {"uid": "u-2"}})
+    escrows.spec(name, {"work": JOB})
+    with pytest.raises(ApiError, match="the Job never changes"):
+        escrows.spec(name, {"job": None})
+
+
+def test_accounts_are_found_by_their_work(escrows, namespace):
+    escrows.create(AGREED | {"work": TASK})
+    escrows.create(AGREED | {"work": JOB})
+    escrows.create(SPEC)
+
+    def names(**fields):
+        return [found["spec"].get("work") for found in namespace.client.list(Escrow, fields=fields)]
+
+    assert names(**{"spec.work.kind": "Task"}) == [TASK]
+    assert names(**{"spec.work.id": TASK["id"]}) == [TASK]
+
+
+def test_what_was_stored_by_the_definition_before_is_kept_and_goes_on(namespace):
+    """The definition before knew no `work`; under another name, because others use ours."""
+    group = f"before-{namespace.name}.example.com"
+    kind = create_namespaced_resource(group, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
+
+    def apply(version):
+        rendered = escrow_crd.custom_resource_definition(Settings())
+        rendered["metadata"]["name"] = f"{ESCROW_PLURAL}.{group}"
+        rendered["spec"] |= {"group": group, "versions": [version]}
+        namespace.client.apply(CustomResourceDefinition.from_dict(rendered), field_manager="tests", force=True)
+
+    (now,) = escrow_crd.custom_resource_definition(Settings())["spec"]["versions"]
+    before = copy.deepcopy(now)
+    before["selectableFields"] = [{"jsonPath": ".spec.escrowId"}, {"jsonPath": ".status.phase"}]
+    spec = before["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del spec["properties"]["work"]
+    spec["required"].append("job")
+    spec["x-kubernetes-validations"] = [r for r in spec["x-kubernetes-validations"] if "work" not in r["rule"]]
+    apply(before)
+    stored = {"metadata": {"name": "stored"}, "spec": SPEC | {"escrowId": "esc_1"}}
+    try:
+        eventually(lambda: _created(namespace.client, kind(stored)), "the definition is served")
+        funded = {"status": {"phase": "Funded", "lockedUsdc": "0.10"}}
+        namespace.client.patch(kind.Status, "stored", funded, patch_type=PatchType.MERGE)
+        apply(now)
+        eventually(lambda: not list(_listed(namespace.client, kind)), "the new definition is served")
+        decided = {"status": {"phase": "Decided", "intent": "release"}}
+        namespace.client.patch(kind.Status, "stored", decided, patch_type=PatchType.MERGE)
+        found = namespace.client.get(kind, "stored").to_dict()
+        assert found["spec"] == stored["spec"]
+        assert found["status"] == funded["status"] | decided["status"]
+    finally:
+        namespace.client.delete(CustomResourceDefinition, f"{ESCROW_PLURAL}.{group}")
+
+
+def _created(client, stored) -> bool:
+    try:
+        return bool(client.create(stored))
+    except ApiError as error:
+        if error.status.code not in (404, 429):
+            raise
+        return False
+
+
+def _listed(client, kind):
+    """Accounts of Tasks, which only the new definition can tell; some until then."""
+    try:
+        yield from client.list(kind, fields={"spec.work.kind": "Task"})
+    except ApiError as error:
+        yield error
 
 
 def test_phases_only_move_forward(escrows):
