@@ -15,21 +15,25 @@ Every act is recorded in the Escrow with who, when and why.
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx2
 import yaml
-from lightkube.core.exceptions import ApiError, ConfigError
-from lightkube.resources.batch_v1 import Job
 
 from runtime.contract import ExitCode
 from runtime.errors import PurpleFleaError
-from runtime.escrowctl.accounts import Accounts, Escrow, Mistake
+from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.funding import fund
+from runtime.escrowctl.mistake import Mistake
 from runtime.escrowctl.resolution import resolution
 from runtime.escrowctl.words import explain, table
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import KubernetesError, LoginError, MalformedObject, Unreachable
+from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow_objects import escrows_path
+from runtime.operator.jobs import jobs_path
 from runtime.settlement.table import Intent, Outcome
 
 DECISIONS = ("release", "dispute", "cancel")
@@ -72,71 +76,89 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> str:
+async def _run(args: argparse.Namespace) -> str:
     if args.verb == "fund":
-        return yaml.safe_dump(asyncio.run(fund(args.file)), sort_keys=False).rstrip()
-    accounts = Accounts(args.namespace)
-    match args.verb:
-        case "list":
-            escrows = accounts.list(everywhere=args.all_namespaces)
-            return table(e for e in escrows if args.phase in (None, (e.get("status") or {}).get("phase", "Pending")))
-        case "show":
-            return json.dumps(accounts.find(args.name), indent=2, sort_keys=True)
-        case "explain":
-            return explain(accounts.find(args.name))
-        case "let-go":
-            return _let_all_go(accounts, args.reason) if args.all else _let_go(accounts, args.name, args.reason)
-    return _resolve(accounts, args)
+        return yaml.safe_dump(await fund(args.file), sort_keys=False).rstrip()
+    async with KubernetesApi(NAME) as api:
+        accounts = Accounts(api, args.namespace)
+        match args.verb:
+            case "list":
+                return await _list(accounts, args)
+            case "show":
+                return json.dumps(await accounts.whole(args.name), indent=2, sort_keys=True)
+            case "explain":
+                return explain(await accounts.find(args.name))
+            case "let-go" if args.all:
+                return await _let_all_go(accounts, args.reason)
+            case "let-go":
+                return await _let_go(accounts, args.name, args.reason)
+        return await _resolve(accounts, args)
 
 
-def _resolve(accounts: Accounts, args: argparse.Namespace) -> str:
-    escrow = accounts.find(args.name)
+async def _list(accounts: Accounts, args: argparse.Namespace) -> str:
+    escrows = accounts.list(everywhere=args.all_namespaces)
+    rows = table([escrow async for escrow in escrows if args.phase in (None, escrow.phase)])
+    return "\n".join([rows, *map(str, escrows.malformed)])
+
+
+async def _resolve(accounts: Accounts, args: argparse.Namespace) -> str:
+    escrow = await accounts.find(args.name)
     chosen = next((decision for decision in DECISIONS if getattr(args, decision, False)), None)
     outcome = getattr(args, "outcome", None)
     status = resolution(
         escrow,
-        by=accounts.whoami(),
+        by=await accounts.whoami(),
         why=args.reason,
         now=datetime.now(UTC),
         intent=Intent(chosen) if chosen else None,
         outcome=Outcome(outcome) if outcome else None,
     )
-    accounts.write(escrow, status)
-    return f"{escrow['metadata']['name']}: {status['acts'][-1]['what']}"
+    await accounts.write(escrow, status)
+    return f"{escrow.name}: {status['acts'][-1]['what']}"
 
 
-def _let_go(accounts: Accounts, name: str, reason: str) -> str:
-    escrow = accounts.note(name, what="let go of the Job", reason=reason)
-    job = escrow["spec"]["job"]["name"] if escrow else name
-    held = accounts.drop_finalizer(Job, job, reason)
-    if escrow and "deletionTimestamp" in escrow["metadata"]:  # its namespace, or the definition, is being deleted
-        accounts.drop_finalizer(Escrow, escrow["metadata"]["name"], reason)
-        return f"Job {job} may go, and its Escrow, which is being deleted. The last that is known:\n{explain(escrow)}"
+async def _let_go(accounts: Accounts, name: str, reason: str) -> str:
+    escrow = await accounts.note(name, what="let go of the Job", reason=reason)
+    job = name if escrow is None or isinstance(escrow, MalformedObject) else escrow.work.name
+    held = await accounts.remove_finalizer(f"{jobs_path(accounts.namespace)}/{job}", reason)
+    if escrow:
+        path = f"{escrows_path(accounts.namespace)}/{escrow.name}"
+        if await accounts.is_deleted(path):  # its namespace, or the definition, is being deleted
+            await accounts.remove_finalizer(path, reason)
+            last = _last_known(escrow)
+            return f"Job {job} may go, and its Escrow, which is being deleted. The last that is known:\n{last}"
     if held:
         return f"Job {job} may go; its Escrow stays as it is"
     return f"Job {job} does not carry the settlement finalizer; nothing holds it here"
 
 
-def _let_all_go(accounts: Accounts, reason: str) -> str:
-    said = [_let_go(accounts, name, reason) for name in accounts.held(Job)]
-    for name in accounts.held(Escrow):  # those whose Job is gone already
-        if escrow := accounts.note(name, what="let go of the Escrow", reason=reason):
-            accounts.drop_finalizer(Escrow, name, reason)
-            said.append(f"Escrow {name} may go. The last that is known:\n{explain(escrow)}")
+async def _let_all_go(accounts: Accounts, reason: str) -> str:
+    held = await accounts.held(jobs_path(accounts.namespace))
+    said = [await _let_go(accounts, name, reason) for name in held]
+    for name in await accounts.held(escrows_path(accounts.namespace)):  # those whose Job is gone already
+        if escrow := await accounts.note(name, what="let go of the Escrow", reason=reason):
+            await accounts.remove_finalizer(f"{escrows_path(accounts.namespace)}/{name}", reason)
+            said.append(f"Escrow {name} may go. The last that is known:\n{_last_known(escrow)}")
     return "\n\n".join(said) or f"nothing that is being deleted is held in namespace {accounts.namespace}"
 
 
+def _last_known(escrow: Escrow | MalformedObject) -> str:
+    return str(escrow) if isinstance(escrow, MalformedObject) else explain(escrow)
+
+
 def main() -> int:
-    """Exit code 0, or 2 with one line that says what was wrong and what to do."""
+    """Exit code 0, 1 if the API server is out of reach, or 2 with one line that says what was wrong and what to do."""
+    logging.getLogger("runtime.kubernetes").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
+    args = _parser().parse_args()
     try:
-        sys.stdout.write(_run(_parser().parse_args()) + "\n")
-    except (Mistake, PurpleFleaError, ConfigError) as error:
+        sys.stdout.write(asyncio.run(_run(args)) + "\n")
+    except (Mistake, PurpleFleaError, LoginError, MalformedObject) as error:
         sys.stderr.write(f"escrowctl: {error}\n")
         return ExitCode.BAD_SETTING
-    except ApiError as error:
-        sys.stderr.write(f"escrowctl: the API server refused: {error.status.message}\n")
+    except KubernetesError as error:
+        sys.stderr.write(f"escrowctl: the API server refused: {error.message}\n")
         return ExitCode.BAD_SETTING
-    except httpx2.TransportError as error:  # what lightkube lets through
+    except Unreachable as error:
         sys.stderr.write(f"escrowctl: the API server cannot be reached: {error}\n")
         return ExitCode.FAILED
     return ExitCode.OK

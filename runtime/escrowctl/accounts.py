@@ -1,111 +1,126 @@
 """The Escrow objects as a person with a kubeconfig may read and write them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-import lightkube
-import stamina
-from lightkube.core.exceptions import ApiError
-from lightkube.generic_resource import create_namespaced_resource
-from lightkube.resources.authentication_v1 import SelfSubjectReview
-from lightkube.types import PatchType
+import msgspec
 
-from runtime.contract import (
-    ABANDONED_ANNOTATION,
-    ACT_LABEL,
-    ESCROW_GROUP,
-    ESCROW_KIND,
-    ESCROW_PLURAL,
-    ESCROW_VERSION,
-    SETTLEMENT_FINALIZER,
-)
-from runtime.kubernetes.escrow import stamp
+from runtime.contract import ABANDONED_ANNOTATION, ACT_LABEL
+from runtime.escrowctl.mistake import Mistake
+from runtime.escrowctl.resolution import acts_with
+from runtime.escrowctl.words import created_at
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import MalformedObject, NotFound
+from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow_objects import EscrowObjects, escrow_path, escrows_path
+from runtime.kubernetes.finalizers import is_held, remove_finalizer
+from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.shape import NAMED, WHOLE, Json
 
-Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
-Json = dict[str, Any]
-ALL: Final = "*"
+NAME: Final = "purpleflea-escrowctl"
+"""The field manager of everything that it writes."""
 
-
-class Mistake(Exception):
-    """What was asked for cannot be done; the message says why and what can."""
+REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
 class Accounts:
-    """The Escrow objects as a person with a kubeconfig may read and write them."""
+    """The Escrows of one namespace.
 
-    def __init__(self, namespace: str | None) -> None:
-        config = lightkube.KubeConfig.from_env().get()
-        if config is None:
-            raise Mistake("no cluster is configured; set KUBECONFIG")
-        self._client = lightkube.Client(config=config, trust_env=False)
-        self.namespace = namespace or config.namespace
+    Args:
+        api: Logged in as the person.
+        namespace: The one they named; else the kubeconfig's.
+    """
 
-    def list(self, *, everywhere: bool = False) -> Iterator[Json]:
-        """The Escrows of the namespace, or of all."""
-        for escrow in self._client.list(Escrow, namespace=ALL if everywhere else self.namespace):
-            yield escrow.to_dict()
+    def __init__(self, api: KubernetesApi, namespace: str | None) -> None:
+        self._api = api
+        self._escrows = EscrowObjects(api)
+        self.namespace = namespace or api.namespace
 
-    def find(self, name: str) -> Json:
+    def list(self, *, everywhere: bool = False) -> Listing[Escrow]:
+        """The Escrows of the namespace, or of all; its `malformed` has those that cannot be read."""
+        return self._escrows.list("" if everywhere else self.namespace)
+
+    async def find(self, name: str) -> Escrow:
         """An Escrow by its own name, its Job's name (the newest), its Job's UID or its escrow id."""
-        found = [e for e in self.list() if name in _names(e)]
-        if not found:
-            known = sorted({e["spec"]["job"]["name"] for e in self.list()})
-            listed = f"there are Escrows of the Jobs {', '.join(known[:20])}" if known else "there is no Escrow at all"
-            raise Mistake(f"no Escrow, Job or escrow id {name!r} in namespace {self.namespace}; {listed}")
-        return max(found, key=lambda e: e["metadata"]["creationTimestamp"])
+        escrow = await self._newest(name)
+        if isinstance(escrow, Escrow):
+            return escrow
+        if isinstance(escrow, MalformedObject):
+            raise Mistake(f"{escrow}; see it with: show {escrow.name}")
+        known = sorted({e.work.name async for e in self.list()})
+        listed = f"there are Escrows of the Jobs {', '.join(known[:20])}" if known else "there is no Escrow at all"
+        raise Mistake(f"no Escrow, Job or escrow id {name!r} in namespace {self.namespace}; {listed}")
 
-    def write(self, escrow: Json, status: Json) -> None:
+    async def whole(self, name: str) -> Json:
+        """The same as the API server has it, even where it cannot be read."""
+        found = await self._newest(name)
+        path = f"{escrows_path(self.namespace)}/{(found or await self.find(name)).name}"
+        return await self._api.get(path, WHOLE)
+
+    async def _newest(self, name: str) -> Escrow | MalformedObject | None:
+        escrows = self.list()
+        found = [escrow async for escrow in escrows if name in _names(escrow)]
+        if found:
+            return max(found, key=created_at)
+        return next((malformed for malformed in escrows.malformed if malformed.name == name), None)
+
+    async def write(self, escrow: Escrow, status: Json) -> None:
         """Merge into the status if nobody wrote since, then have the operator look."""
-        metadata = escrow["metadata"]
-        body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        self._client.patch(Escrow.Status, metadata["name"], body, namespace=self.namespace, patch_type=PatchType.MERGE)
+        await self._escrows.set_status(escrow, **status)
         label = {"metadata": {"labels": {ACT_LABEL: datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")}}}
-        self._client.patch(Escrow, metadata["name"], label, namespace=self.namespace, patch_type=PatchType.MERGE)
+        await self._api.merge_patch(escrow_path(escrow), label)
 
-    def note(self, job: str, *, what: str, reason: str) -> Json | None:
-        """Record an act in the Escrow of a Job, if it has one; that Escrow."""
-        if not (found := [escrow for escrow in self.list() if job in _names(escrow)]):
-            return None
-        escrow = max(found, key=lambda e: e["metadata"]["creationTimestamp"])
-        act = {"who": self.whoami(), "when": stamp(datetime.now(UTC)), "what": what, "reason": reason[:512]}
-        self.write(escrow, {"acts": [*(escrow.get("status") or {}).get("acts", [])[-15:], act]})
+    async def note(self, job: str, *, what: str, reason: str) -> Escrow | MalformedObject | None:
+        """Record an act in the Escrow of a Job, if it has one that can be read; that Escrow."""
+        escrow = await self._newest(job)
+        if isinstance(escrow, Escrow):
+            acts = acts_with(escrow, by=await self.whoami(), what=what, why=reason, now=datetime.now(UTC))
+            await self.write(escrow, {"acts": acts})
         return escrow
 
-    def whoami(self) -> str:
+    async def whoami(self) -> str:
         """The name that the API server knows this person by."""
-        review = self._client.create(SelfSubjectReview())
-        user = review.status and review.status.userInfo
-        return (user and user.username) or "unknown"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        review = msgspec.convert(await self._api.create(REVIEWS, body), _Review)
+        return review.status.user_info.username or "unknown"
 
-    def held(self, kind: Any) -> tuple[str, ...]:
+    async def held(self, collection: str) -> tuple[str, ...]:
         """Names of the Jobs, or the Escrows, that are being deleted and carry our finalizer."""
-        found = [one.metadata for one in self._client.list(kind, namespace=self.namespace)]
-        return tuple(m.name for m in found if m.deletionTimestamp and SETTLEMENT_FINALIZER in (m.finalizers or ()))
+        found = Listing(self._api, collection, NAMED, only_metadata=True)
+        held = [m.metadata.name async for m in found if m.metadata.deletion_timestamp and is_held(m.metadata)]
+        return tuple(held)
 
-    @stamina.retry(on=lambda error: isinstance(error, ApiError) and error.status.code == 409, attempts=10)
-    def drop_finalizer(self, kind: Any, name: str, reason: str) -> bool:
-        """Take our finalizer off a Job or an Escrow, with the reason on it; whether it was there and had it.
+    async def remove_finalizer(self, path: str, reason: str) -> bool:
+        """Remove our finalizer from a Job or an Escrow, with the reason on it; whether it was there and had it.
 
         The job gate lets a finalizer go only together with its reason.
         """
         try:
-            metadata = self._client.get(kind, name, namespace=self.namespace).metadata
-        except ApiError as error:
-            if error.status.code != HTTPStatus.NOT_FOUND:
-                raise
+            seen = await self._api.get_metadata(path, NAMED)
+        except NotFound:
             return False
-        finalizers = (metadata and metadata.finalizers) or []
-        rest = [f for f in finalizers if f != SETTLEMENT_FINALIZER]
-        if rest == finalizers or metadata is None:
-            return False
-        edit = {"finalizers": rest, "annotations": {ABANDONED_ANNOTATION: reason}}
-        body = {"metadata": {"resourceVersion": metadata.resourceVersion, **edit}}
-        self._client.patch(kind, name, body, namespace=self.namespace, patch_type=PatchType.MERGE)
-        return True
+        annotations = {ABANDONED_ANNOTATION: reason}
+        return await remove_finalizer(self._api, path, seen.metadata, annotations=annotations) is not None
+
+    async def is_deleted(self, path: str) -> bool:
+        """Whether the object is being deleted, or is gone."""
+        try:
+            return (await self._api.get_metadata(path, NAMED)).metadata.deletion_timestamp is not None
+        except NotFound:
+            return True
 
 
-def _names(escrow: Json) -> tuple[str, ...]:
-    spec = escrow["spec"]
-    return (escrow["metadata"]["name"], spec["job"]["name"], spec["job"]["uid"], spec.get("escrowId", ""))
+class _UserInfo(msgspec.Struct, frozen=True):
+    username: str = ""
+
+
+class _ReviewStatus(msgspec.Struct, frozen=True, rename="camel"):
+    user_info: _UserInfo = _UserInfo()
+
+
+class _Review(msgspec.Struct, frozen=True):
+    status: _ReviewStatus = _ReviewStatus()
+
+
+def _names(escrow: Escrow) -> tuple[str, ...]:
+    return (escrow.name, escrow.work.name, escrow.work.key, escrow.escrow_id or "")

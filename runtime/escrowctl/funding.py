@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, Env
-from runtime.escrowctl.accounts import Mistake
-from runtime.kubernetes.escrow import Json, stamp
+from runtime.escrowctl.mistake import Mistake
+from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import AnnotationError, parse_request
 from runtime.payments import (
     Creation,

@@ -1,52 +1,63 @@
 """Escrows in words and columns."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from runtime.contract import Phase
-from runtime.kubernetes.escrow import Json, phase_of
+from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.shape import stamp
+from runtime.money import Usdc
 
 
-def explain(escrow: Json) -> str:
+def explain(escrow: Escrow) -> str:
     """One Escrow in words, for a person who has to decide."""
-    spec, status = escrow["spec"], escrow.get("status") or {}
-    metadata = escrow["metadata"]
+    spec, status, work = escrow.spec, escrow.status, escrow.work
     lines = [
-        f"Job {spec['job']['name']} (UID {spec['job']['uid']}) in namespace {metadata['namespace']}",
-        f"Phase: {phase_of(escrow)}" + (f", outcome: {status['outcome']}" if "outcome" in status else ""),
-        f"Escrow {spec.get('escrowId', '(none yet)')}, dialect {spec['dialect']}, token {spec['token']}",
-        f"Locked: {status.get('lockedUsdc', 'unknown')} USDC for {status.get('payee') or spec.get('payee', 'unknown')}",
-        f"Paid: {status.get('paidUsdc', 'unknown')}, fee: {status.get('feeUsdc', 'unknown')} USDC",
+        f"{work.kind} {work.name} ({'UID' if work.uid else 'id'} {work.key}) in namespace {escrow.namespace}",
+        f"Phase: {escrow.phase}" + (f", outcome: {status.outcome}" if status.outcome else ""),
+        f"Escrow {escrow.escrow_id or '(none yet)'}, dialect {spec.dialect}, token {spec.token}",
+        f"Locked: {_known(escrow.locked)} USDC for {status.payee or spec.payee or 'unknown'}",
+        f"Paid: {_known(escrow.paid)}, fee: {_known(status.fee_usdc)} USDC",
     ]
-    if ending := status.get("jobEnding"):
-        lines.append(f"The Job ended: {ending['type']} at {ending['time']} {ending.get('message', '')}".rstrip())
-    if reason := status.get("reason"):
-        lines.append(f"Intent: {status.get('intent')} because: {reason}")
-    if answer := status.get("lastAnswer"):
-        words = " ".join(str(answer[key]) for key in ("kind", "status", "code") if key in answer)
-        lines.append(f"Last answer: {words} at {answer['time']}, digest {answer.get('digest', '-')}")
-    lines += [f"{c['type']}: {c['status']} {c['reason']}: {c.get('message', '')}" for c in status.get("conditions", [])]
-    lines += [f"{act['when']} {act['who']}: {act['what']}: {act['reason']}" for act in status.get("acts", [])]
-    if evidence := status.get("evidence"):
-        lines += ["Evidence:", *(f"  {line}" for line in evidence.splitlines())]
-    if phase_of(escrow) is Phase.NEEDS_REVIEW:
-        command = f"kubectl purpleflea resolve {metadata['name']} -n {metadata['namespace']}"
+    if ending := escrow.ending:
+        lines.append(f"The Job ended: {ending.type} at {stamp(ending.time)} {ending.message}".rstrip())
+    if status.reason:
+        lines.append(f"Intent: {status.intent} because: {status.reason}")
+    if answer := status.last_answer:
+        words = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
+        lines.append(f"Last answer: {words} at {stamp(answer.time)}, digest {answer.digest or '-'}")
+    lines += [f"{c.type}: {c.status} {c.reason}: {c.message}" for c in status.conditions]
+    lines += [f"{act.when} {act.who}: {act.what}: {act.reason}" for act in escrow.acts]
+    if status.evidence:
+        lines += ["Evidence:", *(f"  {line}" for line in status.evidence.splitlines())]
+    if escrow.phase is Phase.NEEDS_REVIEW:
+        command = f"kubectl purpleflea resolve {escrow.name} -n {escrow.namespace}"
         lines += [
-            f"What to do: {status.get('remedy', '')}",
+            f"What to do: {status.remedy}",
             f"  try again:  {command} --retry --reason '...'   (or --release, --dispute, --cancel)",
             f"  close it:   {command} --as Paid|Disputed|Refunded|Cancelled --reason '...'",
         ]
     return "\n".join(lines)
 
 
-def table(escrows: Iterable[Json]) -> str:
+def table(escrows: Iterable[Escrow]) -> str:
     """The Escrows as columns, oldest first."""
-    rows = [("NAMESPACE", "JOB", "PHASE", "LOCKED", "PAYEE", "PAID", "FEE", "OUTCOME", "ESCROW")]
-    for escrow in sorted(escrows, key=lambda e: e["metadata"]["creationTimestamp"]):
-        spec, status = escrow["spec"], escrow.get("status") or {}
-        facts = [status.get(key, "-") for key in ("lockedUsdc", "payee", "paidUsdc", "feeUsdc", "outcome")]
-        job = (escrow["metadata"]["namespace"], spec["job"]["name"], phase_of(escrow).value)
-        rows.append((*job, *facts, spec.get("escrowId", "-")))
+    rows: list[tuple[str, ...]] = [("NAMESPACE", "JOB", "PHASE", "LOCKED", "PAYEE", "PAID", "FEE", "OUTCOME", "ESCROW")]
+    for escrow in sorted(escrows, key=created_at):
+        status = escrow.status
+        facts = (status.locked_usdc, status.payee, status.paid_usdc, status.fee_usdc, status.outcome)
+        cells = ["-" if fact is None else str(fact) for fact in facts]
+        rows.append((escrow.namespace, escrow.work.name, str(escrow.phase), *cells, escrow.escrow_id or "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def created_at(escrow: Escrow) -> datetime:
+    """When the object was created."""
+    return escrow.metadata.creation_timestamp or datetime.min.replace(tzinfo=UTC)
+
+
+def _known(amount: Usdc | None) -> str:
+    return "unknown" if amount is None else str(amount)

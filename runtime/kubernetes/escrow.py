@@ -1,35 +1,257 @@
-"""The Escrow custom resource as data: building one, and a settlement's record as its status. No I/O."""
+"""The Escrow custom resource: the account of one piece of work, as everybody reads it, and building one. No I/O.
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+An `Escrow` is frozen and typed: amounts are `Usdc`, times are `datetime`, and what is not known is None, never zero.
+Reading one whose content cannot be understood, e.g. a time that the API server let through, raises `MalformedObject`.
+"""
 
-from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_VERSION, SETTLEMENT_FINALIZER, Phase
+from abc import ABC
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_VERSION, SETTLEMENT_FINALIZER, Phase, WorkKind
+from runtime.kubernetes.shape import Json, Metadata, Moment, Shape
 from runtime.money import Usdc
-from runtime.settlement.record import LastAnswer, Settlement
 from runtime.settlement.table import Answer, Intent, Outcome
 
-Json = dict[str, Any]
-
 OPEN: Final = (Phase.PENDING, Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
-"""Phases in which the operator still has something to do."""
+"""Phases in which somebody still has something to do."""
+
+_BOUND: Final = (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
 
 NOT_SETTLED: Final = f"status.phase!={Phase.SETTLED}"
 """Field selector of the Escrows that somebody still has to do with: the settled ones only ever become more."""
 
-_AMOUNTS: Final = {"locked": "lockedUsdc", "paid": "paidUsdc", "fee": "feeUsdc", "referral": "referralUsdc"}
-_TIMES: Final = {"decided_at": "decidedAt", "refund_at": "autoReleaseAt", "closed_at": "closedAt"}
-_TEXTS: Final = {"reason": 1024, "evidence": 4096, "remedy": 1024}
+
+class Ending(StrEnum):
+    """How a Job ended."""
+
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    DELETED = "Deleted"
+    """Deleted before it had ended: nobody will ever set a terminal condition."""
+
+
+if TYPE_CHECKING:
+    Amount = Usdc
+else:
+
+    class Amount(ABC):  # noqa: B024 - it only answers `isinstance`
+        """A `Usdc`, under a name that msgspec asks our hook about: a dataclass it reads as an object with fields."""
+
+    Amount.register(Usdc)
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The piece of work that an Escrow pays for.
+
+    Args:
+        kind: A Job or a Task.
+        name: The Job's name, or the task's for a person.
+        uid: The Job's UID; a Job that is created anew under its name has another.
+        task_id: The task's id in its worker's log.
+        id: The work's identity, which stays when its object is created anew; None where nobody gave it one.
+    """
+
+    kind: WorkKind
+    name: str
+    uid: str | None = None
+    task_id: str | None = None
+    id: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other work of its kind: the Job's UID, the task's id."""
+        return (self.uid if self.kind is WorkKind.JOB else self.task_id) or ""
+
+
+class _Job(msgspec.Struct, frozen=True):
+    name: str
+    uid: str
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`spec`: what was agreed. `payee` and `amount_usdc` are None where only the service knows them."""
+
+    dialect: str
+    token: str
+    work: Work | None = None
+    job: _Job | None = None
+    """The Job, in an Escrow of a version that knew no other work."""
+    escrow_id: str | None = None
+    payee: str | None = None
+    amount_usdc: Amount | None = None
+
+
+class JobEnding(msgspec.Struct, frozen=True):
+    """How the Job ended, as recorded."""
+
+    type: Ending
+    time: Moment
+    message: str = ""
+
+
+class CreationNote(msgspec.Struct, frozen=True, rename="camel"):
+    """The create that was sent, or is about to be."""
+
+    fingerprint: str
+    sent_at: Moment
+    attempts: int
+
+
+class AnswerNote(msgspec.Struct, frozen=True):
+    """What the payment service last said."""
+
+    kind: Answer
+    time: Moment
+    status: int | None = None
+    code: str = ""
+    digest: str = ""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One of `status.conditions`."""
+
+    type: str
+    status: str
+    reason: str
+    message: str = ""
+
+
+class Act(msgspec.Struct, frozen=True):
+    """What a person did."""
+
+    who: str
+    when: str
+    what: str
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`status`: what happened. An Escrow without one is Pending."""
+
+    phase: Phase = Phase.PENDING
+    intent: Intent | None = None
+    outcome: Outcome | None = None
+    attempts: int = 0
+    drift: bool = False
+    claim: str | None = None
+    payee: str | None = None
+    locked_usdc: Amount | None = None
+    paid_usdc: Amount | None = None
+    fee_usdc: Amount | None = None
+    referral_usdc: Amount | None = None
+    locked_at: Moment | None = None
+    decided_at: Moment | None = None
+    closed_at: Moment | None = None
+    auto_release_at: Moment | None = None
+    """When the service refunds by itself."""
+    reason: str = ""
+    evidence: str = ""
+    remedy: str = ""
+    job_ending: JobEnding | None = None
+    creation: CreationNote | None = None
+    last_answer: AnswerNote | None = None
+    conditions: tuple[Condition, ...] = ()
+    acts: tuple[Act, ...] = ()
+
+
+class Escrow(msgspec.Struct, frozen=True, kw_only=True):
+    """One account, as last read or written."""
+
+    metadata: Metadata
+    spec: Spec
+    status: Status = Status()
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.metadata.namespace
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.metadata.name
+
+    @property
+    def work(self) -> Work:
+        """What it pays for. One that was stored by an earlier version pays for a Job."""
+        if self.spec.work is not None:
+            return self.spec.work
+        job = self.spec.job
+        assert job is not None, "checked when it was read"  # noqa: S101 - see `_checked`
+        return Work(kind=WorkKind.JOB, name=job.name, uid=job.uid)
+
+    @property
+    def escrow_id(self) -> str | None:
+        """The escrow at the payment service; None before one is bound."""
+        return self.spec.escrow_id
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is."""
+        return self.status.phase
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has something to do."""
+        return self.status.phase in OPEN
+
+    @property
+    def amount(self) -> Usdc | None:
+        """What it is about: what is locked by the service's word, else as agreed; None while nobody has told."""
+        return self.spec.amount_usdc if self.status.locked_usdc is None else self.status.locked_usdc
+
+    @property
+    def locked(self) -> Usdc | None:
+        """What the service holds by its own word; None while it has not told."""
+        return self.status.locked_usdc
+
+    @property
+    def paid(self) -> Usdc | None:
+        """What reached the payee; None while the service has not told."""
+        return self.status.paid_usdc
+
+    @property
+    def payee(self) -> str | None:
+        """Who is paid: as agreed, else by the service's word."""
+        return self.spec.payee or self.status.payee
+
+    @property
+    def ending(self) -> JobEnding | None:
+        """How its Job ended, once that is on record."""
+        return self.status.job_ending
+
+    @property
+    def acts(self) -> tuple[Act, ...]:
+        """What people did, oldest first."""
+        return self.status.acts
+
+
+def _usdc(kind: type, value: Any) -> Any:
+    if kind is Amount:
+        return Usdc.parse(value)
+    raise NotImplementedError(f"{kind} has no reading")
+
+
+def _checked(escrow: Escrow, _gone: bool) -> Escrow:
+    if escrow.spec.job is None and (escrow.spec.work is None or not escrow.spec.work.key):
+        raise ValueError("it does not say what it pays for: expected a Job's uid or a Task's taskId - at `$.spec.work`")
+    if escrow.phase in _BOUND and escrow.escrow_id is None:
+        raise ValueError(f"it is {escrow.phase} without an escrow - at `$.spec.escrowId`")
+    if escrow.status.intent is not None and escrow.status.decided_at is None:
+        raise ValueError("it has an intent, but not since when - at `$.status.decidedAt`")
+    return escrow
+
+
+ESCROW: Final[Shape[Escrow]] = Shape.of(ESCROW_KIND, Escrow, _usdc).then(_checked)
+"""How an Escrow is read."""
 
 
 def escrow_name(job_uid: str) -> str:
     """Name of the Escrow object of a Job."""
     return f"job-{job_uid}"
-
-
-def stamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with microseconds, as a `date-time` of the Escrow's schema."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def new_escrow(
@@ -43,7 +265,10 @@ def new_escrow(
     payee: str | None,
     amount: Usdc | None,
 ) -> Json:
-    """The Escrow object of a Job; what is not known yet is left out and set once later."""
+    """The Escrow object of a Job; what is not known yet is left out and set once later.
+
+    `spec.job` says what `spec.work` says, for operators of the version before: one may still run, or run again.
+    """
     known = {"escrowId": escrow_id, "payee": payee, "amountUsdc": None if amount is None else str(amount)}
     return {
         "apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}",
@@ -54,89 +279,10 @@ def new_escrow(
             "finalizers": [SETTLEMENT_FINALIZER],
         },
         "spec": {
+            "work": {"kind": WorkKind.JOB.value, "name": job_name, "uid": job_uid},
             "job": {"name": job_name, "uid": job_uid},
             "dialect": dialect,
             "token": token,
             **{key: value for key, value in known.items() if value is not None},
         },
     }
-
-
-def phase_of(escrow: Mapping[str, Any]) -> Phase:
-    """`status.phase`; an Escrow without a status is Pending."""
-    return Phase((escrow.get("status") or {}).get("phase", Phase.PENDING))
-
-
-def status_of(record: Settlement, phase: Phase) -> Json:
-    """The part of `status` that holds a settlement. Unknown amounts are absent, never zero.
-
-    `phase` is the object's so far: it never goes back from Verifying, even when an act turns out not to have left.
-    """
-    answer = record.answer
-    status: Json = {
-        "phase": (phase if phase is Phase.VERIFYING and record.phase is Phase.DECIDED else record.phase).value,
-        "intent": record.intent.value,
-        "attempts": record.attempts,
-        "drift": record.drift,
-        "payee": record.payee,
-        "outcome": record.outcome.value if record.outcome else None,
-        "lastAnswer": answer
-        and {
-            "kind": answer.kind.value,
-            "time": stamp(answer.at),
-            "status": answer.status,
-            "code": answer.code[:128] or None,
-            "digest": answer.digest or None,
-        },
-    }
-    for field, key in _AMOUNTS.items():
-        amount = getattr(record, field)
-        status[key] = None if amount is None else str(amount)
-    for field, key in _TIMES.items():
-        moment = getattr(record, field)
-        status[key] = moment and stamp(moment)
-    for field, limit in _TEXTS.items():
-        text = getattr(record, field)
-        status[field] = (text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}") or None
-    return status
-
-
-def read_record(escrow: Mapping[str, Any], key: str) -> Settlement | None:
-    """The settlement in an Escrow's status, or None before anything was decided."""
-    spec, status = escrow["spec"], escrow.get("status") or {}
-    if "intent" not in status:
-        return None
-    answer, outcome = status.get("lastAnswer"), status.get("outcome")
-    return Settlement(
-        key=key,
-        escrow_id=spec["escrowId"],
-        intent=Intent(status["intent"]),
-        phase=Phase(status["phase"]),
-        reason=status.get("reason", ""),
-        decided_at=datetime.fromisoformat(status["decidedAt"]),
-        payee=spec.get("payee") or status.get("payee"),
-        attempts=status.get("attempts", 0),
-        answer=answer and _read_answer(answer),
-        outcome=outcome and Outcome(outcome),
-        drift=status.get("drift", False),
-        refund_at=_read_time(status.get("autoReleaseAt")),
-        evidence=status.get("evidence", ""),
-        remedy=status.get("remedy", ""),
-        closed_at=_read_time(status.get("closedAt")),
-        version=escrow["metadata"]["resourceVersion"],
-        **{field: Usdc.parse(status[name]) if name in status else None for field, name in _AMOUNTS.items()},
-    )
-
-
-def _read_answer(answer: Mapping[str, Any]) -> LastAnswer:
-    return LastAnswer(
-        kind=Answer(answer["kind"]),
-        at=datetime.fromisoformat(answer["time"]),
-        status=answer.get("status"),
-        code=answer.get("code", ""),
-        digest=answer.get("digest", ""),
-    )
-
-
-def _read_time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

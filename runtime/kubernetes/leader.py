@@ -1,16 +1,19 @@
 """Leader election on a `coordination.k8s.io/v1` Lease, with client-go's three durations.
 
 It only spares duplicate work: correctness rests on the Escrow objects' resource versions, so two leaders at once
-still pay once. kopf has peering by a custom resource of its own, but no Lease.
+still pay once.
 """
 
 import asyncio
-import datetime as dt
 import logging
-from typing import Any, Final
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
 
-from runtime.kubernetes.client import AlreadyExists, KubernetesApi, KubernetesError, NotFound, Unreachable, leases_path
-from runtime.operator.metrics import Metrics
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import AlreadyExists, KubernetesError, MalformedObject, NotFound, Unreachable
+from runtime.kubernetes.leases import LEASE, Lease, leases_path
+from runtime.kubernetes.shape import Json, stamp
 
 LEASE_SECONDS: Final = 15
 RENEW_SECONDS: Final = 10
@@ -20,14 +23,24 @@ _log = logging.getLogger(__name__)
 
 
 class Leader:
-    """Holds `leading` set while this process has the Lease."""
+    """Holds `leading` set while this process has the Lease.
 
-    def __init__(self, api: KubernetesApi, namespace: str, identity: str, metrics: Metrics) -> None:
+    Args:
+        namespace: The Lease's.
+        name: The Lease's.
+        identity: Ours, e.g. the pod's name.
+        changed: Told whether we lead, after each look.
+    """
+
+    def __init__(
+        self, api: KubernetesApi, namespace: str, name: str, identity: str, changed: Callable[[bool], object]
+    ) -> None:
         self._api = api
         self._collection = leases_path(namespace)
-        self._path = f"{self._collection}/pf-escrow-operator"
+        self._name = name
+        self._path = f"{self._collection}/{name}"
         self._identity = identity
-        self._metrics = metrics
+        self._changed = changed
         self._seen: tuple[str, float] = ("", 0.0)
         self.leading = asyncio.Event()
 
@@ -38,7 +51,7 @@ class Leader:
         while not stopping.is_set():
             try:
                 held = await self._acquire_or_renew()
-            except (KubernetesError, Unreachable) as error:
+            except (KubernetesError, Unreachable, MalformedObject) as error:
                 _log.warning("lease: %s", error)
                 held = self.leading.is_set() and loop.time() - renewed < RENEW_SECONDS
             else:
@@ -56,52 +69,48 @@ class Leader:
         if held != self.leading.is_set():
             _log.info("leading" if held else "not leading")
         (self.leading.set if held else self.leading.clear)()
-        self._metrics.leader.set(held)
+        self._changed(held)
 
     async def _acquire_or_renew(self) -> bool:
         try:
-            lease = await self._api.get(self._path)
+            lease = await self._api.get(self._path, LEASE)
         except NotFound:
-            spec = self._spec(transitions=0)
-            body = {"metadata": {"name": self._path.rsplit("/", 1)[1]}, "spec": spec}
+            body = {"metadata": {"name": self._name}, "spec": self._spec(transitions=0)}
             try:
                 await self._api.create(self._collection, body)
             except AlreadyExists:
                 return False
             return True
-        spec = lease.get("spec") or {}
-        if (holder := spec.get("holderIdentity")) and holder != self._identity and not self._expired(lease):
+        holder = lease.spec.holder_identity
+        if holder and holder != self._identity and not self._expired(lease):
             return False
-        transitions = int(spec.get("leaseTransitions") or 0) + (holder != self._identity)
-        version = lease["metadata"]["resourceVersion"]
-        body = {"metadata": {"resourceVersion": version}, "spec": self._spec(transitions)}
+        transitions = lease.spec.lease_transitions + (holder != self._identity)
+        body = {"metadata": {"resourceVersion": lease.metadata.resource_version}, "spec": self._spec(transitions)}
         await self._api.merge_patch(self._path, body)
         return True
 
-    def _expired(self, lease: dict[str, Any]) -> bool:
+    def _expired(self, lease: Lease) -> bool:
         """By our own clock since the Lease last changed, so that clocks that disagree do no harm."""
         now = asyncio.get_running_loop().time()
-        version = lease["metadata"]["resourceVersion"]
+        version = lease.metadata.resource_version
         if self._seen[0] != version:
             self._seen = (version, now)
         return now - self._seen[1] > LEASE_SECONDS
 
-    def _spec(self, transitions: int) -> dict[str, Any]:
-        now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    def _spec(self, transitions: int) -> Json:
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": LEASE_SECONDS,
-            "renewTime": now,
+            "renewTime": stamp(datetime.now(UTC)),
             "leaseTransitions": transitions,
         }
 
     async def _release(self) -> None:
         """Give the Lease back on a graceful stop, so that the next replica need not wait for it to expire."""
         try:
-            lease = await self._api.get(self._path)
-            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
-                version = lease["metadata"]["resourceVersion"]
-                body = {"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": ""}}
-                await self._api.merge_patch(self._path, body)
-        except (KubernetesError, Unreachable) as error:
+            lease = await self._api.get(self._path, LEASE)
+            if lease.spec.holder_identity == self._identity:
+                body = {"metadata": {"resourceVersion": lease.metadata.resource_version}}
+                await self._api.merge_patch(self._path, body | {"spec": {"holderIdentity": ""}})
+        except (KubernetesError, Unreachable, MalformedObject) as error:
             _log.warning("lease not given back: %s", error)

@@ -1,44 +1,62 @@
-"""Watching Jobs, the stream that every payment begins with.
+"""Watching a collection, for as long as it takes: the plain "list, then watch from its version" of every informer.
 
-kopf would do it too, at 3 ms of CPU a Job that ends and some kilobytes a Job that is there, for bookkeeping that has no
-use here: the Escrows are the durable state, and the periodic list finds what a watch missed. So this is the plain
-"list, then watch from its version" of every informer, without the cache.
+There is no cache: whoever watches keeps what it needs.
 """
 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
-from runtime.kubernetes.client import KubernetesApi, KubernetesError, Unreachable
-from runtime.operator.jobs import JobFacts, read_job
-from runtime.operator.listing import ListedJob
+import msgspec
+
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import KubernetesError, MalformedObject, Unreachable
+from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.shape import Shape
+
+T = TypeVar("T")
 
 LONGEST_DELAY_SECONDS: Final = 30.0
+SHORTEST_WATCH_SECONDS: Final = 1.0
+"""A watch that ends sooner, without an event, has failed: a proxy that ends each would be asked without a pause."""
 
 _log = logging.getLogger(__name__)
 
 
-def jobs_path(namespace: str) -> str:
-    """Path of a namespace's Jobs at the API server."""
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs"
+class _Version(msgspec.Struct, rename="camel"):
+    resource_version: str
 
 
-async def watch_jobs(api: KubernetesApi, namespace: str, version: str, seen: Callable[[JobFacts], None]) -> None:
-    """Call `seen` for every Job that changed after `version`, until cancelled.
+class _Versioned(msgspec.Struct):
+    metadata: _Version
 
-    A connection that breaks is taken up where it was; a version that the API server no longer has means a new list.
+
+_read_version = msgspec.json.Decoder(_Versioned).decode
+
+
+async def watch(
+    api: KubernetesApi, path: str, shape: Shape[T], seen: Callable[[T], None], version: str = "", **selectors: str
+) -> None:
+    """Call `seen` for every object that changed after `version`, until cancelled; without one, first for every object.
+
+    A connection that breaks is taken up where it was; a version that the API server no longer has means a new list. An
+    object that cannot be read is left out.
     """
     failures = 0
     while True:
+        begun, events = time.monotonic(), 0
         try:
-            version = version or await _list(api, namespace, seen)
-            async for kind, job in api.watch(jobs_path(namespace), version, ListedJob):
-                failures = 0
-                version = job["metadata"]["resourceVersion"]
+            version = version or await _list(api, path, shape, seen, selectors)
+            async for kind, raw in api.events(path, version, selectors):
+                failures, events = 0, events + 1
+                version = _read_version(raw).metadata.resource_version
                 if kind != "BOOKMARK":
-                    seen(read_job(job, gone=kind == "DELETED"))
+                    _tell(api, shape, seen, raw, gone=kind == "DELETED")
+            if not events and time.monotonic() - begun < SHORTEST_WATCH_SECONDS:
+                raise Unreachable(f"WATCH {path}: it ended at once")
         except (KubernetesError, Unreachable) as error:
             failures += 1
             delay = min(LONGEST_DELAY_SECONDS, 2.0**failures / 4) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
@@ -48,8 +66,19 @@ async def watch_jobs(api: KubernetesApi, namespace: str, version: str, seen: Cal
             await asyncio.sleep(delay)
 
 
-async def _list(api: KubernetesApi, namespace: str, seen: Callable[[JobFacts], None]) -> str:
-    listing = api.list(jobs_path(namespace), ListedJob)
-    async for job in listing:
-        seen(read_job(job))
+async def _list(
+    api: KubernetesApi, path: str, shape: Shape[T], seen: Callable[[T], None], selectors: dict[str, str]
+) -> str:
+    listing = Listing(api, path, shape, selectors)
+    async for found in listing:
+        seen(found)
     return listing.version
+
+
+def _tell(api: KubernetesApi, shape: Shape[T], seen: Callable[[T], None], raw: msgspec.Raw, *, gone: bool) -> None:
+    try:
+        found = shape.read(raw, gone=gone)
+    except MalformedObject as error:
+        api.malformed.note(error)
+    else:
+        seen(found)

@@ -4,7 +4,7 @@ import signal
 import sys
 
 # A container's first process ignores a signal that it has no handler for, and loading the rest takes seconds of a pod
-# at 200m: told to stop by then, it would use up its grace period. kopf takes the signal over once there is work to end.
+# at 200m: told to stop by then, it would use up its grace period. `process` takes the signal over once there is work.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 if __name__ == "__main__":

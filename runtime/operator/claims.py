@@ -9,12 +9,16 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, TypedDict
+from typing import Final
 
 from runtime.contract import ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION
-from runtime.kubernetes.client import AlreadyExists, Forbidden, Json, KubernetesApi, NotFound, leases_path
-from runtime.kubernetes.escrow import escrow_name
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import AlreadyExists, Forbidden, NotFound
+from runtime.kubernetes.escrow import Escrow, escrow_name
 from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.leases import LEASE, Lease, leases_path
+from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.shape import Json
 from runtime.operator.review import ForAPerson
 
 LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.io/part-of": "purpleflea"}
@@ -22,26 +26,10 @@ LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.
 _log = logging.getLogger(__name__)
 
 
-class _Metadata(TypedDict):
-    name: str
-    uid: str
-
-
-class _Spec(TypedDict):
-    holderIdentity: str
-
-
-class _Named(TypedDict):
-    """An Escrow of which no more is needed."""
-
-    metadata: _Metadata
-
-
-class _Claim(TypedDict):
-    """What is read of a Lease; its holder is `namespace/UID of the Job`."""
-
-    metadata: _Metadata
-    spec: _Spec
+def _job_of(claim: Lease) -> tuple[str, str] | None:
+    """Namespace and UID of the Job that a claim is for; None where it is for other work, or says nothing like it."""
+    namespace, slash, uid = claim.spec.holder_identity.partition("/")
+    return (namespace, uid) if namespace and slash and uid and "/" not in uid else None
 
 
 def claim_name(escrow_id: str) -> str:
@@ -62,22 +50,21 @@ class Claims:
         """Rehearse a claim. Raises `Forbidden` where the right is missing: better now than when the first Job waits."""
         rehearsal = {"metadata": {"generateName": "rehearsal-"}, "spec": {"holderIdentity": "nobody"}}
         try:
-            await self._api.rehearse(self._path, rehearsal)
+            await self._api.dry_run_create(self._path, rehearsal)
         except Forbidden as error:
             if not error.terminating:
                 raise
 
-    async def hold(self, escrow: Json) -> Json:
+    async def hold(self, escrow: Escrow) -> Json:
         """Have the escrow pay for this Job and no other; what is new in the Escrow's status for it.
 
         Raises:
             ForAPerson: It pays for another Job already.
             NotFound: Another operator was at it at the same moment; look again.
         """
-        if "claim" in (escrow.get("status") or {}):
+        if escrow.status.claim is not None:
             return {}
-        escrow_id, namespace = escrow["spec"]["escrowId"], escrow["metadata"]["namespace"]
-        name, holder = claim_name(escrow_id), f"{namespace}/{escrow['spec']['job']['uid']}"
+        name, holder = claim_name(escrow.escrow_id or ""), f"{escrow.namespace}/{escrow.work.key}"
         terminating = False
         try:
             await self._api.create(self._path, self._claim(escrow, name, holder))
@@ -89,26 +76,25 @@ class Claims:
                 raise
             terminating = True
         try:
-            found = await self._api.get(f"{self._path}/{name}")
+            found = await self._api.get(f"{self._path}/{name}", LEASE)
         except NotFound:
             if not terminating:
                 raise
             # No other Job can claim it any more, and what is locked for this one shall not wait for its time-out.
             _log.warning("bound without a claim, because the namespace %s ends", self._namespace)
             return {"claim": name}
-        if (theirs := found["spec"]["holderIdentity"]) == holder:
+        if found.spec.holder_identity == holder:
             return {"claim": name}
         if await self._removed(found):
             return await self.hold(escrow)
-        raise _taken(escrow, theirs)
+        raise _taken(escrow, found)
 
-    def _claim(self, escrow: Json, name: str, holder: str) -> Json:
+    def _claim(self, escrow: Escrow, name: str, holder: str) -> Json:
         """The Lease. Kubernetes deletes it with its Escrow, where that is in the same namespace; else see `sweep`."""
-        owner, escrow_id = escrow["metadata"], escrow["spec"]["escrowId"]
-        metadata = {"name": name, "labels": LABELS, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
-        if owner["namespace"] == self._namespace:
+        metadata: Json = {"name": name, "labels": LABELS, "annotations": {ESCROW_ID_ANNOTATION: escrow.escrow_id}}
+        if escrow.namespace == self._namespace:
             kind = {"apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}", "kind": ESCROW_KIND}
-            metadata["ownerReferences"] = [{**kind, "name": owner["name"], "uid": owner["uid"]}]
+            metadata["ownerReferences"] = [{**kind, "name": escrow.name, "uid": escrow.metadata.uid}]
         return {"metadata": metadata, "spec": {"holderIdentity": holder}}
 
     async def sweep(self, namespaces: Iterable[str]) -> None:
@@ -117,35 +103,37 @@ class Claims:
         if not elsewhere:
             return
         known = {
-            f"{namespace}/{escrow['metadata']['name']}"
+            f"{namespace}/{escrow.metadata.name}"
             for namespace in elsewhere
-            async for escrow in self._escrows.list(namespace, _Named)
+            async for escrow in self._escrows.list_metadata(namespace)
         }
         selector = ",".join(f"{label}={value}" for label, value in LABELS.items())
-        async for claim in self._api.list(self._path, _Claim, labelSelector=selector):
-            namespace, uid = claim["spec"]["holderIdentity"].split("/")
-            if namespace in elsewhere and f"{namespace}/{escrow_name(uid)}" not in known:
+        async for claim in Listing(self._api, self._path, LEASE, {"labelSelector": selector}):
+            job = _job_of(claim)
+            if job and job[0] in elsewhere and f"{job[0]}/{escrow_name(job[1])}" not in known:
                 await self._removed(claim)
 
-    async def _removed(self, claim: Json) -> bool:
-        """Remove a claim whose Escrow is gone; whether it was."""
-        namespace, uid = claim["spec"]["holderIdentity"].split("/")
+    async def _removed(self, claim: Lease) -> bool:
+        """Remove a claim whose Escrow is gone; whether it was. One that is not a Job's is left alone."""
+        if (job := _job_of(claim)) is None:
+            return False
         try:
-            if await self._escrows.get(namespace, uid):
+            if await self._escrows.exists(*job):
                 return False
         except Forbidden:
             return False  # of a namespace that this operator does not serve
-        metadata = claim["metadata"]
         with suppress(NotFound):
-            await self._api.delete(f"{self._path}/{metadata['name']}", metadata["uid"])
+            await self._api.delete(f"{self._path}/{claim.metadata.name}", claim.metadata.uid)
         return True
 
 
-def _taken(escrow: Json, holder: str) -> ForAPerson:
-    namespace, uid = holder.split("/")
-    problem = (
-        f"escrow {escrow['spec']['escrowId']} already pays for the Job with UID {uid} in namespace {namespace} "
-        f"(Escrow {escrow_name(uid)}); nothing was sent for this one"
+def _taken(escrow: Escrow, claim: Lease) -> ForAPerson:
+    job = _job_of(claim)
+    holder = (
+        f"the Job with UID {job[1]} in namespace {job[0]} (Escrow {escrow_name(job[1])})"
+        if job
+        else f"{claim.spec.holder_identity or 'somebody unknown'} (Lease {claim.metadata.name})"
     )
+    problem = f"escrow {escrow.escrow_id} already pays for {holder}; nothing was sent for this one"
     remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
     return ForAPerson(escrow, problem, remedy)

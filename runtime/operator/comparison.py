@@ -15,8 +15,7 @@ from typing import Final, NamedTuple
 
 from runtime.contract import Phase
 from runtime.errors import PurpleFleaError
-from runtime.kubernetes.client import Json
-from runtime.kubernetes.escrow import phase_of
+from runtime.kubernetes.escrow import Escrow as Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.jobs import JobFacts
 from runtime.operator.known import KnownPhases
@@ -51,10 +50,9 @@ class Funded(NamedTuple):
     escrow_id: str
 
     @classmethod
-    def of(cls, escrow: Json) -> "Funded":
-        """Of an Escrow object."""
-        spec = escrow["spec"]
-        return cls(spec["job"]["uid"], sys.intern(escrow["metadata"]["namespace"]), spec["escrowId"])
+    def of(cls, account: Account) -> "Funded":
+        """Of a funded Escrow object."""
+        return cls(account.work.key, sys.intern(account.namespace), account.escrow_id or "")
 
 
 class Comparison:
@@ -181,9 +179,9 @@ class Comparison:
 
     async def _record(self, one: Funded, found: Escrow) -> None:
         async with self._recording:
-            escrow = await self._escrows.get(one.namespace, one.uid)
-            if escrow is not None and phase_of(escrow) is Phase.FUNDED:
-                await self._reconciler.closed_by_others(escrow, found)
+            account = await self._escrows.get(one.namespace, one.uid)
+            if account is not None and account.phase is Phase.FUNDED:
+                await self._reconciler.closed_by_others(account, found)
 
     def _tell(self, one: Funded, sight: Sight) -> None:
         """Log what cannot be compared: a silence each time, anything else once an Escrow."""

@@ -4,26 +4,25 @@ import asyncio
 import logging
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-
-import stamina
+from typing import Final
 
 from runtime.contract import Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
-from runtime.kubernetes.client import Json, KubernetesApi, Unreachable, WriteConflict
-from runtime.kubernetes.escrow import NOT_SETTLED, phase_of, stamp
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.escrow import NOT_SETTLED, Escrow
+from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
+from runtime.kubernetes.shape import Json, stamp
 from runtime.money import ZERO, Usdc
 from runtime.operator.claims import Claims
 from runtime.operator.config import OperatorConfig
 from runtime.operator.jobs import JobFacts
-from runtime.operator.listing import ListedEscrow
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
-from runtime.payments.creation import GRACE, Created, Creation, NeedsReview, create_once
+from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
 
 NO_FUNDS_SECONDS: Final = 60.0
 """How often a Job that waits for funds or budget is looked at again."""
@@ -59,12 +58,12 @@ class Funding:
         """What is locked for a Job that names no amount."""
         return self._config.default_budget
 
-    async def fund(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
+    async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Have the escrow of a pending Escrow object created, once; the object, and when to come back."""
-        begun = "creation" in (escrow.get("status") or {})
+        begun = escrow.status.creation is not None
         if not begun and job.ending:
             return await self._nothing_locked(job, escrow), None
-        journal = _CreationJournal(self._escrows, escrow)
+        journal = CreationJournal(self._escrows, escrow)
         if begun and (delay := await self._perhaps_under_way(escrow)):
             return escrow, delay
         try:
@@ -87,58 +86,67 @@ class Funding:
             raise ForAPerson(journal.escrow, created.reason, remedy)
         return await self._funded(job, journal.escrow, created), None
 
-    async def _perhaps_under_way(self, escrow: Json) -> float:
+    async def _perhaps_under_way(self, escrow: Escrow) -> float:
         """Seconds until a create that nobody can look for is surely over: another operator may be at it right now."""
-        left = GRACE - (datetime.now(UTC) - datetime.fromisoformat(escrow["status"]["creation"]["sentAt"]))
+        creation = escrow.status.creation
+        left = GRACE - (datetime.now(UTC) - creation.sent_at) if creation else timedelta(0)
         if left <= timedelta(0):
             return 0.0
         try:
-            await self._client.find_escrow(escrow["spec"]["token"])
+            await self._client.find_escrow(escrow.spec.token)
         except (Unsupported, Retryable):
             return left.total_seconds()
         return 0.0
 
-    def _order(self, job: JobFacts, escrow: Json) -> EscrowRequest:
-        spec = escrow["spec"]
+    def _order(self, job: JobFacts, escrow: Escrow) -> EscrowRequest:
+        payee, amount = _agreed(escrow)
         server = self._client.dialect.name is DialectName.SERVER
         return EscrowRequest(
-            payee=spec["payee"],
-            amount=Usdc.parse(spec["amountUsdc"]),
-            token=spec["token"],
+            payee=payee,
+            amount=amount,
+            token=escrow.spec.token,
             description=f"Job {job.namespace}/{job.name}",
             payer=self._config.payer if self._client.dialect.name is DialectName.FLY else None,
             timeout_hours=self._config.timeout_hours if server else None,
         )
 
-    async def _over_budget(self, wanted: Json) -> str:
-        """Why one more escrow would be too much; empty when it is not. Reads every Escrow, so it is exact."""
+    async def _over_budget(self, wanted: Escrow) -> str:
+        """Why one more escrow would be too much; empty when it is not. Reads every Escrow, so it is exact.
+
+        What an Escrow holds that cannot be read is unknown, not nothing: then none is created.
+        """
         bound, daily = self._config.namespace_budget, self._config.daily_budget
         if bound is None and daily is None:
             return ""
-        amount, today = Usdc.parse(wanted["spec"]["amountUsdc"]), stamp(datetime.now(UTC))[:10]
+        (_, amount), today = _agreed(wanted), datetime.now(UTC).date()
         locked = spent = ZERO
-        selectors = {} if daily else {"fieldSelector": NOT_SETTLED}  # what was spent today may be settled by now
-        async for escrow in self._escrows.list(wanted["metadata"]["namespace"], ListedEscrow, **selectors):
-            status = escrow.get("status") or {}
-            since = status.get("lockedAt") or status.get("creation", {}).get("sentAt")
+        selectors = (
+            {} if daily is not None else {"fieldSelector": NOT_SETTLED}
+        )  # what was spent today may be settled by now
+        escrows = self._escrows.list(wanted.namespace, **selectors)
+        async for escrow in escrows:
+            creation = escrow.status.creation
+            since = escrow.status.locked_at or (creation.sent_at if creation else None)
             if since is None:
                 continue
-            held = Usdc.parse(status.get("lockedUsdc") or escrow["spec"].get("amountUsdc") or "0")
-            locked += held if phase_of(escrow) is not Phase.SETTLED else ZERO
-            spent += held if since.startswith(today) else ZERO
+            held = ZERO if escrow.amount is None else escrow.amount
+            locked += held if escrow.phase is not Phase.SETTLED else ZERO
+            spent += held if since.astimezone(UTC).date() == today else ZERO
+        if escrows.malformed:
+            return f"what is locked in the namespace is not known: {escrows.malformed[0]}"
         if bound is not None and locked + amount > bound:
             return f"{locked} USDC are locked; {amount} more would exceed the namespace's {bound} at one time"
         if daily is not None and spent + amount > daily:
             return f"{spent} USDC were locked today; {amount} more would exceed the namespace's {daily} a day"
         return ""
 
-    async def _funded(self, job: JobFacts, escrow: Json, created: Created) -> Json:
-        found = created.escrow
+    async def _funded(self, job: JobFacts, escrow: Escrow, created: Created) -> Escrow:
+        found, (payee, amount) = created.escrow, _agreed(escrow)
         status: Json = {
             "phase": Phase.FUNDED.value,
             **await self._claims.hold(escrow),
-            "lockedUsdc": escrow["spec"]["amountUsdc"],
-            "payee": escrow["spec"]["payee"],
+            "lockedUsdc": str(amount),
+            "payee": payee,
             "lockedAt": stamp(datetime.now(UTC)),
             "conditions": [_condition(True, "Created", f"escrow {created.escrow_id}")],
         }
@@ -150,10 +158,9 @@ class Funding:
         await self._events.post(job, "EscrowFunded", words)
         return escrow
 
-    async def _wait(self, job: JobFacts, escrow: Json, reason: str, message: str) -> Json:
+    async def _wait(self, job: JobFacts, escrow: Escrow, reason: str, message: str) -> Escrow:
         """The Job stays suspended; a condition and, the first time, an event say why."""
-        before = (escrow.get("status") or {}).get("conditions") or [{}]
-        if before[0].get("reason") == reason:
+        if escrow.status.conditions and escrow.status.conditions[0].reason == reason:
             return escrow
         self._metrics.funded.labels(reason).inc()
         await self._events.post(job, reason, f"{message}; the Job waits and goes on by itself", warning=True)
@@ -161,7 +168,7 @@ class Funding:
             escrow, phase=Phase.PENDING.value, conditions=[_condition(False, reason, message)]
         )
 
-    async def _nothing_locked(self, job: JobFacts, escrow: Json) -> Json:
+    async def _nothing_locked(self, job: JobFacts, escrow: Escrow) -> Escrow:
         """The Job ended before anything was sent for it."""
         now = stamp(datetime.now(UTC))
         return await self._escrows.set_status(
@@ -174,45 +181,16 @@ class Funding:
         )
 
 
-class _CreationJournal:
-    """`payments.creation`'s journal: the create in `status.creation`, the escrow's id in the spec, set once."""
-
-    def __init__(self, escrows: EscrowObjects, escrow: Json) -> None:
-        self._escrows = escrows
-        self.escrow = escrow
-
-    async def read(self, token: str) -> Creation | None:
-        creation = (self.escrow.get("status") or {}).get("creation")
-        return creation and Creation(
-            token=token,
-            fingerprint=creation["fingerprint"],
-            sent_at=datetime.fromisoformat(creation["sentAt"]),
-            attempts=creation["attempts"],
-            escrow_id=self.escrow["spec"].get("escrowId"),
+def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
+    """Payee and amount that the Job asked for. Raises `ForAPerson` where the object has lost them."""
+    payee, amount = escrow.spec.payee, escrow.spec.amount_usdc
+    if payee is None or amount is None:
+        raise ForAPerson(
+            escrow,
+            "it says not whom to pay, or how much; nothing was sent",
+            "Create the Job anew with a right annotation, then close this with escrowctl resolve.",
         )
-
-    async def write(self, creation: Creation) -> None:
-        if creation.escrow_id:
-            await self._bind(creation.escrow_id)
-            return
-        noted: dict[str, Any] = {
-            "fingerprint": creation.fingerprint,
-            "sentAt": stamp(creation.sent_at),
-            "attempts": creation.attempts,
-        }
-        self.escrow = await self._escrows.set_status(self.escrow, phase=Phase.PENDING.value, creation=noted)
-
-    async def clear(self, token: str) -> None:
-        self.escrow = await self._escrows.set_status(self.escrow, creation=None)
-
-    async def _bind(self, escrow_id: str) -> None:
-        """Write the id down whatever else is written meanwhile: a dialect without a list could not find it again."""
-        async for attempt in stamina.retry_context(on=(Unreachable, WriteConflict), attempts=20, timeout=25.0):
-            with attempt:
-                if attempt.num > 1:
-                    job_uid = self.escrow["spec"]["job"]["uid"]
-                    self.escrow = await self._escrows.get(self.escrow["metadata"]["namespace"], job_uid) or self.escrow
-                self.escrow = await self._escrows.set_spec(self.escrow, escrowId=escrow_id)
+    return payee, amount
 
 
 def _condition(status: bool, reason: str, message: str) -> Json:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from runtime.contract import (
@@ -17,27 +16,25 @@ from runtime.contract import (
     KUEUE_QUEUE_LABEL,
     SETTLED_ANNOTATION,
     SETTLEMENT_FINALIZER,
+    WorkKind,
 )
 from runtime.errors import AmountError, BadSetting
-from runtime.kubernetes.escrow import escrow_name, stamp
+from runtime.kubernetes.escrow import ESCROW, Ending, Escrow, escrow_name
+from runtime.kubernetes.events import ObjectReference, one_line
+from runtime.kubernetes.shape import Metadata, Shape, stamp
 from runtime.money import Usdc
+from runtime.operator.listing import FailedPod, ListedJob, Terminated
 from runtime.payments.model import checked_escrow_id
 
 REQUEST_KEYS: Final = frozenset({"payee", "amountUsdc"})
 REQUEST_LIMIT: Final = 4096
+ESCROW_ID_LIMIT: Final = 200
+ENDING_MESSAGE_LIMIT: Final = 2000
+"""Characters that are kept of what anybody may write as long as etcd takes it; one more tells that it was too long."""
 
 
 class AnnotationError(Exception):
     """An annotation of the Job cannot be used; the message says which and why."""
-
-
-class Ending(StrEnum):
-    """How a Job ended."""
-
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-    DELETED = "Deleted"
-    """Deleted before it had ended: nobody will ever set a terminal condition."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,23 @@ class JobFacts:
     @property
     def path(self) -> str:
         """Path of the object at the API server."""
-        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{self.name}"
+        return f"{jobs_path(self.namespace)}/{self.name}"
+
+    @property
+    def metadata(self) -> Metadata:
+        """What a write to it starts from."""
+        return Metadata(
+            name=self.name,
+            namespace=self.namespace,
+            uid=self.uid,
+            resource_version=self.version,
+            finalizers=self.finalizers,
+        )
+
+    @property
+    def reference(self) -> ObjectReference:
+        """What an event about it names."""
+        return ObjectReference("batch/v1", "Job", self.namespace, self.name, self.uid)
 
     @property
     def finalizer(self) -> bool:
@@ -102,7 +115,7 @@ class JobFacts:
         """`status.jobEnding` of its Escrow: how it ended, as last seen."""
         ended_at = self.ended_at or datetime.now(UTC)
         found = {"type": (self.ending or Ending.DELETED).value, "time": stamp(ended_at)}
-        if message := sanitise(self.ending_message, 1000):
+        if message := one_line(self.ending_message, 1000):
             found["message"] = message
         return found
 
@@ -125,12 +138,12 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
-        escrow_id=annotations.get(ESCROW_ID_ANNOTATION),
-        request=annotations.get(ESCROW_REQUEST_ANNOTATION),
+        escrow_id=_cut(annotations.get(ESCROW_ID_ANNOTATION), ESCROW_ID_LIMIT),
+        request=_cut(annotations.get(ESCROW_REQUEST_ANNOTATION), REQUEST_LIMIT),
         suspended=bool((job.get("spec") or {}).get("suspend")),
         queued=KUEUE_QUEUE_LABEL in (metadata.get("labels") or {}),
         ending=ending,
-        ending_message=message,
+        ending_message=message[:ENDING_MESSAGE_LIMIT],
         ended_at=ended_at,
         created_at=metadata["creationTimestamp"],
         version=metadata["resourceVersion"],
@@ -139,6 +152,27 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         deleting=deleting,
         gone=gone,
     )
+
+
+def jobs_path(namespace: str) -> str:
+    """Path of a namespace's Jobs at the API server."""
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+
+JOB: Final[Shape[JobFacts]] = Shape.of("Job", ListedJob).then(lambda job, gone: read_job(job, gone=gone))
+"""How a Job is read."""
+
+
+def _job_acted_on(escrow: Escrow, gone: bool) -> JobFacts | None:
+    return job_of(escrow) if not gone and escrow.is_open and escrow.work.kind is WorkKind.JOB else None
+
+
+ACTED: Final[Shape[JobFacts | None]] = ESCROW.then(_job_acted_on)
+"""How an Escrow is read that a person decided about: as the Job to look at, where there is something to do."""
+
+
+def _cut(annotation: str | None, limit: int) -> str | None:
+    return annotation if annotation is None or len(annotation) <= limit else annotation[: limit + 1]
 
 
 def _ending(conditions: list[Mapping[str, Any]]) -> tuple[Ending | None, str, datetime | None]:
@@ -150,11 +184,10 @@ def _ending(conditions: list[Mapping[str, Any]]) -> tuple[Ending | None, str, da
     return None, "", None
 
 
-def job_of(escrow: Mapping[str, Any]) -> JobFacts:
+def job_of(escrow: Escrow) -> JobFacts:
     """What an Escrow alone tells of its Job, which is no longer there or was not looked at."""
-    job = escrow["spec"]["job"]
-    absent = absent_job(escrow["metadata"]["namespace"], job["uid"])
-    return replace(absent, name=job["name"], escrow_id=escrow["spec"].get("escrowId"))
+    absent = absent_job(escrow.namespace, escrow.work.key)
+    return replace(absent, name=escrow.work.name, escrow_id=escrow.escrow_id)
 
 
 def absent_job(namespace: str, uid: str) -> JobFacts:
@@ -179,12 +212,11 @@ def absent_job(namespace: str, uid: str) -> JobFacts:
     )
 
 
-def ended_as_recorded(job: JobFacts, escrow: Mapping[str, Any]) -> JobFacts:
+def ended_as_recorded(job: JobFacts, escrow: Escrow) -> JobFacts:
     """The Job with the end that its Escrow has on record, which never changes; as it is where there is none."""
-    if (ending := (escrow.get("status") or {}).get("jobEnding")) is None:
+    if (ending := escrow.ending) is None:
         return job
-    ended_at = datetime.fromisoformat(ending["time"])
-    return replace(job, ending=Ending(ending["type"]), ending_message=ending.get("message", ""), ended_at=ended_at)
+    return replace(job, ending=ending.type, ending_message=ending.message, ended_at=ending.time)
 
 
 def parse_escrow_id(annotation: str) -> str:
@@ -218,32 +250,25 @@ def parse_request(annotation: str) -> FundingRequest:
         raise AnnotationError(f"{where}: amountUsdc: {error}") from error
 
 
-def failure_reason(job: JobFacts, pods: Sequence[Mapping[str, Any]], limit: int = 400) -> str:
+def failure_reason(job: JobFacts, pods: Sequence[FailedPod], limit: int = 400) -> str:
     """Why a Job failed, for the dispute: its condition, the failing container, exit code and last message."""
     words = f"Job {job.name}: {job.ending_message or 'failed'}"
     if failure := _last_failure(pods):
         container, terminated = failure
-        words += f"; container {container} exited with {terminated.get('exitCode')}"
-        if detail := terminated.get("message") or terminated.get("reason"):
+        words += f"; container {container} exited with {terminated.exit_code}"
+        if detail := terminated.message or terminated.reason:
             words += f": {detail}"
-    return sanitise(words, limit)
+    return one_line(words, limit)
 
 
-def sanitise(text: str, limit: int) -> str:
-    """One printable line of at most `limit` characters: a container's last words are anybody's text."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _last_failure(pods: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]] | None:
-    failures = []
-    for pod in pods:
-        status = pod.get("status") or {}
-        for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
-            for state in (container.get("state") or {}, container.get("lastState") or {}):
-                terminated = state.get("terminated") or {}
-                if terminated.get("exitCode"):
-                    failures.append((terminated.get("finishedAt") or "", container.get("name", "?"), terminated))
+def _last_failure(pods: Sequence[FailedPod]) -> tuple[str, Terminated] | None:
+    failures = [
+        (terminated.finished_at, container.name, terminated)
+        for pod in pods
+        for container in pod.status.init_container_statuses + pod.status.container_statuses
+        for terminated in (container.state.terminated, container.last_state.terminated)
+        if terminated is not None and terminated.exit_code
+    ]
     if not failures:
         return None
     _, name, terminated = max(failures, key=lambda failure: failure[0])

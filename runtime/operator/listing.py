@@ -1,9 +1,11 @@
-"""What the watch and the periodic pass read of a Job and of an Escrow. The rest is skipped while it is decoded.
-
-Whole, a page of a hundred Jobs is 5 MB of objects and 9 ms; read like this it is a tenth of that or less.
-"""
+"""What the operator reads of Jobs and of their pods. The rest is skipped while it is decoded."""
 
 from typing import Any, TypedDict
+
+import msgspec
+
+from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, KUEUE_QUEUE_LABEL, SETTLED_ANNOTATION
+from runtime.kubernetes.shape import Shape
 
 
 class _Condition(TypedDict, total=False):
@@ -14,13 +16,22 @@ class _Condition(TypedDict, total=False):
     lastTransitionTime: str
 
 
+_Annotations: Any = TypedDict(
+    "_Annotations",
+    {ESCROW_ID_ANNOTATION: str, ESCROW_REQUEST_ANNOTATION: str, SETTLED_ANNOTATION: str},
+    total=False,
+)
+_Labels: Any = TypedDict("_Labels", {KUEUE_QUEUE_LABEL: str}, total=False)
+"""Ours and Kueue's: those of others are read by nobody here, and may be a quarter of a megabyte."""
+
+
 class _JobMetadata(TypedDict, total=False):
     name: str
     namespace: str
     uid: str
     resourceVersion: str
-    annotations: dict[str, str]
-    labels: dict[str, str]
+    annotations: _Annotations
+    labels: _Labels
     finalizers: list[str]
     creationTimestamp: str
     deletionTimestamp: str
@@ -42,15 +53,34 @@ class ListedJob(TypedDict, total=False):
     status: _JobStatus
 
 
-class _EscrowMetadata(TypedDict, total=False):
-    name: str
-    namespace: str
-    creationTimestamp: str
+class Terminated(msgspec.Struct, frozen=True, rename="camel"):
+    """How a container ended."""
+
+    exit_code: int = 0
+    message: str = ""
+    reason: str = ""
+    finished_at: str = ""
 
 
-class ListedEscrow(TypedDict, total=False):
-    """An Escrow to look at, not to write: all but its managed fields and version."""
+class _State(msgspec.Struct, frozen=True):
+    terminated: Terminated | None = None
 
-    metadata: _EscrowMetadata
-    spec: dict[str, Any]
-    status: dict[str, Any]
+
+class _Container(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = "?"
+    state: _State = _State()
+    last_state: _State = _State()
+
+
+class _PodStatus(msgspec.Struct, frozen=True, rename="camel"):
+    init_container_statuses: tuple[_Container, ...] = ()
+    container_statuses: tuple[_Container, ...] = ()
+
+
+class FailedPod(msgspec.Struct, frozen=True):
+    """All that is read of a pod: how its containers ended."""
+
+    status: _PodStatus = _PodStatus()
+
+
+FAILED_POD: Shape[FailedPod] = Shape.of("Pod", FailedPod)

@@ -42,6 +42,12 @@ class Metrics:
         self.last_list = Gauge(
             "escrow_last_list_timestamp_seconds", "When everything was last listed.", registry=registry
         )
+        self.malformed = Gauge(
+            "escrow_malformed",
+            "Objects that cannot be read and are left alone, at the last list.",
+            ("kind",),
+            registry=registry,
+        )
         self.comparisons = Counter(
             "escrow_comparisons", "Funded escrows held against the payment service.", ("seen",), registry=registry
         )

@@ -4,26 +4,37 @@ import asyncio
 import itertools
 import logging
 import os
+import signal
+from contextlib import suppress
 from typing import Final
 from urllib.request import getproxies
 
-import kopf
 import stamina
 
-from runtime.contract import Env, ExitCode
+from runtime.contract import ACT_LABEL, DOMAIN, OPERATOR_LEASE, Env, ExitCode
 from runtime.errors import BadSetting, Unauthorized
-from runtime.kubernetes.client import Forbidden, KubernetesApi, KubernetesError, NotFound, Unreachable, passing
-from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import (
+    Forbidden,
+    KubernetesError,
+    LoginError,
+    MalformedObject,
+    NotFound,
+    Unreachable,
+    is_transient,
+)
+from runtime.kubernetes.escrow_objects import EscrowObjects, escrows_path
 from runtime.kubernetes.events import Events
 from runtime.kubernetes.leader import RETRY_SECONDS, Leader
-from runtime.kubernetes.watch import watch_jobs
-from runtime.operator.act_watch import watch_acts
+from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.shape import NAMED
+from runtime.kubernetes.watch import watch
 from runtime.operator.claims import Claims
 from runtime.operator.comparison import Comparison, Funded
 from runtime.operator.config import OperatorConfig, SettingError
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
-from runtime.operator.jobs import JobFacts
+from runtime.operator.jobs import ACTED, JOB, JobFacts, jobs_path
 from runtime.operator.known import KnownPhases
 from runtime.operator.logs import configure_logs, tracing
 from runtime.operator.metrics import Metrics
@@ -43,6 +54,9 @@ spares work and no more, so after that it does so itself: the one that held the 
 SWEEP_EVERY: Final = 12
 """Passes, an hour at the default period: a claim whose Escrow was deleted does no harm, it only takes room."""
 
+NAME: Final = "purpleflea-operator"
+"""The field manager of everything that it writes."""
+
 _log = logging.getLogger("runtime.operator")
 
 
@@ -53,7 +67,7 @@ class Operator:
         self._config = config
         self._api = api
         metrics = Metrics()
-        events = Events(api, config.pod_name)
+        events = Events(api, f"{DOMAIN}/escrow-operator", config.pod_name)
         escrows = EscrowObjects(api)
         self._claims = claims = Claims(api, escrows, config.pod_namespace)
         self._known = known = KnownPhases()
@@ -63,18 +77,24 @@ class Operator:
         )
         self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
         self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
-        self._leader = Leader(api, config.pod_namespace, config.pod_name, metrics)
+        self._leader = Leader(api, config.pod_namespace, OPERATOR_LEASE, config.pod_name, metrics.leader.set)
         self._comparison = Comparison(client, escrows, reconciler, known, self._queue, metrics, self._leader.leading)
         self._resync = Resync(api, known, self._queue, events, metrics, self._listed)
         self._parting = asyncio.Event()
         """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
+        self._asked_to_stop = asyncio.Event()
+        """Set by a signal; deleted Jobs are settled then, before `_stopping` ends all work."""
         self._stopping = asyncio.Event()
 
     async def _look(self, job: JobFacts) -> float | None:
         if not await self._leading():
             return None
         with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
-            return await self._reconciler.look(job)
+            try:
+                return await self._reconciler.look(job)
+            except MalformedObject as error:
+                self._api.malformed.note(error)
+                return None  # a look at it comes with its next change, and with the next list
 
     async def _leading(self) -> bool:
         """Wait until this replica may act; False when it has to stop before."""
@@ -94,8 +114,9 @@ class Operator:
         if not self._known.idle(job):
             self._queue.add(job.uid, job)
 
-    def _acted(self, job: JobFacts) -> None:
-        self._queue.add(job.uid, job)
+    def _acted(self, job: JobFacts | None) -> None:
+        if job is not None:
+            self._queue.add(job.uid, job)
 
     async def run(self) -> None:
         """Serve until a signal; what has begun is finished first."""
@@ -146,7 +167,7 @@ class Operator:
             ending = await self._resync.ending(namespaces)
         return ending
 
-    @stamina.retry(on=passing, attempts=8, timeout=15.0)
+    @stamina.retry(on=is_transient, attempts=8, timeout=15.0)
     async def _first_list(self) -> dict[str, str]:
         """Right after a CRD is created, and while it starts, an API server refuses for a moment."""
         await self._claims.check()
@@ -154,25 +175,33 @@ class Operator:
 
     async def _watch_and_list(self, versions: dict[str, str]) -> None:
         """Watch from these versions on, and list everything once a period; start anew when a selector finds others."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop.set)
         while not self._stopping.is_set():
-            moved = asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                watches = [group.create_task(watch_jobs(self._api, *each, self._seen)) for each in versions.items()]
-                acts = group.create_task(watch_acts(tuple(versions), self._acted, moved))
-                found = await self._list_until_moved(acts, versions)
-                moved.set()
-                for watch in watches:
-                    watch.cancel()
+                watches = [group.create_task(self._watch_jobs(*each)) for each in versions.items()]
+                watches += [group.create_task(self._watch_acts(namespace)) for namespace in versions]
+                found = await self._list_until_moved(versions)
+                for each in watches:
+                    each.cancel()
             if found is None:  # a signal
                 await self._farewell(tuple(versions))
                 self._stopping.set()
             versions = found or {}
 
-    async def _list_until_moved(self, acts: asyncio.Task[None], watched: dict[str, str]) -> dict[str, str] | None:
+    async def _watch_jobs(self, namespace: str, version: str) -> None:
+        await watch(self._api, jobs_path(namespace), JOB, self._seen, version)
+
+    async def _watch_acts(self, namespace: str) -> None:
+        """Escrows that a person decided about; of the others only the operator writes."""
+        await watch(self._api, escrows_path(namespace), ACTED, self._acted, labelSelector=ACT_LABEL)
+
+    async def _list_until_moved(self, watched: dict[str, str]) -> dict[str, str] | None:
         """The versions of other namespaces; None after a signal."""
         for passes in itertools.count(1):
-            await asyncio.wait([acts], timeout=self._config.resync_seconds)
-            if acts.done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked_to_stop.wait(), self._config.resync_seconds)
                 break
             try:
                 versions = await self._resync.run(await self._namespaces())
@@ -188,15 +217,15 @@ class Operator:
     async def _namespaces(self) -> tuple[str, ...]:
         if not self._config.selector:
             return self._config.namespaces
-        found = self._api.list("/api/v1/namespaces", labelSelector=self._config.selector)
-        return tuple(sorted([namespace["metadata"]["name"] async for namespace in found]))
+        found = Listing(self._api, "/api/v1/namespaces", NAMED, {"labelSelector": self._config.selector})
+        return tuple(sorted([namespace.metadata.name async for namespace in found]))
 
 
 async def serve(config: OperatorConfig) -> None:
     """Run one operator with what the environment says of the payment service."""
     # A proxy that the environment names only httpx knows to use.
     http = None if getproxies() else BusyHttp
-    async with KubernetesApi() as api, PaymentsClient.from_environment(http=http) as client:
+    async with KubernetesApi(NAME) as api, PaymentsClient.from_environment(http=http) as client:
         Credentials.from_environment().key()  # no key: say so now, not at the first payment
         await Operator(config, api, client).run()
 
@@ -220,7 +249,7 @@ def main() -> int:
     try:
         config = OperatorConfig.from_env()
         asyncio.run(serve(config))
-    except (SettingError, BadSetting, Unauthorized, kopf.LoginError, NotFound, Forbidden) as error:
+    except (SettingError, BadSetting, Unauthorized, LoginError, NotFound, Forbidden) as error:
         _log.critical(_explain(error))
         return ExitCode.BAD_SETTING
     except (Unreachable, KubernetesError) as error:

@@ -12,11 +12,14 @@ from typing import Final
 from runtime.contract import ESCROW_ID_ANNOTATION, Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import PurpleFleaError
-from runtime.kubernetes.client import Forbidden, Json, KubernetesApi
-from runtime.kubernetes.escrow import OPEN, new_escrow, phase_of, read_record, stamp
-from runtime.kubernetes.escrow_objects import EscrowJournal, EscrowObjects
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import Forbidden
+from runtime.kubernetes.escrow import OPEN, Escrow, new_escrow
+from runtime.kubernetes.escrow_journals import SettlementJournal, read_record
+from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
-from runtime.money import MICRO, Usdc
+from runtime.kubernetes.shape import Json, stamp
+from runtime.money import MICRO
 from runtime.operator.claims import Claims
 from runtime.operator.funding import Funding
 from runtime.operator.job_objects import JobObjects
@@ -77,7 +80,7 @@ class Reconciler:
         self._client = client
         self._jobs = JobObjects(api)
         self._escrows = EscrowObjects(api)
-        self._journal = EscrowJournal(self._escrows)
+        self._journal = SettlementJournal(self._escrows)
         self._settler = Settler(client, self._journal)
         self._funding = funding
         self._events = events
@@ -99,26 +102,26 @@ class Reconciler:
                 return None
             absent = job.gone and job.ending is None
             job = ended_as_recorded(job_of(escrow) if absent else job, escrow)
-            if phase_of(escrow) is Phase.PENDING:
+            if escrow.phase is Phase.PENDING:
                 if not job.ending:
                     job = await self._jobs.hold(job)
                 escrow, delay = await self._bind(job, escrow)
-            if phase_of(escrow) is Phase.PENDING and job.ending:
+            if escrow.phase is Phase.PENDING and job.ending:
                 # Whether money is locked for it the service does not tell yet; the Job need not wait for that.
                 escrow = await self._escrows.set_status(escrow, jobEnding=job.ending_status())
-            if phase_of(escrow) is Phase.FUNDED:
+            if escrow.phase is Phase.FUNDED:
                 await self._prepare_job(job, escrow)
-            if phase_of(escrow) in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
+            if escrow.phase in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
                 escrow, delay = await self._settle(job, escrow)
         except ForAPerson as case:
             escrow = await hand_over(self._escrows, self._events, job, case)
-        phase = phase_of(escrow)
+        phase = escrow.phase
         self._known.note(job.uid, phase)
         if phase is not Phase.FUNDED:
             self._resumed.pop(job.uid, None)
         if phase not in OPEN:
             await self._escrows.let_go(escrow)
-        on_record = phase not in _WORK_GOES_ON or "jobEnding" in escrow["status"]
+        on_record = phase not in _WORK_GOES_ON or escrow.ending is not None
         # Whoever waited for a Job's deletion may delete the operator's rights next: the account is better closed then.
         closes_soon = phase in OPEN and delay is not None and delay <= SOON_SECONDS
         if on_record and not closes_soon:
@@ -128,10 +131,10 @@ class Reconciler:
     async def let_go_on_record(self, job: JobFacts) -> None:
         """Let go of a Job whose end is on record, though its account is open: another operator closes it."""
         escrow = await self._escrows.get(job.namespace, job.uid)
-        if escrow and "jobEnding" in (escrow.get("status") or {}):
+        if escrow and escrow.ending:
             await self._jobs.let_go(job)
 
-    async def _adopt(self, job: JobFacts) -> Json | None:
+    async def _adopt(self, job: JobFacts) -> Escrow | None:
         """The Escrow of a Job that has none yet; None when the Job asks for nothing or its namespace ends."""
         if job.escrow_id is None and job.request is None:
             return None
@@ -146,7 +149,7 @@ class Reconciler:
                     problem = _NOT_HELD
         except AnnotationError as error:
             problem = str(error)
-        escrow = new_escrow(
+        wanted = new_escrow(
             job.namespace,
             job.name,
             job.uid,
@@ -157,26 +160,25 @@ class Reconciler:
             amount=amount,
         )
         try:
-            escrow = await self._escrows.create(escrow)
+            escrow = await self._escrows.create(wanted)
         except Forbidden as error:
             if not job.deleting:
                 raise
             _log.warning("no Escrow for Job %s/%s: %s", job.namespace, job.name, error)  # the namespace terminates
             return None
-        if problem and phase_of(escrow) is Phase.PENDING:
+        if problem and escrow.phase is Phase.PENDING:
             remedy = (
                 "Nothing was sent. Create the Job anew with a right annotation, then close this with escrowctl resolve."
             )
             raise ForAPerson(escrow, problem, remedy)
         return escrow
 
-    async def _bind(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
+    async def _bind(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """From Pending to Funded: take the escrow that the annotation names, or have one created."""
-        escrow_id = escrow["spec"].get("escrowId")
-        if escrow_id is None:
+        if escrow.escrow_id is None:
             return await self._funding.fund(job, escrow)
         claim = await self._claims.hold(escrow)
-        return await self._escrows.set_status(escrow, **claim, **await self._first_look(job, escrow_id)), None
+        return await self._escrows.set_status(escrow, **claim, **await self._first_look(job, escrow.escrow_id)), None
 
     async def _first_look(self, job: JobFacts, escrow_id: str) -> Json:
         """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
@@ -197,10 +199,10 @@ class Reconciler:
                 status["autoReleaseAt"] = stamp(found.auto_release_at)
         return status
 
-    async def _prepare_job(self, job: JobFacts, escrow: Json) -> None:
+    async def _prepare_job(self, job: JobFacts, escrow: Escrow) -> None:
         """While the work goes on: the finalizer stands, a funded Job is told its escrow and resumed, once."""
-        escrow_id = escrow["spec"]["escrowId"]
-        if job.ending or job.gone:
+        escrow_id = escrow.escrow_id
+        if job.ending or job.gone or escrow_id is None:
             return
         if job.waits_for_us:
             if int(job.version) < self._resumed.get(job.uid, 0):
@@ -214,10 +216,10 @@ class Reconciler:
             await self._events.post(job, "EscrowAnnotationIgnored", words, warning=True)
         await self._jobs.hold(job)
 
-    async def _settle(self, job: JobFacts, escrow: Json) -> tuple[Json, float | None]:
+    async def _settle(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Act on the end of the Job, or go on with what was decided before."""
-        record = read_record(escrow, job.uid)
-        recorded = "jobEnding" in escrow["status"]
+        record = read_record(escrow)
+        recorded = escrow.ending is not None
         if record is None and job.ending is None and not job.gone:
             return escrow, None
         if record is None and job.gone and job.ending in (None, Ending.DELETED) and not recorded:
@@ -236,17 +238,15 @@ class Reconciler:
         await self._report(job, record, progress)
         return entry.escrow, progress.retry_after_seconds
 
-    async def _case(self, job: JobFacts, escrow: Json) -> Case:
-        spec, status = escrow["spec"], escrow["status"]
-        locked = status.get("lockedUsdc") or spec.get("amountUsdc")
+    async def _case(self, job: JobFacts, escrow: Escrow) -> Case:
         succeeded = job.ending is Ending.COMPLETE
         return Case(
             key=job.uid,
-            escrow_id=spec["escrowId"],
+            escrow_id=escrow.escrow_id or "",
             intent=intent_after(self._client, succeeded=succeeded),
             reason=f"Job {job.name} completed" if succeeded else failure_reason(job, await self._jobs.pods(job)),
-            locked=Usdc.parse(locked) if locked else None,
-            payee=spec.get("payee"),
+            locked=escrow.amount,
+            payee=escrow.spec.payee,
         )
 
     async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
@@ -270,7 +270,7 @@ class Reconciler:
         words += f" to {record.payee or 'its payee'}" if record.outcome is Outcome.PAID else f"; {record.reason}"
         await self._events.post(job, f"Escrow{record.outcome}", words, warning=record.outcome is not Outcome.PAID)
 
-    async def closed_by_others(self, escrow: Json, found: FoundEscrow) -> None:
+    async def closed_by_others(self, escrow: Escrow, found: FoundEscrow) -> None:
         """Record of a funded Escrow how another closed it at the service. Raises `JournalConflict`."""
         intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)

@@ -3,22 +3,24 @@
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from runtime.contract import Phase
-from runtime.kubernetes.client import Forbidden, Json, KubernetesApi
-from runtime.kubernetes.escrow import NOT_SETTLED, OPEN, phase_of, stamp
+from runtime.contract import ESCROW_KIND, Phase, WorkKind
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import Forbidden
+from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
-from runtime.kubernetes.watch import jobs_path
+from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.shape import stamp
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.comparison import Funded
-from runtime.operator.jobs import Ending, JobFacts, absent_job, job_of, read_job
+from runtime.operator.jobs import JOB, JobFacts, absent_job, job_of, jobs_path
 from runtime.operator.known import KnownPhases
-from runtime.operator.listing import ListedEscrow, ListedJob
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import NORMAL, WorkQueue
 
@@ -45,6 +47,8 @@ class _Pass:
     """Jobs that have no Escrow yet."""
     orphans: dict[str, str] = field(default_factory=dict)
     """Namespaces of the open Escrows, by the UIDs of their Jobs, until these turn up."""
+    malformed: Counter[str] = field(default_factory=Counter)
+    """Objects that cannot be read, by kind."""
 
     def priority(self, uid: str) -> float:
         """What the service refunds soon goes first."""
@@ -82,14 +86,17 @@ class Resync:
         found, versions = _Pass(datetime.now(UTC)), dict[str, str]()
         self._known.listing()
         for namespace in namespaces:
-            async for escrow in self._escrows.list(namespace, ListedEscrow, fieldSelector=NOT_SETTLED):
+            escrows = self._escrows.list(namespace, fieldSelector=NOT_SETTLED)
+            async for escrow in escrows:
                 self._note(found, escrow)
+            found.malformed[ESCROW_KIND] += len(escrows.malformed)
         self._known.listed(found.phases)
         for namespace in namespaces:
-            listing = self._api.list(jobs_path(namespace), ListedJob)
-            async for job in listing:
-                self._see(found, read_job(job))
-            versions[namespace] = listing.version
+            jobs = Listing(self._api, jobs_path(namespace), JOB)
+            async for job in jobs:
+                self._see(found, job)
+            found.malformed[JOB.kind] += len(jobs.malformed)
+            versions[namespace] = jobs.version
         for job in sorted(found.unknown, key=lambda job: job.created_at):
             self._queue.add(job.uid, job)  # of two that name one escrow the older is bound to it
         self._look_at_orphans(found)
@@ -109,11 +116,10 @@ class Resync:
             if terminating:
                 held |= {
                     (job := job_of(escrow)).uid: job
-                    async for escrow in self._escrows.list(namespace, ListedEscrow, fieldSelector=NOT_SETTLED)
-                    if phase_of(escrow) in OPEN
+                    async for escrow in self._escrows.list(namespace, fieldSelector=NOT_SETTLED)
+                    if escrow.is_open and escrow.work.kind is WorkKind.JOB
                 }
-            async for job in self._api.list(jobs_path(namespace), ListedJob):
-                facts = read_job(job)
+            async for facts in Listing(self._api, jobs_path(namespace), JOB):
                 if (terminating and facts.concerned) or (facts.deleting and facts.finalizer):
                     held[facts.uid] = facts if facts.ending else _ended_by_its_namespace(facts)
         return [*held.values()]
@@ -122,30 +128,31 @@ class Resync:
         """Asked with the rights we have: a namespace that terminates refuses every create, even a rehearsed one."""
         rehearsal = {"metadata": {"generateName": "rehearsal-"}, "involvedObject": {"namespace": namespace}}
         try:
-            await self._api.rehearse(f"/api/v1/namespaces/{namespace}/events", rehearsal)
+            await self._api.dry_run_create(f"/api/v1/namespaces/{namespace}/events", rehearsal)
         except Forbidden as error:
             return error.terminating
         return False
 
-    def _note(self, found: _Pass, escrow: Json) -> None:
-        uid, phase, status = escrow["spec"]["job"]["uid"], phase_of(escrow), escrow.get("status") or {}
-        found.phases[uid] = phase
-        amount = Usdc.parse(status.get("lockedUsdc") or escrow["spec"].get("amountUsdc") or "0")
-        if phase is Phase.NEEDS_REVIEW:
+    def _note(self, found: _Pass, escrow: Escrow) -> None:
+        """Take one Escrow. The sums hold them all; whose work is no Job is nobody's here."""
+        amount = ZERO if escrow.amount is None else escrow.amount
+        if escrow.phase is Phase.NEEDS_REVIEW:
             found.review, found.in_review = found.review + amount, found.in_review + 1
-        if phase not in OPEN:
+        if escrow.is_open:
+            found.locked += amount
+        if escrow.work.kind is not WorkKind.JOB:
             return
-        found.locked += amount
-        if refund := status.get("autoReleaseAt"):
-            refund_at = datetime.fromisoformat(refund)
-            if refund_at - found.now < REFUND_MARGIN:
-                found.expiring[uid] = (job_of(escrow), refund_at)
-        if ended := status.get("jobEnding"):
-            ended_at = datetime.fromisoformat(ended["time"])
-            found.oldest_ended = min(found.oldest_ended or ended_at, ended_at)
-        if phase is Phase.FUNDED:
+        uid = escrow.work.key
+        found.phases[uid] = escrow.phase
+        if not escrow.is_open:
+            return
+        if (refund_at := escrow.status.auto_release_at) and refund_at - found.now < REFUND_MARGIN:
+            found.expiring[uid] = (job_of(escrow), refund_at)
+        if escrow.ending:
+            found.oldest_ended = min(found.oldest_ended or escrow.ending.time, escrow.ending.time)
+        if escrow.phase is Phase.FUNDED:
             found.funded.append(Funded.of(escrow))
-        found.orphans[uid] = sys.intern(escrow["metadata"]["namespace"])  # one text for thousands
+        found.orphans[uid] = sys.intern(escrow.namespace)  # one text for thousands
 
     def _see(self, found: _Pass, job: JobFacts) -> None:
         found.orphans.pop(job.uid, None)
@@ -181,6 +188,8 @@ class Resync:
         metrics.expiring.set(len(found.expiring))
         metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
         metrics.last_list.set(time.time())
+        for kind, count in found.malformed.items():
+            metrics.malformed.labels(kind).set(count)
 
 
 def _ended_by_its_namespace(job: JobFacts) -> JobFacts:

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 from runtime.contract import Phase
-from runtime.kubernetes.client import Json
-from runtime.kubernetes.escrow import escrow_name, stamp
+from runtime.kubernetes.escrow import Escrow, escrow_name
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
+from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import JobFacts
 
 
@@ -19,14 +19,14 @@ class ForAPerson(Exception):
         remedy: What a person should do.
     """
 
-    def __init__(self, escrow: Json, problem: str, remedy: str) -> None:
+    def __init__(self, escrow: Escrow, problem: str, remedy: str) -> None:
         super().__init__(problem)
         self.escrow = escrow
         self.problem = problem
         self.remedy = remedy
 
 
-async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Json:
+async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Escrow:
     """Write it into the Escrow, say it on the Job; the Escrow as written."""
     status: Json = {
         "evidence": case.problem[:4096],

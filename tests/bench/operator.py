@@ -97,7 +97,7 @@ def ours(world: World, period: int = 300) -> Iterator[Process]:
 def guide(world: World, period: int = 0) -> Iterator[Process]:
     """The guide's operator with the same rights; it lists once and has no period."""
     with tempfile.TemporaryFile() as log:
-        environment = {"PATH": os.environ["PATH"], **world.environment()}
+        environment = {"PATH": os.environ["PATH"], **world.environment(KUBECONFIG=f"{world.kubeconfig}")}
         process = subprocess.Popen([sys.executable, f"{GUIDE}"], env=environment, stdout=log, stderr=log)
         try:
             yield Process(process.pid, None)
@@ -241,7 +241,7 @@ async def _burst(running: Bench, name: str, dialect: str, count: int, millicores
 
 async def _measure(tables: tuple[str, ...], sizes: tuple[int, ...]) -> None:
     with bench() as (running, database):
-        async with KubernetesApi() as api:
+        async with KubernetesApi("tests") as api:
             built = Bench(running, api, database)
             try:
                 if "throughput" in tables:

@@ -25,8 +25,10 @@ from runtime.contract import (
     SETTLEMENT_FINALIZER,
     Phase,
 )
-from runtime.kubernetes.client import AlreadyExists, Json, KubernetesApi, KubernetesError, Unreachable, passing
-from runtime.kubernetes.escrow import new_escrow, stamp
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import AlreadyExists, KubernetesError, Unreachable, is_transient
+from runtime.kubernetes.escrow import new_escrow
+from runtime.kubernetes.shape import WHOLE, Json, stamp
 from runtime.money import Usdc
 from runtime.payments import escrow_token
 from runtime.sandbox.database import Database
@@ -113,9 +115,9 @@ async def _create(api: KubernetesApi, path: str, body: Json) -> Json:
         try:
             return await api.create(path, body)
         except AlreadyExists:
-            return await api.get(f"{path}/{body['metadata']['name']}")
+            return await api.get(f"{path}/{body['metadata']['name']}", WHOLE)
         except (KubernetesError, Unreachable) as error:
-            if not passing(error):
+            if not is_transient(error):
                 raise
             await asyncio.sleep(1)
 

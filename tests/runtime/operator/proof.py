@@ -9,7 +9,7 @@ import yaml
 from lightkube.types import PatchType
 
 from runtime.contract import Env
-from runtime.kubernetes.escrow import stamp
+from runtime.kubernetes.shape import stamp
 from tests.runtime.operator.step_proxy import Counter, StepProxy
 from tests.runtime.operator.world import Escrow, World
 

@@ -11,6 +11,8 @@ from lightkube.resources.core_v1 import Namespace
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Env
 from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.escrow import ESCROW
+from runtime.kubernetes.escrow import Escrow as Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.claims import LABELS, Claims, claim_name
 from runtime.operator.review import ForAPerson
@@ -24,19 +26,20 @@ def ask(world, monkeypatch, work: Callable[[Claims], Awaitable], namespace: str 
     monkeypatch.setenv("KUBECONFIG", str(world.kubeconfig))
 
     async def run() -> object:
-        async with KubernetesApi() as api:
+        async with KubernetesApi("tests") as api:
             return await work(Claims(api, EscrowObjects(api), namespace or world.namespace))
 
     return asyncio.run(run())
 
 
-def escrow(world, uid: str, escrow_id: str = ESCROW_ID, **metadata: object) -> dict:
+def escrow(world, uid: str, escrow_id: str = ESCROW_ID, status: dict | None = None, **metadata: object) -> Account:
     """An Escrow object that names an escrow, as the API server has it."""
     spec = {"job": {"name": uid, "uid": uid}, "escrowId": escrow_id, "dialect": "server", "token": f"pf-token-{uid}"}
-    return world.client.create(Escrow({"metadata": {"name": f"job-{uid}", **metadata}, "spec": spec})).to_dict()
+    made = world.client.create(Escrow({"metadata": {"name": f"job-{uid}", **metadata}, "spec": spec})).to_dict()
+    return ESCROW.read(json.dumps(made | ({"status": status} if status else {})).encode())
 
 
-async def outcome(claims: Claims, found: dict) -> str:
+async def outcome(claims: Claims, found: Account) -> str:
     """The claim, or why there is none."""
     try:
         return (await claims.hold(found))["claim"]
@@ -63,15 +66,16 @@ def test_of_many_that_ask_at_once_one_holds_the_claim(world, monkeypatch):
 
 def test_a_claim_is_held_again_after_a_crash_and_not_asked_for_once_it_is_on_record(world, monkeypatch):
     mine, other = escrow(world, "mine"), escrow(world, "other")
+    recorded = escrow(world, "recorded", status={"claim": "on record"})
 
     async def crash(claims: Claims) -> list:
         again = [await outcome(claims, mine), await outcome(claims, mine), await outcome(claims, other)]
-        return [*again, await claims.hold(other | {"status": {"claim": "on record"}})]
+        return [*again, await claims.hold(recorded)]
 
-    first, again, refused, recorded = ask(world, monkeypatch, crash)
+    first, again, refused, nothing = ask(world, monkeypatch, crash)
     assert first == again == claim_name(ESCROW_ID)
     assert "UID mine" in refused
-    assert recorded == {}
+    assert nothing == {}
 
 
 @pytest.mark.parametrize("escrow_id", ["x" * 200, "UPPER.lower_1~2", "0xABCDEF"])
@@ -104,9 +108,14 @@ def test_a_sweep_removes_the_claims_of_escrows_that_are_gone_from_other_namespac
     metadata = {"name": claim_name("esc_foreign"), "labels": LABELS}
     world.client.create(Lease.from_dict({"metadata": metadata, "spec": {"holderIdentity": "not-ours/gone"}}))
     world.client.create(Lease.from_dict({"metadata": {"name": "somebody-elses"}, "spec": {"holderIdentity": "x"}}))
+    odd = {"task": f"{other.namespace}/Task/t-1", "blank": "", "nonsense": "///", "no-job": f"{other.namespace}/"}
+    for name, holder in odd.items():  # of a Task, or of nobody knows what: one of them shall not end the sweep
+        metadata = {"name": claim_name(name), "labels": LABELS}
+        world.client.create(Lease.from_dict({"metadata": metadata, "spec": {"holderIdentity": holder or None}}))
     other.client.delete(Escrow, "job-gone")
     ask(world, monkeypatch, lambda claims: claims.sweep([world.namespace, other.namespace]))
-    assert set(holders(world.client)) == {claim_name("esc_kept"), claim_name("esc_foreign")}
+    left = {"esc_kept", "esc_foreign", *odd}
+    assert set(holders(world.client)) == {claim_name(name) for name in left}
     assert world.client.get(Lease, "somebody-elses")
 
 

@@ -1,4 +1,4 @@
-"""A Job or Escrow as a list decodes it tells the same as the whole object."""
+"""A Job as a list decodes it tells the same as the whole object, however long what others wrote on it is."""
 
 import json
 
@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
-from runtime.operator.jobs import job_of, read_job
-from runtime.operator.listing import ListedEscrow, ListedJob
+from runtime.kubernetes.errors import MalformedObject
+from runtime.operator.jobs import ESCROW_ID_LIMIT, JOB, REQUEST_LIMIT, AnnotationError, parse_request, read_job
+from runtime.operator.listing import ListedJob
 from tests.runtime.operator import crowd
 
 ENDED = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "has reached the limit"}
@@ -44,12 +45,22 @@ def test_a_listed_job_reads_like_the_whole_one(changes):
     assert len(json.dumps(listed(job, ListedJob))) < len(json.dumps(job)) / 3, "most of it is not even built"
 
 
-def test_a_listed_escrow_reads_like_the_whole_one():
-    metadata = SERVER | {"name": "job-0b5c1f2e", "creationTimestamp": "2026-01-01T00:00:00Z"}
-    spec = {"job": {"name": "daily", "uid": "0b5c1f2e"}, "dialect": "server", "token": "pf-1", "escrowId": "esc_1"}
-    status = {"phase": "Settled", "lockedAt": "2026-01-01T00:00:00Z", "lastAnswer": {"kind": "accepted"}}
-    whole = {"metadata": metadata, "spec": spec, "status": status}
-    escrow = listed(whole, ListedEscrow)
-    assert job_of(escrow) == job_of(whole)
-    assert (escrow["spec"], escrow["status"]) == (spec, status)
-    assert "managedFields" not in escrow["metadata"]
+def test_of_long_annotations_no_more_is_kept_than_tells_that_they_are_too_long():
+    job = crowd.job_manifest("crowd", "esc_0")
+    job["metadata"] |= SERVER
+    long = {ESCROW_ID_ANNOTATION: "1" * 100_000, ESCROW_REQUEST_ANNOTATION: "[" * 100_000, "other": "x" * 100_000}
+    job["metadata"]["annotations"] = long
+    found = JOB.read(json.dumps(job).encode())
+    assert len(found.escrow_id) == ESCROW_ID_LIMIT + 1
+    assert len(found.request) == REQUEST_LIMIT + 1
+    with pytest.raises(AnnotationError, match="longer than"):
+        parse_request(found.request)
+
+
+def test_a_job_with_a_time_that_is_none_is_malformed_and_named():
+    """Go knows a year 0, Python does not."""
+    job = crowd.job_manifest("crowd", "esc_0")
+    job["metadata"] |= SERVER
+    job["status"] = {"conditions": [ENDED | {"lastTransitionTime": "0000-01-01T00:00:00Z"}]}
+    with pytest.raises(MalformedObject, match="Job agent-jobs/crowd cannot be read and is left alone: year 0"):
+        JOB.read(json.dumps(job).encode())

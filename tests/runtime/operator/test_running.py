@@ -11,7 +11,7 @@ from lightkube.resources.rbac_authorization_v1 import Role
 
 from components.manifests import naming
 from runtime.contract import Env
-from tests.runtime.operator.world import eventually
+from tests.runtime.operator.world import START_SECONDS, eventually
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_api_server_out_of_reach_is_said_and_tried_again_by_the_kubelet(world
     kubeconfig = tmp_path / "away.kubeconfig"
     kubeconfig.write_text(world.kubeconfig.read_text().replace(world.cluster.url, "https://127.0.0.1:1"))
     operator = world.operator(wait=False, KUBECONFIG=str(kubeconfig))
-    assert operator.process.wait(30) == 1
+    assert operator.process.wait(START_SECONDS) == 1
     assert "ClientConnector" in operator.log()
 
 

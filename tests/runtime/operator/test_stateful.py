@@ -19,7 +19,7 @@ from lightkube.resources.batch_v1 import Job
 from lightkube.types import PatchType
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
-from runtime.kubernetes.escrow import stamp
+from runtime.kubernetes.shape import stamp
 from runtime.sandbox.refused import RefusedError
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter

@@ -2,6 +2,7 @@
 demand, and the operator as a real process with its own ServiceAccount's token."""
 
 import asyncio
+import base64
 import os
 import socket
 import subprocess
@@ -13,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import httpx2
 import lightkube
+import yaml
 from lightkube import ApiError
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.meta_v1 import ObjectMeta
@@ -104,14 +107,20 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
 
 
 _RUN = """
-import runpy, sys
+import os, pathlib, runpy, sys
 sys.modules.update(dict.fromkeys(sys.argv[1:]))
+if "KUBECONFIG" not in os.environ:
+    from runtime.kubernetes import connection
+    connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
 runpy.run_module("runtime.operator", run_name="__main__", alter_sys=True)
 """
 
 
 class OperatorProcess:
-    """`python -m runtime.operator`, with its output kept; `without` are modules that it shall not find."""
+    """`python -m runtime.operator`, with its output kept; `without` are modules that it shall not find.
+
+    It logs in as in a pod, with what the folder SERVICE_ACCOUNT has, unless KUBECONFIG is set.
+    """
 
     def __init__(self, environment: dict[str, str], wait: bool = True, without: Iterable[str] = ()) -> None:
         self.port = free_port()
@@ -170,6 +179,8 @@ class World:
     sandbox: RunningSandbox
     dialect: str = "server"
     kubeconfig: Path | None = None
+    account: Path | None = None
+    """What a pod with the operator's ServiceAccount finds mounted."""
     key: str = field(default="", repr=False)
     operators: list[OperatorProcess] = field(default_factory=list)
     siblings: list["World"] = field(default_factory=list)
@@ -181,6 +192,7 @@ class World:
         for manifest in self.manifests():
             _apply(self.client, manifest)
         self.kubeconfig = self.cluster.kubeconfig_for(naming.OPERATOR_ACCOUNT, self.namespace)
+        self.account = _mounted(self.kubeconfig, self.namespace)
 
     def settings(self) -> Settings:
         return Settings.parse({"namespace": self.namespace, "createNamespace": False, "operator": {"replicas": 2}})
@@ -257,8 +269,14 @@ class World:
     # --- the operator
 
     def environment(self, **changes: str) -> dict[str, str]:
+        url = urlsplit(self.cluster.url)
+        as_pod = {
+            "SERVICE_ACCOUNT": str(self.account),
+            "KUBERNETES_SERVICE_HOST": str(url.hostname),
+            "KUBERNETES_SERVICE_PORT": str(url.port),
+        }
         environment = {
-            "KUBECONFIG": str(self.kubeconfig),
+            **({} if "KUBECONFIG" in changes else as_pod),
             Env.API_KEY: self.key,
             Env.API_DIALECT: self.dialect,
             Env.ESCROW_URL: self.sandbox.url,
@@ -385,6 +403,20 @@ class World:
         statement = self.sandbox.statement()
         assert statement["balanced"]
         return {e["escrow_id"]: e["status"] for e in statement["escrows"]}
+
+
+def _mounted(kubeconfig: Path, namespace: str) -> Path:
+    """The same as a kubeconfig with a token, in the files that a kubelet makes of it."""
+    document = yaml.safe_load(kubeconfig.read_text())
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    data = cluster.get("certificate-authority-data")
+    folder = kubeconfig.with_suffix(".account")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    authority = base64.b64decode(data) if data else Path(cluster["certificate-authority"]).read_bytes()
+    (folder / "ca.crt").write_bytes(authority)
+    (folder / "token").write_text(user["token"])
+    (folder / "namespace").write_text(namespace)
+    return folder
 
 
 def _exists(client: lightkube.Client, kind: Any, name: str) -> bool:
