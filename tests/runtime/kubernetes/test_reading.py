@@ -89,7 +89,7 @@ def test_only_the_metadata_is_asked_for(namespace, control_plane, collection):
 
 def test_every_write_bears_our_name(namespace, control_plane, collection):
     async def write(api):
-        await api.create(collection, {"metadata": {"name": "ours"}})
+        await api.create(collection, {"metadata": {"name": "ours"}, "data": {"z": "y"}})
         await api.merge_patch(f"{collection}/ours", {"data": {"a": "b"}})
         await api.edit_metadata(f"{collection}/ours", {"labels": {"c": "d"}})
         await add_finalizer(api, f"{collection}/ours", (await api.get(f"{collection}/ours", NAMED)).metadata)

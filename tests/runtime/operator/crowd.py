@@ -204,7 +204,7 @@ class Cost:
 
 
 def foreign_modules() -> list[str]:
-    """Modules that are installed here but not where the operator runs: kopf loads what it finds, 30 MiB of it."""
+    """Modules that are installed here but not where the operator runs, so that it loads what its image has."""
     requirements = Path(__file__).parents[3] / "requirements" / "runtime.txt"
     shipped = {line.partition("==")[0] for line in requirements.read_text().splitlines() if "==" in line}
     found = metadata.packages_distributions().items()
