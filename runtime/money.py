@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from runtime.contract import FEE_RATE, REFERRAL_RATE
 from runtime.errors import AmountError
+from runtime.redaction import redact
 
 MICRO: Final = 1_000_000
 """Micro-USDC in one USDC."""
@@ -126,4 +127,5 @@ def _refuse(constant: str) -> None:
 def _shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 128:
         return "a number of so many digits"  # Python refuses to print the very long ones
-    return repr(value) if len(repr(value)) <= 40 else f"{repr(value)[:40]}..."
+    shown = redact(repr(value))
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
