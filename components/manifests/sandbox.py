@@ -18,7 +18,7 @@ def deployment(settings: Settings) -> Manifest:
         settings,
         "sandbox",
         # Its Service and NetworkPolicy bound who gets there.
-        [*command("sandbox"), "--host", "0.0.0.0", "--linger", str(_LINGER_SECONDS)],  # noqa: S104
+        [*command("sandbox"), "--host", "::", "--linger", str(_LINGER_SECONDS)],  # every address of both families
         settings.sandbox.resources,
         env=[
             credentials.env_from_secret(settings, Env.SANDBOX_API_KEY),

@@ -1,89 +1,96 @@
 """`python -m runtime.sandbox`: a local Purple Flea until it is stopped."""
 
 import argparse
-import logging
-import os
-import signal
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.contract import Env, ExitCode, Port
-from runtime.sandbox.database import DatabaseUnusableError
-from runtime.sandbox.server import Options, PortUnusableError, SandboxServer
+from runtime.contract import Env, Port
+from runtime.environment import path, secret
+from runtime.service import Program, Start
+
+LONGEST_LINGER_SECONDS = 3600
+_DRAIN_SECONDS = 15
+"""From SIGTERM on, beside the time to linger: open requests, then the database."""
 
 
-def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit code."""
-    parser = argparse.ArgumentParser("python -m runtime.sandbox", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the sandbox reads."""
+
+    database: Path | None = path(Env.SANDBOX_DATABASE, "The ledger's file", default=None, unset="a temporary one")
+    start_key: str | None = secret(
+        Env.SANDBOX_API_KEY, "A key that works from the start; its agent has 1000 USDC in a new ledger", default=None
+    )
+    admin_token: str | None = secret(Env.SANDBOX_ADMIN_TOKEN, "Opens `/admin`; without it there is none", default=None)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sandbox's own arguments."""
     parser.add_argument(
-        "--port", type=_port, default=int(Port.SANDBOX), help="0 takes a free one (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; :: is all of IPv4 and IPv6 (default: %(default)s)",
     )
     parser.add_argument(
-        "--database", type=Path, default=os.environ.get(Env.SANDBOX_DATABASE) or None,
-        help=f"the ledger's file (default: {Env.SANDBOX_DATABASE}, else a temporary one)",
-    )  # fmt: skip
+        "--port", type=_whole(65_535), default=int(Port.SANDBOX), help="0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument("--database", type=Path, help=f"the ledger's file; wins over {Env.SANDBOX_DATABASE}")
     parser.add_argument("--no-rate-limits", action="store_true", help="drop the limits per path, address and minute")
     parser.add_argument(
         "--no-claim-per-ip", action="store_true", help="drop the faucet's rule of one claim an address and day"
     )
     parser.add_argument(
-        "--linger", type=_seconds, default=0, metavar="SECONDS",
+        "--linger", type=_whole(LONGEST_LINGER_SECONDS), default=0, metavar="SECONDS",
         help="how long SIGTERM is put off at most while money is locked (default: %(default)s)",
     )  # fmt: skip
-    chosen = parser.parse_args(arguments)
-    level = os.environ.get(Env.LOG_LEVEL, "INFO").upper()
-    if level not in logging.getLevelNamesMapping():
-        parser.error(f"{Env.LOG_LEVEL} is {level!r}, not one of {', '.join(logging.getLevelNamesMapping())}")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    # uvicorn stops gracefully, then raises the signal once more; as PID 1 there is no default action to end us.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.OK))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
-    if chosen.database:  # a container's root file system is read-only: make no folder that is not needed
-        return _serve(chosen, chosen.database)
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {most}")
+        return int(text)
+
+    return read
+
+
+async def run(start: Start[Settings]) -> None:
+    """Serve until asked to stop, and then for as long as it lingers."""
+    database = start.arguments.database or start.settings.database
+    if database:  # a container's root file system is read-only: make no folder that is not needed
+        return await _serve(start, database)
     with tempfile.TemporaryDirectory(prefix="purpleflea-sandbox-") as scratch:
-        return _serve(chosen, Path(scratch) / "ledger.db")
+        return await _serve(start, Path(scratch) / "ledger.db")
 
 
-def _serve(chosen: argparse.Namespace, database: Path) -> int:
+async def _serve(start: Start[Settings], database: Path) -> None:
+    from runtime.sandbox.server import Options, SandboxServer
+
+    chosen = start.arguments
     options = Options(
         database=database,
         host=chosen.host,
         port=chosen.port,
-        start_key=os.environ.get(Env.SANDBOX_API_KEY),
-        admin_token=os.environ.get(Env.SANDBOX_ADMIN_TOKEN),
+        start_key=start.settings.start_key,
+        admin_token=start.settings.admin_token,
         rate_limits=not chosen.no_rate_limits,
         claim_per_ip=not chosen.no_claim_per_ip,
         linger_seconds=chosen.linger,
     )
-    try:
-        SandboxServer(options, _announce).run_until_stopped()
-    except (DatabaseUnusableError, PortUnusableError) as error:
-        sys.stderr.write(f"sandbox: {error}\n")
-        return ExitCode.BAD_SETTING
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
+    await SandboxServer(options, start.stop).run_until_stopped()
 
 
-def _announce(server: SandboxServer) -> None:
-    sys.stdout.write(f"sandbox ready on {server.url}\n")
-    sys.stdout.flush()
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
-    return int(text)
-
+PROGRAM = Program(
+    "python -m runtime.sandbox",
+    "A local Purple Flea: three dialects, one ledger, play money. docs/sandbox.md tells all of it.",
+    Settings,
+    run,
+    add_arguments=add_arguments,
+    stop_seconds=lambda arguments: arguments.linger + _DRAIN_SECONDS,
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(PROGRAM.main())

@@ -8,16 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from typing import Any, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtime import contract
 from runtime.money import MICRO
 from runtime.sandbox.admin import admin_routes
 from runtime.sandbox.clock import Clock
@@ -29,6 +27,7 @@ from runtime.sandbox.openapi import describe
 from runtime.sandbox.page import render_page
 from runtime.sandbox.rest import Endpoint, Service
 from runtime.sandbox.statement import statement, statement_csv
+from runtime.service.probes import PAGES, Probes
 
 OPERATIONS: Final = (*SERVER, *KUBERNETES, *FLY)
 _SWEEP_SECONDS: Final = 1.0
@@ -49,35 +48,27 @@ def build_app(service: Service, admin_token: str | None = None) -> Starlette:
     def statement_as_csv(_request: Request) -> Response:
         return Response(statement_csv(service), media_type="text/csv; charset=utf-8")
 
-    def metrics(_request: Request) -> Response:
-        return Response(generate_latest(service.registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
     def openapi(_request: Request) -> Response:
         return JSONResponse(description)
 
-    def live(_request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    def ready(_request: Request) -> Response:
+    def ready() -> str | None:
         try:
             with service.database.transaction():
-                pass
+                return None
         except sqlite3.Error as error:
-            return PlainTextResponse(f"the ledger cannot be written: {error}\n", 503)
-        return PlainTextResponse("ok\n")
+            return f"the ledger cannot be written: {error}"
 
     plain = {
         "/": page,
         "/statement": statement_json,
         "/statement.csv": statement_as_csv,
         "/openapi.json": openapi,
-        contract.Route.METRICS: metrics,
-        contract.Route.LIVEZ: live,
-        contract.Route.READYZ: ready,
     }
+    probes = Probes(ready=ready, registry=service.registry)
     routes = [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in OPERATIONS]
     routes += [Route(MCP.path, McpEndpoint(service, MCP), methods=[MCP.method])]
     routes += [Route(path, handler, methods=["GET"]) for path, handler in plain.items()]
+    routes += [Route(path, probes, methods=["GET"]) for path in PAGES]
     routes += admin_routes(service, admin_token) if admin_token else []
     app = Starlette(routes=routes, lifespan=_sweeping(service), exception_handlers={404: _not_found, 405: _not_found})
     app.router.redirect_slashes = False

@@ -22,7 +22,7 @@ from runtime.sandbox.escrows import Escrows
 from runtime.sandbox.faults import Faults, Kind, Moment
 from runtime.sandbox.ledger import Ledger
 from runtime.sandbox.refused import RefusedError
-from runtime.sandbox.wire import send_faulty
+from runtime.sandbox.wire import came_whole, send_faulty
 
 _BODY_BYTES: Final = 64 * 1024
 _MINUTE_SECONDS: Final = 60
@@ -220,7 +220,11 @@ async def read_object(request: Request) -> dict[str, Any]:
             if len(content) > _BODY_BYTES:
                 raise RefusedError(413, "invalid_request", f"A body has at most {_BODY_BYTES} bytes")
         document = loads(bytes(content))
-    except (ValueError, ClientDisconnect):
+    except ClientDisconnect:
+        if not came_whole(request.scope):  # nothing is done about half a request
+            raise RefusedError(400, "invalid_request", "The body broke off") from None
+        return {}  # whoever gives up waiting for the answer is still served
+    except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -10,7 +10,10 @@
 Rate limits are off here unless asked for; everything else is as `python -m runtime.sandbox` serves it.
 """
 
+import asyncio
+import json
 import os
+import queue
 import secrets
 import ssl
 import subprocess
@@ -118,8 +121,8 @@ def running_sandbox(
             start_key=start_key, admin_token=token, rate_limits=rate_limits, claim_per_ip=claim_per_ip,
         )  # fmt: skip
         ready = threading.Event()
-        server = SandboxServer(options, lambda _server: ready.set())
-        thread = threading.Thread(target=server.run_until_stopped, name="sandbox", daemon=True)
+        server = SandboxServer(options, asyncio.Event(), lambda _server: ready.set())
+        thread = threading.Thread(target=lambda: asyncio.run(server.run_until_stopped()), name="sandbox", daemon=True)
         thread.start()
         if not ready.wait(_START_SECONDS):
             raise TimeoutError("the sandbox did not start")
@@ -128,7 +131,7 @@ def running_sandbox(
             yield sandbox
         finally:
             sandbox._close()
-            server.should_exit = True
+            server.stop_soon()
             thread.join()
 
 
@@ -143,9 +146,8 @@ class SandboxProcess(_Control):
         self, database: Path | None = None, *options: str, start_key: str | None = None, detached: bool = False
     ) -> None:
         token = secrets.token_hex(8)
-        environment = (
-            os.environ | {Env.SANDBOX_ADMIN_TOKEN: token} | ({Env.SANDBOX_API_KEY: start_key} if start_key else {})
-        )
+        environment = os.environ | {Env.SANDBOX_ADMIN_TOKEN: token, Env.LOG_LEVEL: "INFO"}
+        environment |= {Env.SANDBOX_API_KEY: start_key} if start_key else {}
         command = [sys.executable, "-m", "runtime.sandbox", "--port", "0", "--no-rate-limits"]
         command += ["--database", str(database)] if database else []
         self.process = subprocess.Popen(
@@ -156,11 +158,24 @@ class SandboxProcess(_Control):
             start_new_session=detached,
             text=True,
         )
-        assert self.process.stdout is not None  # noqa: S101 - asked for above
-        line = self.process.stdout.readline()
-        if " on " not in line:
+        self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read_log, name="sandbox log", daemon=True)
+        self._reader.start()
+        url = self._ready.get()
+        if url is None:
             raise RuntimeError(f"the sandbox did not start, exit code {self.process.wait()}")
-        super().__init__(line.rsplit(" ", 1)[1].strip(), token)
+        super().__init__(url, token)
+
+    def _read_log(self) -> None:
+        """Hand over the URL, and to whoever watches this process what is wrong; an unread pipe would block."""
+        assert self.process.stdout is not None  # noqa: S101 - asked for
+        for line in self.process.stdout:
+            entry = json.loads(line) if line.startswith("{") else {}
+            if "url" in entry:
+                self._ready.put(entry["url"])
+            elif entry.get("level") != "INFO":
+                sys.stderr.write(line)
+        self._ready.put(None)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -174,9 +189,11 @@ class SandboxProcess(_Control):
 
     def _reap(self) -> int:
         self._close()
+        code = self.process.wait(_START_SECONDS)
+        self._reader.join(_START_SECONDS)
         assert self.process.stdout is not None  # noqa: S101
         self.process.stdout.close()
-        return self.process.wait(_START_SECONDS)
+        return code
 
     def __enter__(self) -> "SandboxProcess":
         return self

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from runtime.sandbox.faults import Fault, Kind
+from runtime.service.http import BoundedProtocol
 
 _CONNECTION: Final = "sandbox_connection"
 _LARGE_BYTES: Final = 10 * 1024 * 1024
@@ -20,16 +20,11 @@ _HTML: Final = (
 )
 
 
-class FaultableProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 connection, which the application can reach as `scope["state"]` to break it for real."""
+class FaultableProtocol(BoundedProtocol):
+    """The server's HTTP/1.1 connection, which the application can reach as `scope["state"]` to break it for real."""
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, {**app_state, _CONNECTION: self}, _loop)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """asyncio does this only for sockets that it made itself; without it every answer waits 40 ms for an ACK."""
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().connection_made(transport)
 
 
 async def send_faulty(fault: Fault, answer: Response | None, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +43,11 @@ async def send_faulty(fault: Fault, answer: Response | None, scope: Scope, recei
         await true(scope, receive, send)
     else:
         await _substitute(fault, true)(scope, receive, send)
+
+
+def came_whole(scope: Scope) -> bool:
+    """Whether the peer sent its request to the end, though it may be gone by now."""
+    return not scope["state"][_CONNECTION].cycle.more_body
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -17,7 +17,7 @@ NAMED = set(re.findall(r"`([^`\n]+)`", TEXT))
 
 def test_every_option_and_variable_is_documented():
     usage = subprocess.run([sys.executable, "-m", "runtime.sandbox", "--help"], capture_output=True, text=True).stdout
-    options = set(re.findall(r"--[a-z-]+", usage)) - {"--help"}
+    options = set(re.findall(r"--[a-z-]+", usage)) - {"--help", "--version"}
     assert options == {name for name in NAMED if name.startswith("--")}
     assert {env.value for env in Env if "SANDBOX" in env.name} <= NAMED
 
