@@ -13,6 +13,7 @@ from runtime.kubernetes.escrow import AnswerNote, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.shape import Json, stamp
 from runtime.payments.creation import Creation
+from runtime.redaction import excerpt
 from runtime.settlement.record import JournalConflict, LastAnswer, Settlement
 
 _AMOUNTS: Final = {"locked": "lockedUsdc", "paid": "paidUsdc", "fee": "feeUsdc", "referral": "referralUsdc"}
@@ -38,7 +39,7 @@ def status_of(record: Settlement, phase: Phase) -> Json:
             "kind": answer.kind.value,
             "time": stamp(answer.at),
             "status": answer.status,
-            "code": answer.code[:128] or None,
+            "code": excerpt(answer.code, 128) or None,
             "digest": answer.digest or None,
         },
     }

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from runtime.errors import AmountError, BadSetting, Problem
 from runtime.money import Usdc
 from runtime.payments.model import EscrowStatus, checked_escrow_id
+from runtime.redaction import excerpt
 
 STATUS_WORDS: Final[Mapping[str, EscrowStatus]] = {
     "pending": EscrowStatus.LOCKED,
@@ -96,7 +97,7 @@ class Answer:
         """Return the escrow's status in our words."""
         word = self.text("status")
         if word is not None and word not in STATUS_WORDS:
-            raise AnswerProblem(Problem.UNKNOWN_STATUS, f"{word[:40]!r} is no known status of an escrow")
+            raise AnswerProblem(Problem.UNKNOWN_STATUS, f"{excerpt(word, 40)!r} is no known status of an escrow")
         return None if word is None else STATUS_WORDS[word]
 
     def token(self, name: str) -> str | None:

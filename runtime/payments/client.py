@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from runtime.contract import Env
+from runtime.environment import read
 from runtime.errors import (
     BadSetting,
     Conflict,
@@ -28,6 +28,8 @@ from runtime.payments.fly import FlyDialect
 from runtime.payments.http import Limits, MakeHttp, Timeouts
 from runtime.payments.kubernetes import KubernetesDialect
 from runtime.payments.model import (
+    CLAIMED_TODAY,
+    UNKNOWN_AGENT,
     Claim,
     ClaimOutcome,
     DialectName,
@@ -66,7 +68,7 @@ class PaymentsClient:
         http: What to send with instead of httpx; `BusyHttp` for many requests at once.
 
     Raises:
-        BadSetting: A URL that cannot work.
+        BadSetting: A URL, a proxy or a certificate file of the environment that cannot work.
 
     Every method raises what `runtime.errors` draws; `Unsupported` where the dialect lacks the operation.
     """
@@ -95,22 +97,17 @@ class PaymentsClient:
         )
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ, http: MakeHttp | None = None) -> Self:
-        """Build it from the variables in `runtime.contract.Env`.
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, http: MakeHttp | None = None
+    ) -> "PaymentsClient":
+        """Build it from the variables that `runtime.payments.settings.PaymentSettings` declares.
 
         Raises:
-            BadSetting: `PF_ESCROW_URL` is missing or cannot work, or the dialect is unknown.
+            BadSetting: One is missing or wrong; all of them are named.
         """
-        if not environ.get(Env.ESCROW_URL):
-            raise BadSetting(f"{Env.ESCROW_URL} is not set; expected something like https://escrow.purpleflea.com")
-        return cls(
-            environ.get(Env.API_DIALECT) or DialectName.KUBERNETES,
-            environ[Env.ESCROW_URL],
-            Credentials.from_environment(environ),
-            faucet_url=environ.get(Env.FAUCET_URL) or None,
-            allow_http=environ.get(Env.ALLOW_HTTP, "").lower() == "true",
-            http=http,
-        )
+        from runtime.payments.settings import PaymentSettings  # which build this
+
+        return read(PaymentSettings, environ).client(http)
 
     async def __aenter__(self) -> Self:
         return self
@@ -255,16 +252,31 @@ class PaymentsClient:
         await self._call(request, read)
 
     async def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> Claim:
-        """Claim the faucet's dollar. Refusals are outcomes; only silence, confusion and a bad key are errors."""
+        """Claim the faucet's dollar. The faucet's own refusals are outcomes.
+
+        Raises:
+            RateLimited: It counts requests and refused this one unread; the one claim a day is an outcome.
+            NotFound: There is no faucet at this URL, or it speaks another dialect. An unknown agent is an outcome.
+            PurpleFleaError: Silence, confusion, or a key that is not accepted.
+        """
         request = self.dialect.claim(agent_id, name, referral_code)
         try:
-            return await self._call(request, lambda answer: self.dialect.read_claim(answer, agent_id))
+            claim = await self._call(request, lambda answer: self.dialect.read_claim(answer, agent_id))
         except Conflict as error:
             return _refused(ClaimOutcome.ALREADY, agent_id, error)
         except RateLimited as error:
+            if error.code != CLAIMED_TODAY:
+                raise
             return _refused(ClaimOutcome.RATE_LIMITED, agent_id, error)
-        except (Rejected, NotFound) as error:
+        except NotFound as error:
+            if error.code != UNKNOWN_AGENT:
+                raise
             return _refused(ClaimOutcome.REFUSED, agent_id, error)
+        except Rejected as error:
+            return _refused(ClaimOutcome.REFUSED, agent_id, error)
+        if claim.outcome is ClaimOutcome.RATE_LIMITED and claim.code != CLAIMED_TODAY:  # a tool's failure
+            raise RateLimited(claim.reason or "too many requests", operation=Operation.CLAIM, code=claim.code)
+        return claim
 
     # --- one call
 

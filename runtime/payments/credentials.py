@@ -1,13 +1,11 @@
 """The API key: read from a mounted file whenever that changes, else from the environment. Never in a `repr`."""
 
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.contract import Env
 from runtime.errors import BadSetting, Unauthorized
-from runtime.redaction import protect
+from runtime.redaction import stripped_secret
 
 _KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: what may stand in a header
 
@@ -24,13 +22,7 @@ class Credentials:
     def __init__(self, key: str | None = None, file: Path | None = None) -> None:
         self._file = file
         self._seen: tuple[int, int, int] | None = None
-        self._key = _checked(key) if key else None
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Credentials":
-        """Read `PF_API_KEY_FILE`, else `PF_API_KEY`; neither is an error only once a key is needed."""
-        file = environ.get(Env.API_KEY_FILE)
-        return cls(environ.get(Env.API_KEY), Path(file) if file else None)
+        self._key = _checked(key, "the API key") if key else None
 
     def key(self) -> str:
         """Return the key that is valid now.
@@ -50,7 +42,7 @@ class Credentials:
             found = file.stat()
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
             if stamp != self._seen:
-                self._key = _checked(file.read_text(encoding="ascii", errors="replace"))
+                self._key = _checked(file.read_text(encoding="ascii", errors="replace"), str(file))
                 self._seen = stamp
         except OSError:
             return  # in the middle of a swap: the key read last still holds, and without one `key` says so
@@ -59,9 +51,8 @@ class Credentials:
         return f"Credentials(file={self._file})" if self._file else "Credentials(key=[redacted])"
 
 
-def _checked(text: str) -> str:
-    key = text.strip()
-    protect(key)
+def _checked(text: str, where: str) -> str:
+    key = stripped_secret(text, where)
     if not _KEY.fullmatch(key):
         raise BadSetting("the API key is empty or has characters that no key has; it was not sent")
     return key

@@ -20,6 +20,7 @@ from runtime.payments.model import (
     Receipt,
     checked_escrow_id,
 )
+from runtime.redaction import excerpt
 
 JSON = "application/json"
 
@@ -124,7 +125,7 @@ class Dialect:
 
     def act(self, operation: Operation, escrow_id: str, reason: str | None = None) -> Request:
         """Build a complete, release, dispute or cancel; the reason is for a dispute."""
-        body = {"reason": reason[:500]} if operation is Operation.DISPUTE and reason else None
+        body = {"reason": excerpt(reason, 500)} if operation is Operation.DISPUTE and reason else None
         return self.request(operation, escrow_id, body=body)
 
     def list_page(self, status: EscrowStatus, offset: int = 0) -> Request:

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from runtime.errors import BadSetting, Problem
+from runtime.errors import BadSetting, NotFound, Problem
 from runtime.money import loads
 from runtime.payments.answer import Answer, AnswerProblem
 from runtime.payments.dialect import JSON, Dialect, Endpoint, Fields, Request, Service
 from runtime.payments.model import Claim, ClaimOutcome, DialectName, EscrowRequest, Operation
+from runtime.redaction import excerpt
+
+_NO_METHOD, _NO_TOOL = -32601, -32602
+"""JSON-RPC's "method not found"; MCP answers "invalid params" for a tool that there is not."""
 
 _OUTCOMES = {
     "already_claimed": ClaimOutcome.ALREADY,
@@ -63,11 +67,7 @@ class FlyDialect(Dialect):
         """Read the tool's result. A tool's failure arrives as HTTP 200 with `isError`."""
         result = answer.body.get("result")
         if not isinstance(result, dict):
-            error = answer.body.get("error")
-            message = error.get("message") if isinstance(error, dict) else None
-            if not isinstance(message, str):
-                raise AnswerProblem(Problem.MALFORMED, "neither a result nor an error of the MCP tool")
-            return Claim(outcome=ClaimOutcome.REFUSED, agent_id=agent_id, reason=message[:200])
+            raise _not_called(answer.body.get("error"))
         content = _content(result)
         if not result.get("isError"):
             return super().read_claim(content, agent_id)
@@ -75,6 +75,14 @@ class FlyDialect(Dialect):
         reason = content.text("message") or content.text("text") or code
         outcome = _OUTCOMES.get(code or "", ClaimOutcome.REFUSED)
         return Claim(outcome=outcome, agent_id=agent_id, code=code, reason=reason)
+
+
+def _not_called(error: object) -> Exception:
+    """A JSON-RPC error: there is no such tool behind this URL, or nobody knows what came of the call."""
+    code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
+    if code in (_NO_METHOD, _NO_TOOL):
+        return NotFound(f"the MCP server has no such tool: {excerpt(str(message), 200)}", operation=Operation.CLAIM)
+    return AnswerProblem(Problem.MALFORMED, "neither a result of the MCP tool nor a reason why it was not called")
 
 
 def _content(result: Mapping[str, Any]) -> Answer:
@@ -90,4 +98,4 @@ def _content(result: Mapping[str, Any]) -> Answer:
         body = loads(text)
     except ValueError:
         body = None
-    return Answer(body if isinstance(body, dict) else {"text": text[:200]})
+    return Answer(body if isinstance(body, dict) else {"text": excerpt(text, 200)})

@@ -1,12 +1,10 @@
-"""What sends a request and how long it may take: httpx, or another client with as much of its interface as is used."""
+"""What sends a request and how long it may take: the interface, and what a sender says when it fails."""
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
-
-import httpx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +35,24 @@ class Limits:
 HEADERS: Final = {"User-Agent": "purpleflea", "Accept-Encoding": "identity"}
 
 
+class NotConnected(Exception):
+    """No connection came about (DNS, connect, TLS, proxy, no free connection), so nothing was sent."""
+
+
+class TimedOut(Exception):
+    """It was sent, or part of it, and no complete answer came in time."""
+
+
+class BrokenOff(Exception):
+    """It was sent, or part of it, and the connection or the answer broke off."""
+
+
+class Unwritable(Exception):
+    """The request cannot be written as HTTP, so nothing was sent."""
+
+
 class HttpAnswer(Protocol):
-    """What is read of an answer, by the names of `httpx.Response`."""
+    """What is read of an answer; `httpx.Response` is one."""
 
     @property
     def status_code(self) -> int: ...  # noqa: D102 - httpx's
@@ -50,9 +64,9 @@ class HttpAnswer(Protocol):
 
 
 class Http(Protocol):
-    """What sends requests: an `httpx.AsyncClient`, or what takes the same words and raises the same errors."""
+    """What sends requests. Of its exceptions any other than those above counts as `BrokenOff`."""
 
-    def stream(  # noqa: D102 - httpx's
+    def stream(
         self,
         method: str,
         url: str,
@@ -60,30 +74,19 @@ class Http(Protocol):
         headers: Mapping[str, str],
         content: bytes | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> AbstractAsyncContextManager[HttpAnswer]: ...
-    async def aclose(self) -> None: ...  # noqa: D102
+    ) -> AbstractAsyncContextManager[HttpAnswer]:
+        """Send once, follow no redirect. Raises those above."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
 
 
 MakeHttp = Callable[[ssl.SSLContext, Timeouts, Limits], Http]
 """Makes one; with `kept_alive` 0 it uses a connection of its own for each request."""
 
 
-def httpx_client(trust: ssl.SSLContext, timeouts: Timeouts, limits: Limits, *, plain: bool) -> httpx.AsyncClient:
-    """An `httpx.AsyncClient`, which is a `MakeHttp` but for `plain`: whether it uses no proxy from the environment."""
-    return httpx.AsyncClient(
-        verify=trust,
-        follow_redirects=False,  # a redirect would carry the key, or the money, elsewhere
-        trust_env=not plain,
-        headers=HEADERS,
-        timeout=httpx.Timeout(
-            connect=timeouts.connect_seconds,
-            read=timeouts.read_seconds,
-            write=timeouts.write_seconds,
-            pool=timeouts.pool_seconds,
-        ),
-        limits=httpx.Limits(
-            max_connections=limits.connections,
-            max_keepalive_connections=limits.kept_alive,
-            keepalive_expiry=limits.kept_alive_seconds,
-        ),
-    )
+def named(error: BaseException) -> str:
+    """The error with its class, which is often all that it says."""
+    return f"{type(error).__name__} {error}".strip()

@@ -10,6 +10,7 @@ from typing import Final
 
 from runtime.errors import BadSetting
 from runtime.money import Usdc
+from runtime.redaction import excerpt
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _ESCROW_ID: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,200}")
@@ -77,6 +78,12 @@ class ClaimOutcome(StrEnum):
     RATE_LIMITED = "rate_limited"
 
 
+CLAIMED_TODAY: Final = "ip_rate_limited"
+"""The faucet's word for its rule of one claim an address and day."""
+UNKNOWN_AGENT: Final = "agent_not_found"
+"""The faucet's word for an agent that it does not know."""
+
+
 def escrow_token(job_uid: str, attempt: int = 0) -> str:
     """Return the token of one piece of business: the same for the same Job UID and attempt, on every machine.
 
@@ -93,7 +100,7 @@ def checked_escrow_id(escrow_id: str, operation: Operation | None = None) -> str
     """
     if not _ESCROW_ID.fullmatch(escrow_id):
         wanted = "letters, digits and . _ : ~ @ - only, 1 to 200 of them"
-        raise BadSetting(f"{escrow_id[:40]!r} is not an escrow id: {wanted}", operation=operation)
+        raise BadSetting(f"{excerpt(escrow_id, 40)!r} is not an escrow id: {wanted}", operation=operation)
     return escrow_id
 
 

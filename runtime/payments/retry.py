@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from runtime.errors import Problem, RateLimited, Retryable
-from runtime.payments.model import Operation
+from runtime.payments.model import CLAIMED_TODAY
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Retries:
         """Say whether, or after how many seconds, to send again."""
         if not isinstance(error, Retryable):
             return False
-        if isinstance(error, RateLimited) and error.operation == Operation.CLAIM:
+        if isinstance(error, RateLimited) and error.code == CLAIMED_TODAY:
             return False  # one claim a day: the refusal is the outcome
         if error.problem is Problem.TOO_LARGE:
             return False  # it will not have shrunk

@@ -20,10 +20,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
-
+from runtime.environment import checked_url
 from runtime.errors import (
     BadSetting,
     Conflict,
@@ -42,35 +40,23 @@ from runtime.money import loads
 from runtime.payments.answer import Answer
 from runtime.payments.credentials import Credentials
 from runtime.payments.dialect import JSON, Request, Service
-from runtime.payments.http import HttpAnswer, Limits, MakeHttp, Timeouts, httpx_client
+from runtime.payments.http import (
+    HttpAnswer,
+    Limits,
+    MakeHttp,
+    NotConnected,
+    TimedOut,
+    Timeouts,
+    Unwritable,
+    named,
+)
+from runtime.payments.network import trust_store
+from runtime.redaction import excerpt
+from runtime.trace import outgoing
 
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 # The published server counts per minute and sends no Retry-After; asking again at once would only be counted too.
 _DEFAULT_RETRY_AFTER_SECONDS = 20.0
-
-
-def checked_url(url: str, *, allow_http: bool) -> str:
-    """Return the service's base URL without a trailing slash.
-
-    Raises:
-        BadSetting: No scheme or host, credentials or a query in it, or `http://` where it is not allowed. Never shows
-            credentials.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise BadSetting("a service URL is malformed; expected something like https://escrow.purpleflea.com") from None
-    shown = f"{parts.scheme or '(no scheme)'}://{parts.hostname or '(no host)'}{f':{port}' if port else ''}"
-    if parts.username is not None or parts.password is not None:
-        raise BadSetting(f"the URL {shown} carries credentials: the key belongs into its own setting")
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise BadSetting(f"the service URL {shown} is not https://host[:port]")
-    if parts.scheme == "http" and not allow_http:
-        raise BadSetting(f"{shown} would send the key in the clear: use https, or allow http beside a sandbox")
-    if parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", url):
-        raise BadSetting(f"the service URL {shown} has a query, a fragment or blanks")
-    return url.rstrip("/")
 
 
 class Transport:
@@ -103,8 +89,8 @@ class Transport:
         self._body_bytes = limits.body_bytes
         # What cannot be repeated goes over a connection of its own. On a kept one the service may just be hanging up,
         # which leaves the outcome unknown, or a duplicated answer may wait there and be taken for this request's.
-        trust = tls or httpx.create_ssl_context(trust_env=not allow_http)
-        make = http or partial(httpx_client, plain=allow_http)
+        trust = tls or trust_store(plain=allow_http)
+        make = http or _plain_http(proxied=not allow_http)
         self._reading = make(trust, timeouts, limits)
         self._acting = make(trust, timeouts, replace(limits, kept_alive=0))
 
@@ -129,24 +115,24 @@ class Transport:
             ):
                 facts["status"] = response.status_code
                 body = await self._bounded_body(response, request, facts)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            reason = f"no connection to the {request.endpoint.service} service: {_reason(error)}"
+        except NotConnected as error:
+            reason = f"no connection to the {request.endpoint.service} service: {error}"
             raise Unreachable(reason, **facts | {"problem": Problem.NO_CONNECTION}) from None
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise lost(request, Problem.TIMEOUT, f"no complete answer in time: {_reason(error)}", facts) from None
-        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-            raise BadSetting(f"the request could not be written: {_reason(error)}", **facts) from None
+        except (TimedOut, TimeoutError) as error:
+            raise lost(request, Problem.TIMEOUT, f"no complete answer in time: {named(error)}", facts) from None
+        except Unwritable as error:
+            raise BadSetting(f"the request could not be written: {error}", **facts) from None
         except PurpleFleaError:
             raise
-        except Exception as error:  # also what httpx lets through, e.g. ssl.SSLError: once sent, all is possible
-            raise lost(request, Problem.BROKEN_OFF, f"the answer broke off: {_reason(error)}", facts) from None
+        except Exception as error:  # also what a client lets through, e.g. ssl.SSLError: once sent, all is possible
+            raise lost(request, Problem.BROKEN_OFF, f"the answer broke off: {named(error)}", facts) from None
         return _read(request, response, body, facts)
 
     def _arguments(self, request: Request, facts: Facts) -> dict[str, Any]:
         base = self._urls.get(request.endpoint.service)
         if base is None:
             raise BadSetting(f"no URL of the {request.endpoint.service} service is set", **facts)
-        headers = {"Accept": request.endpoint.accept, "X-Request-Id": facts["request_id"] or ""}
+        headers = {"Accept": request.endpoint.accept, "X-Request-Id": facts["request_id"] or "", **outgoing()}
         if request.endpoint.authenticated:
             try:
                 headers["Authorization"] = f"Bearer {self._credentials.key()}"
@@ -167,6 +153,12 @@ class Transport:
                 raise lost(request, Problem.TOO_LARGE, f"the answer is longer than {self._body_bytes} bytes", facts)
             pieces.append(piece)
         return b"".join(pieces)
+
+
+def _plain_http(*, proxied: bool) -> MakeHttp:
+    from runtime.payments.plain_http import PlainHttp  # here: who brings a client of its own need not load httpx
+
+    return partial(PlainHttp, proxied=proxied)
 
 
 def lost(request: Request, problem: Problem, message: str, facts: Facts) -> PurpleFleaError:
@@ -221,11 +213,7 @@ def _refusal(request: Request, response: HttpAnswer, body: Mapping[str, Any] | N
 
 def _text(value: object) -> str | None:
     """Return a server's text fit for a log line: bounded, and on one line."""
-    return re.sub(r"[^ -~]", "?", value[:200]) if isinstance(value, str) and value else None
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__} {error}".strip()
+    return re.sub(r"[^ -~]", "?", excerpt(value, 200)) if isinstance(value, str) and value else None
 
 
 def _server_time(response: HttpAnswer) -> datetime | None:

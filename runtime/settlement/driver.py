@@ -15,6 +15,7 @@ from typing import Final
 from runtime.contract import Phase
 from runtime.errors import Conflict, OutcomeUnknown, PurpleFleaError, Retryable, Unauthorized
 from runtime.payments import Escrow, Operation, PaymentsClient, Receipt
+from runtime.redaction import redact
 from runtime.settlement.reading import Reader, Sight
 from runtime.settlement.record import CLOSED, Case, Journal, JournalConflict, LastAnswer, Settlement
 from runtime.settlement.table import Action, Answer, Decision, Facts, Intent, Outcome, Seen, decide
@@ -265,7 +266,7 @@ def _evidence(record: Settlement, reason: str, sight: Sight) -> str:
     if answer:
         what = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
         lines.append(f"last answer: {what} at {answer.at:%Y-%m-%dT%H:%M:%SZ}")
-    return "\n".join(line for line in lines if line)[-2000:]
+    return redact("\n".join(line for line in lines if line))[-2000:]
 
 
 def _digest(text: str) -> str:

@@ -3,8 +3,10 @@ import os
 
 import pytest
 
+from runtime.environment import read
 from runtime.errors import BadSetting, Unauthorized
 from runtime.payments import Credentials, PaymentsClient
+from runtime.payments.settings import KeySettings
 from tests.runtime.payments.scripted_server import Reply
 
 
@@ -12,9 +14,9 @@ def test_a_file_wins_over_the_variable(tmp_path):
     file = tmp_path / "api-key"
     file.write_text("key-in-file\n")
     assert (
-        Credentials.from_environment({"PF_API_KEY": "key-in-env", "PF_API_KEY_FILE": str(file)}).key() == "key-in-file"
+        read(KeySettings, {"PF_API_KEY": "key-in-env", "PF_API_KEY_FILE": str(file)}).credentials.key() == "key-in-file"
     )
-    assert Credentials.from_environment({"PF_API_KEY": "key-in-env"}).key() == "key-in-env"
+    assert read(KeySettings, {"PF_API_KEY": "key-in-env"}).credentials.key() == "key-in-env"
 
 
 def test_a_swapped_secret_volume_is_noticed(tmp_path):
@@ -58,7 +60,7 @@ async def test_a_rotated_key_is_sent_from_the_next_request_on(tmp_path, server):
 @pytest.mark.parametrize("environment", [{}, {"PF_API_KEY": ""}, {"PF_API_KEY_FILE": "/nonexistent/key"}])
 @pytest.mark.anyio
 async def test_without_a_key_nothing_is_sent_and_it_says_what_to_set(environment, server):
-    credentials = Credentials.from_environment(environment)
+    credentials = read(KeySettings, environment).credentials
     async with PaymentsClient("fly", server.url, credentials, allow_http=True) as client:
         with pytest.raises(Unauthorized, match="release of escrow esc_1: no API key: set PF_API_KEY"):
             await client.release("esc_1")

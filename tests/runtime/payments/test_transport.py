@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from runtime.environment import checked_url
 from runtime.errors import (
     BadSetting,
     NotFound,
@@ -27,7 +28,7 @@ from runtime.errors import (
 )
 from runtime.money import Usdc
 from runtime.payments import ClaimOutcome, Credentials, EscrowRequest, PaymentsClient, Retries
-from runtime.payments.transport import _text, checked_url
+from runtime.payments.transport import _text
 from tests.runtime.payments.conftest import KEY, PATIENT, QUICK, SHORT
 from tests.runtime.payments.scripted_server import Reply, ScriptedServer
 
