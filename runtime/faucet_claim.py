@@ -1,132 +1,153 @@
 """`python -m runtime.faucet_claim`: registers the agent, claims the faucet's dollar, writes what came of it.
 
-The init container of an agent's pod. docs/faucet.md holds its settings, the result's schema and the exit codes.
+The init container of an agent's pod. docs/faucet.md holds the result's schema and the exit codes, docs/environment.md
+the settings.
 """
 
 import asyncio
 import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import stamina
 
 from runtime.contract import Env, ExitCode, MountPath
-from runtime.errors import BadSetting, OutcomeUnknown, PurpleFleaError, Retryable
+from runtime.environment import choice, flag, group, number, path, text, url
+from runtime.errors import BadSetting, NotFound, OutcomeUnknown, PurpleFleaError, RateLimited, Retryable
 from runtime.errors import Final as FinalError
-from runtime.payments import Claim, ClaimOutcome, Credentials, DialectName, Operation, PaymentsClient, Retries
+from runtime.payments import Claim, ClaimOutcome, DialectName, Operation, PaymentsClient, Retries
+from runtime.payments.settings import KeySettings
 from runtime.redaction import redact
+from runtime.service import Failure, Kind, Program, Start
+from runtime.trace import tracing
 
 SCHEMA: Final = 1
 UNAVAILABLE: Final = "unavailable"
-_log: Final = logging.getLogger("faucet-claim")
+PERHAPS_GRANTED: Final = "perhaps_granted"
+_ASKED: Final = "the claim was sent, and no answer is on record"
+_log: Final = logging.getLogger("runtime.faucet_claim")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the environment says, checked before anything is sent."""
 
-    agent_id: str
-    agent_name: str | None
-    dialect: str
-    faucet_url: str
-    allow_http: bool
-    referral_code: str | None
-    result_file: Path
-    required: bool
-    deadline_seconds: float
+    agent_id: str = text(Env.AGENT_ID, "Who claims: one id a logical agent, not one a Job run")
+    agent_name: str | None = text(
+        Env.AGENT_NAME, "Name that the `fly` dialect's tool asks for", default=None, unset=f"`{Env.AGENT_ID}`"
+    )
+    faucet_url: str = url(Env.FAUCET_URL, "Where to claim")
+    dialect: DialectName = choice(
+        Env.API_DIALECT, "Which of the HTTP surfaces answers", DialectName, default=DialectName.KUBERNETES
+    )
+    allow_http: bool = flag(Env.ALLOW_HTTP, "Permits `http://` URLs; only beside a sandbox", default=False)
+    key: KeySettings = group(KeySettings)
+    referral_code: str | None = text(Env.REFERRAL_CODE, "Sent where the dialect has the field", default=None)
+    workspace: Path = path(Env.WORKSPACE, "Where the result is written", default=Path(MountPath.WORKSPACE))
+    required: bool = flag(
+        Env.FAUCET_REQUIRED, "Whether the pod fails without a usable answer from the faucet", default=False
+    )
+    deadline_seconds: int = number(
+        Env.FAUCET_DEADLINE_SECONDS, "How long the faucet is tried", least=1, most=3600, default=60
+    )
 
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the variables that docs/faucet.md lists.
+    @property
+    def result_file(self) -> Path:
+        """Where the agent reads what came of it."""
+        return self.workspace / Path(MountPath.FAUCET_RESULT).name
+
+
+class Attempts:
+    """The calls of one start, and whether an answer was lost among them or in a start before.
+
+    Both calls may be repeated whatever became of the last one: what is risked is the faucet's dollar, not the agent's.
+    The published faucet can credit an agent twice when it is killed between credit and record, and after a lost answer
+    its refusal can mean that the dollar was granted. So the record keeps the doubt.
+    """
+
+    def __init__(self, client: PaymentsClient, settings: Settings, *, answer_lost: bool) -> None:
+        self._client = client
+        self._settings = settings
+        self.answer_lost = answer_lost
+
+    async def claim_once(self) -> Claim:
+        """Register and claim; a refusal is an outcome.
 
         Raises:
-            BadSetting: One is missing or wrong; the message names it.
+            Retryable, OutcomeUnknown: No usable answer; another attempt may get one.
+            NotFound: Nor will it: this is no faucet, or one that speaks another dialect.
+            BadSetting: The URL, the dialect or the key cannot work.
         """
-        for name, why in (
-            (Env.AGENT_ID, "who claims"),
-            (Env.FAUCET_URL, "where to claim"),
-        ):
-            if not environ.get(name, "").strip():
-                raise BadSetting(f"{name} is not set: {why}")
-        return cls(
-            agent_id=environ[Env.AGENT_ID].strip(),
-            agent_name=environ.get(Env.AGENT_NAME) or None,
-            dialect=environ.get(Env.API_DIALECT) or DialectName.KUBERNETES,
-            faucet_url=environ[Env.FAUCET_URL],
-            allow_http=_flag(environ, Env.ALLOW_HTTP),
-            referral_code=environ.get(Env.REFERRAL_CODE) or None,
-            result_file=Path(environ.get(Env.WORKSPACE) or MountPath.WORKSPACE) / Path(MountPath.FAUCET_RESULT).name,
-            required=_flag(environ, Env.FAUCET_REQUIRED),
-            deadline_seconds=_seconds(environ, Env.FAUCET_DEADLINE_SECONDS, default="60"),
-        )
+        client, settings = self._client, self._settings
+        try:
+            if client.supports(Operation.REGISTER):
+                await client.register(settings.agent_id)
+            return await self._claim()
+        except NotFound as error:
+            hint = f"{error.message}; {Env.FAUCET_URL} or {Env.API_DIALECT} names another service"
+            raise NotFound(hint, operation=error.operation, status=error.status, code=error.code) from None
+        except BadSetting:
+            raise
+        except FinalError as error:  # another agent's id, a key that is not accepted: the agent runs without the credit
+            _log.warning("%s", error)
+            return _refused(settings, ClaimOutcome.REFUSED, error)
+
+    async def _claim(self) -> Claim:
+        """Claim, with the doubt on record for as long as there is no answer, also if this process is killed."""
+        settings, lost_before = self._settings, self.answer_lost
+        self.answer_lost = True
+        write(settings.result_file, record(settings, OutcomeUnknown(_ASKED), answer_lost=True))
+        try:
+            claim = await self._client.claim(settings.agent_id, settings.agent_name, settings.referral_code)
+        except PurpleFleaError as error:
+            self.answer_lost = lost_before or isinstance(error, OutcomeUnknown)
+            raise
+        self.answer_lost = lost_before
+        return claim
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = (environ.get(name) or "false").strip().lower()
-    if text not in ("true", "false"):
-        raise BadSetting(f"{name} is {text[:40]!r}, not true or false")
-    return text == "true"
+async def claim(settings: Settings, *, answer_lost: bool = False) -> dict[str, Any]:
+    """Claim within the deadline; the record of what came of it.
 
-
-def _seconds(environ: Mapping[str, str], name: str, *, default: str) -> float:
-    text = (environ.get(name) or default).strip()
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 3600):
-        raise BadSetting(f"{name} is {text[:40]!r}, not a whole number of seconds from 1 to 3600")
-    return float(text)
-
-
-async def claim(settings: Settings, credentials: Credentials) -> Claim | PurpleFleaError:
-    """Register and claim within the deadline; an error means that the faucet gave no usable answer until then.
-
-    Both calls may be repeated whatever became of the last one: the faucet grants an agent id one claim, for ever.
-
-    Raises:
-        BadSetting: The URL, the dialect or the key cannot work.
+    `answer_lost` tells of an earlier start. Raises BadSetting where the URL, the dialect or the key cannot work.
     """
     client = PaymentsClient(
         settings.dialect,
         settings.faucet_url,  # nothing here is sent to the escrow service
-        credentials,
+        settings.key.credentials,
         faucet_url=settings.faucet_url,
         retries=Retries(attempts=1),
         allow_http=settings.allow_http,
     )
+    async with client:
+        attempts = Attempts(client, settings, answer_lost=answer_lost)
+        found = await _until_deadline(attempts, settings.deadline_seconds)
+    return record(settings, found, answer_lost=attempts.answer_lost)
+
+
+async def _until_deadline(attempts: Attempts, deadline_seconds: int) -> Claim | PurpleFleaError:
     last: PurpleFleaError = OutcomeUnknown("the faucet did not answer", operation=Operation.CLAIM)
     try:
-        async with client, asyncio.timeout(settings.deadline_seconds):
+        async with asyncio.timeout(deadline_seconds):
             async for attempt in stamina.retry_context(
-                on=_worth_another_try, attempts=None, timeout=settings.deadline_seconds, wait_max=10
+                on=_worth_another_try, attempts=None, timeout=deadline_seconds, wait_max=10
             ):
                 with attempt:
                     try:
-                        return await _claim_once(client, settings)
+                        return await attempts.claim_once()
                     except PurpleFleaError as error:
                         last = error
                         raise
     except TimeoutError:
         pass
-    except (Retryable, OutcomeUnknown) as error:
+    except (Retryable, OutcomeUnknown, NotFound) as error:
         last = error
     return last
-
-
-async def _claim_once(client: PaymentsClient, settings: Settings) -> Claim:
-    try:
-        if client.supports(Operation.REGISTER):
-            await client.register(settings.agent_id)
-        return await client.claim(settings.agent_id, settings.agent_name, settings.referral_code)
-    except BadSetting:
-        raise
-    except FinalError as error:  # another agent's id, a key that is not accepted: the agent runs without the credit
-        _log.warning("%s", error)
-        return Claim(outcome=ClaimOutcome.REFUSED, agent_id=settings.agent_id, code=error.code, reason=error.message)
 
 
 def _worth_another_try(error: Exception) -> bool | float:
@@ -136,81 +157,89 @@ def _worth_another_try(error: Exception) -> bool | float:
     return getattr(error, "delay_seconds", None) or True
 
 
-def result(settings: Settings, found: Claim | PurpleFleaError, now: datetime) -> dict[str, Any]:
+def _refused(settings: Settings, outcome: ClaimOutcome, error: PurpleFleaError) -> Claim:
+    return Claim(outcome=outcome, agent_id=settings.agent_id, code=error.code, reason=error.message)
+
+
+def record(settings: Settings, found: Claim | PurpleFleaError, *, answer_lost: bool) -> dict[str, Any]:
     """Return the result file's content."""
-    known = found if isinstance(found, Claim) else Claim(outcome=ClaimOutcome.REFUSED, agent_id=settings.agent_id)
+    if isinstance(found, RateLimited):  # until the deadline: the faucet's answer, and not the day's rule
+        found = _refused(settings, ClaimOutcome.RATE_LIMITED, found)
+    claimed = found if isinstance(found, Claim) else None
+    outcome = claimed.outcome.value if claimed else UNAVAILABLE
+    if answer_lost and outcome in (ClaimOutcome.ALREADY, ClaimOutcome.RATE_LIMITED):
+        outcome = PERHAPS_GRANTED
     return {
         "schema": SCHEMA,
-        "outcome": known.outcome.value if known is found else UNAVAILABLE,
+        "outcome": outcome,
         "agent_id": settings.agent_id,
-        "dialect": str(settings.dialect),
-        "amount_usdc": str(known.amount) if known.amount else None,
-        "claim_id": known.claim_id,
+        "dialect": settings.dialect.value,
+        "amount_usdc": None if claimed is None or claimed.amount is None else str(claimed.amount),
+        "claim_id": claimed and claimed.claim_id,
         "code": found.code,
-        "reason": known.reason if known is found else str(found),
-        "at": now.isoformat(timespec="seconds"),
+        "reason": claimed.reason if claimed else str(found),
+        "answer_lost": answer_lost,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def earlier_result(settings: Settings) -> dict[str, Any] | None:
-    """Return what an earlier start of this pod wrote, if nothing could come of asking again."""
+def earlier_record(settings: Settings) -> dict[str, Any]:
+    """Return what an earlier start of this pod wrote for this agent; empty without one that can be used."""
     try:
         found = json.loads(settings.result_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    final = (ClaimOutcome.GRANTED, ClaimOutcome.ALREADY)
+        return {}
     ours = isinstance(found, dict) and found.get("schema") == SCHEMA and found.get("agent_id") == settings.agent_id
-    return found if ours and found.get("outcome") in final else None
+    return found if ours else {}
 
 
-def write(path: Path, document: dict[str, Any]) -> None:
-    """Write the document so that a reader sees all of it or none, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def write(file: Path, document: dict[str, Any]) -> None:
+    """Write the document so that a reader sees all of it or none, also after a power cut.
+
+    Raises:
+        Failure: It cannot be written.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(redact(json.dumps(document, indent=2)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(redact(json.dumps(document, indent=2)) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+        directory = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the rename itself
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise Failure(f"the result could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the rename itself
-    finally:
-        os.close(directory)
 
 
-def main(environ: Mapping[str, str]) -> ExitCode:
+async def run(start: Start[Settings]) -> ExitCode:
     """Claim once for this agent. Returns the exit code that docs/faucet.md gives."""
-    try:
-        settings = Settings.from_environment(environ)
-        if earlier := earlier_result(settings):
-            _log.info("the faucet was asked before: %s for %s", earlier["outcome"], settings.agent_id)
-            return ExitCode.OK
-        found = asyncio.run(claim(settings, Credentials.from_environment(environ)))
-        write(settings.result_file, document := result(settings, found, datetime.now(UTC)))
-    except BadSetting as error:
-        _log.error("%s", error)
-        return ExitCode.BAD_SETTING
-    except OSError as error:
-        _log.error("the result could not be written: %s", error)
-        return ExitCode.FAILED
-    detail = document["amount_usdc"] or document["reason"] or "no reason given"
-    _log.info("%s for %s: %s; written to %s", document["outcome"], settings.agent_id, detail, settings.result_file)
+    settings = start.settings
+    earlier = earlier_record(settings)
+    if earlier.get("outcome") in (ClaimOutcome.GRANTED, ClaimOutcome.ALREADY, PERHAPS_GRANTED):
+        _log.info("the faucet was asked before: %s for %s", earlier["outcome"], settings.agent_id)
+        return ExitCode.OK
+    with tracing(agent=settings.agent_id):
+        document = await claim(settings, answer_lost=earlier.get("answer_lost") is True)
+        write(settings.result_file, document)
+        detail = document["amount_usdc"] or document["reason"] or "no reason given"
+        _log.info("%s for %s: %s; written to %s", document["outcome"], settings.agent_id, detail, settings.result_file)
     missed = document["outcome"] == UNAVAILABLE and settings.required
     return ExitCode.FAUCET_UNAVAILABLE if missed else ExitCode.OK
 
 
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
+PROGRAM = Program(
+    "python -m runtime.faucet_claim",
+    "Registers the agent, claims the faucet's dollar, and writes what came of it. docs/faucet.md tells all of it.",
+    Settings,
+    run,
+    Kind.TASK,
+)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)  # as PID 1 there is no default action
-    logging.basicConfig(level=os.environ.get(Env.LOG_LEVEL, "INFO").upper(), format="faucet-claim: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
-        sys.exit(main(os.environ))
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+    sys.exit(PROGRAM.main())
