@@ -23,6 +23,8 @@ from runtime.kubernetes.errors import (
     WriteConflict,
 )
 from runtime.kubernetes.shape import NAMED, WHOLE, Json, Malformed, Metadata, Shape
+from runtime.redaction import excerpt
+from runtime.trace import outgoing
 
 T = TypeVar("T")
 
@@ -105,7 +107,7 @@ class KubernetesApi:
         if method in ("POST", "PATCH"):
             params = {"fieldManager": self._manager, **(params or {})}
         data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": content_type, "Accept": accept}
+        headers = {"Content-Type": content_type, "Accept": accept, **outgoing()}
         renewed = False
         while True:
             who = await self._who(method, path)
@@ -201,7 +203,7 @@ class KubernetesApi:
                     event = _read_event(line)
                     if event.type == "ERROR":
                         status = msgspec.json.decode(event.object)
-                        words = str(status.get("message", ""))[:500]
+                        words = excerpt(str(status.get("message", "")), 500)
                         raise KubernetesError("WATCH", path, status.get("code", 500), status.get("reason", ""), words)
                     yield event.type, event.object
 
@@ -258,7 +260,7 @@ def _refusal(
     kind: type[KubernetesError] = {404: NotFound, 403: Forbidden}.get(status, KubernetesError)
     if status == 409:
         kind = AlreadyExists if reason == "AlreadyExists" else WriteConflict
-    return kind(method, path, status, reason, str(body.get("message", ""))[:500])
+    return kind(method, path, status, reason, excerpt(str(body.get("message", "")), 500))
 
 
 def _beginning(content: bytes | bytearray) -> str:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import KubernetesError, Unreachable
 from runtime.kubernetes.shape import stamp
+from runtime.redaction import excerpt
 
 BURST: Final = 200
 """Events that may be posted at once; beyond it they are only logged, until tokens come back."""
@@ -92,5 +93,5 @@ class Events:
 
 def one_line(text: str, limit: int) -> str:
     """One printable line of at most `limit` characters: a container's last words are anybody's text."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in excerpt(text, 4 * limit)).split())
     return line if len(line) <= limit else line[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -26,7 +26,7 @@ from kubernetes_asyncio.config.kube_config import KubeConfigLoader
 
 from runtime.kubernetes.connection import Server, TokenFile
 from runtime.kubernetes.errors import LoginError
-from runtime.redaction import protect, redact
+from runtime.redaction import excerpt, protect
 
 DEFAULT: Final = "~/.kube/config"
 LISTS: Final = {"clusters": "cluster", "contexts": "context", "users": "user"}
@@ -233,4 +233,4 @@ def _words(error: Exception) -> str:
         return f"{error.args[0]} is missing"
     if isinstance(error, binascii.Error):
         return f"the ...-data of a certificate or key is not base64: {error}"
-    return " ".join(redact(str(error) or type(error).__name__).split())[:500]
+    return excerpt(" ".join((str(error) or type(error).__name__).split()), 500)

@@ -1,13 +1,25 @@
-"""`python -m runtime.operator`: ends on SIGTERM from its first moment on, and in good order once it serves."""
+"""`python -m runtime.operator`: pays or disputes each Job's escrow exactly once."""
 
-import signal
 import sys
+from collections.abc import Awaitable
 
-# A container's first process ignores a signal that it has no handler for, and loading the rest takes seconds of a pod
-# at 200m: told to stop by then, it would use up its grace period. `process` takes the signal over once there is work.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+from runtime.operator.config import OperatorConfig
+from runtime.service import Program, Start
+
+
+def run(start: Start[OperatorConfig]) -> Awaitable[None]:
+    """Serve until asked to stop."""
+    from runtime.operator.process import serve  # here: it takes seconds of a pod at 200m to load
+
+    return serve(start)
+
+
+PROGRAM = Program(
+    "python -m runtime.operator",
+    "Watches Jobs, and pays or disputes each one's escrow exactly once. docs/operator.md tells all of it.",
+    OperatorConfig,
+    run,
+)
 
 if __name__ == "__main__":
-    from runtime.operator.process import main
-
-    sys.exit(main())
+    sys.exit(PROGRAM.main())

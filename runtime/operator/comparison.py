@@ -19,7 +19,6 @@ from runtime.kubernetes.escrow import Escrow as Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.jobs import JobFacts
 from runtime.operator.known import KnownPhases
-from runtime.operator.logs import tracing
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
@@ -27,6 +26,7 @@ from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.reading import Reader, Sight
 from runtime.settlement.record import Case, Settlement
 from runtime.settlement.table import STATUSES, STILL_OPEN, Intent, Seen
+from runtime.trace import tracing
 
 STEPS_PER_SECOND: Final = 5.0
 """Reads a second at the most: a twentieth of a pod's CPU, 1,500 Escrows in a period of 300 s, 50,000 in three hours.

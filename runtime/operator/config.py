@@ -1,95 +1,83 @@
 """The operator's settings, read from its environment once at start."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runtime.contract import Env, Port
-from runtime.errors import AmountError
+from runtime.contract import Env
+from runtime.environment import amount, flag, group, number, text
+from runtime.errors import BadSetting
 from runtime.money import Usdc
+from runtime.payments.settings import PayerSettings
+from runtime.service import ProbeSettings
+
+_SELECTOR = "selector:"
 
 
-class SettingError(Exception):
-    """An environment variable is wrong; the message names it and what is allowed."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OperatorConfig:
     """What one operator process does and where."""
 
-    namespaces: tuple[str, ...]
-    """Namespaces whose Jobs it serves; empty when a selector chooses them."""
-    selector: str
-    """Label selector of the namespaces to serve; empty when they are listed."""
-    auto_release: bool
-    default_budget: Usdc
-    namespace_budget: Usdc | None
-    """Most that may be locked in one namespace at one time; None for no bound."""
-    daily_budget: Usdc | None
-    """Most that may be locked in one namespace within one UTC day; None for no bound."""
-    resync_seconds: float
-    leader_election: bool
-    payer: str | None
-    """Who is billed in the `fly` dialect, the only one that asks."""
-    timeout_hours: int | None
-    """After how long the service refunds, in the `server` dialect; None leaves it to the service (24)."""
-    pod_name: str
-    pod_namespace: str
-    ports: tuple[int, ...] = (Port.HEALTH, Port.METRICS)
-    """Where probes and metrics are served."""
+    watch: str = text(Env.WATCH_NAMESPACE, "Whose Jobs it serves: a namespace, `a,b,c`, or `selector:team=agents`")
+    payments: PayerSettings = group(PayerSettings)
+    auto_release: bool = flag(
+        Env.AUTO_RELEASE, "Whether a Job's completion pays; `false` only records it", default=True
+    )
+    default_budget: Usdc = amount(
+        Env.DEFAULT_BUDGET_USDC, "Amount of a funding request that names none", default=Usdc.parse("0.10")
+    )
+    namespace_budget: Usdc | None = amount(
+        Env.NAMESPACE_BUDGET_USDC, "Most that may be locked in one namespace at one time", default=None
+    )
+    daily_budget: Usdc | None = amount(
+        Env.NAMESPACE_DAILY_BUDGET_USDC, "Most that may be locked in one namespace in one UTC day", default=None
+    )
+    resync_seconds: int = number(
+        Env.RESYNC_SECONDS, "Period of the full list that finds what a watch missed", least=1, most=86_400, default=300
+    )
+    leader_election: bool = flag(Env.LEADER_ELECTION, "Whether several replicas elect the one that acts", default=False)
+    payer: str | None = text(Env.AGENT_ID, "Who is billed in the `fly` dialect, the only one that asks", default=None)
+    timeout_hours: int | None = number(
+        Env.ESCROW_TIMEOUT_HOURS,
+        "After how long the service refunds an escrow, in the `server` dialect",
+        least=1,
+        most=720,
+        default=None,
+        unset="the service's own 24",
+    )
+    own_name: str | None = text(
+        Env.POD_NAME, "Its name in the leader's Lease and in events", default=None, unset="made of its process id"
+    )
+    own_namespace: str | None = text(
+        Env.POD_NAMESPACE, "Where its Leases are", default=None, unset="the first watched namespace"
+    )
+    probes: ProbeSettings = group(ProbeSettings)
     settlements_at_once: int = 32
     """Looks that run at once."""
 
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> "OperatorConfig":
-        """Read the environment; raises `SettingError`."""
-        watch = env.get(Env.WATCH_NAMESPACE, "").strip()
-        selector = watch.removeprefix("selector:").strip() if watch.startswith("selector:") else ""
-        names = () if selector else tuple(n.strip() for n in watch.split(",") if n.strip())
-        if not selector and not names:
-            raise SettingError(f"{Env.WATCH_NAMESPACE} is empty: name a namespace, a,b,c or selector:team=agents")
-        return cls(
-            namespaces=names,
-            selector=selector,
-            auto_release=_flag(env, Env.AUTO_RELEASE, default=True),
-            default_budget=_usdc(env, Env.DEFAULT_BUDGET_USDC) or Usdc.parse("0.10"),
-            namespace_budget=_usdc(env, Env.NAMESPACE_BUDGET_USDC),
-            daily_budget=_usdc(env, Env.NAMESPACE_DAILY_BUDGET_USDC),
-            resync_seconds=_number(env, Env.RESYNC_SECONDS, default=300.0, most=86_400),
-            leader_election=_flag(env, Env.LEADER_ELECTION, default=False),
-            payer=env.get(Env.AGENT_ID) or None,
-            timeout_hours=int(_number(env, Env.ESCROW_TIMEOUT_HOURS, default=0, most=720)) or None,
-            pod_name=env.get(Env.POD_NAME) or f"local-{os.getpid()}",
-            ports=(int(_number(env, Env.HEALTH_PORT, default=0, most=65_535)),)
-            if env.get(Env.HEALTH_PORT)
-            else (Port.HEALTH, Port.METRICS),
-            pod_namespace=env.get(Env.POD_NAMESPACE) or (names[0] if names else "default"),
-        )
+    def __post_init__(self) -> None:
+        if not (self.selector or self.namespaces):
+            raise BadSetting(
+                f"{Env.WATCH_NAMESPACE} names nothing: expected a namespace, a,b,c or selector:team=agents"
+            )
 
+    @property
+    def selector(self) -> str:
+        """Label selector of the namespaces to serve; empty when they are listed."""
+        return self.watch.removeprefix(_SELECTOR).strip() if self.watch.startswith(_SELECTOR) else ""
 
-def _flag(env: Mapping[str, str], name: Env, *, default: bool) -> bool:
-    word = env.get(name, "").strip().lower()
-    if word in ("", "true", "false"):
-        return word == "true" if word else default
-    raise SettingError(f"{name} is {word!r}: expected true or false")
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespaces whose Jobs it serves; empty when a selector chooses them."""
+        if self.watch.startswith(_SELECTOR):
+            return ()
+        return tuple(name.strip() for name in self.watch.split(",") if name.strip())
 
+    @property
+    def pod_name(self) -> str:
+        """Who it is to other replicas."""
+        return self.own_name or f"local-{os.getpid()}"
 
-def _usdc(env: Mapping[str, str], name: Env) -> Usdc | None:
-    word = env.get(name, "").strip()
-    try:
-        return Usdc.parse(word) if word else None
-    except AmountError as error:
-        raise SettingError(f"{name}: {error}") from error
-
-
-def _number(env: Mapping[str, str], name: Env, *, default: float, most: float) -> float:
-    word = env.get(name, "").strip()
-    if not word:
-        return default
-    try:
-        number = float(word)
-    except ValueError:
-        number = -1.0
-    if not 1 <= number <= most:
-        raise SettingError(f"{name} is {word!r}: expected a number from 1 to {most:g}")
-    return number
+    @property
+    def pod_namespace(self) -> str:
+        """Where its Leases are."""
+        return self.own_namespace or next(iter(self.namespaces), "default")

@@ -23,6 +23,7 @@ from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
 from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
+from runtime.redaction import excerpt
 
 NO_FUNDS_SECONDS: Final = 60.0
 """How often a Job that waits for funds or budget is looked at again."""
@@ -198,6 +199,6 @@ def _condition(status: bool, reason: str, message: str) -> Json:
         "type": "Funded",
         "status": str(status),
         "reason": reason,
-        "message": message[:1024],
+        "message": excerpt(message, 1024),
         "lastTransitionTime": stamp(datetime.now(UTC)),
     }

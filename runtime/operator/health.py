@@ -1,20 +1,16 @@
-"""`/livez`, `/readyz` and `/metrics`, on the HTTP server that kopf brings along (aiohttp)."""
+"""Whether the operator makes progress: a dead watch or a stuck queue must end the pod, however well it answers."""
 
 import time
-from collections.abc import Iterable
-
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from runtime.contract import Route
-from runtime.operator.metrics import Metrics
 
 
 class Health:
-    """Progress, not mere life: a dead watch or a stuck queue must end the pod, however well it answers."""
+    """What the probes ask.
 
-    def __init__(self, metrics: Metrics, stall_seconds: float) -> None:
-        self._metrics = metrics
+    Args:
+        stall_seconds: After how long without a complete list only a new process may help.
+    """
+
+    def __init__(self, stall_seconds: float) -> None:
         self._stall_seconds = stall_seconds
         self._progress = time.monotonic()
         self.ready = False
@@ -23,27 +19,11 @@ class Health:
         """Everything was listed, so watches, queue and API server are alive."""
         self._progress = time.monotonic()
 
-    async def _livez(self, _: web.Request) -> web.Response:
-        stalled = time.monotonic() - self._progress
-        if stalled > self._stall_seconds:
-            return web.Response(status=503, text=f"no complete list for {stalled:.0f} s\n")
-        return web.Response(text="ok\n")
+    def stalled(self) -> str | None:
+        """Why `/livez` fails."""
+        seconds = time.monotonic() - self._progress
+        return f"no complete list for {seconds:.0f} s" if seconds > self._stall_seconds else None
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        return web.Response(status=200 if self.ready else 503, text="ok\n" if self.ready else "not listed yet\n")
-
-    async def _metrics_page(self, _: web.Request) -> web.Response:
-        body = generate_latest(self._metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def serve(self, ports: Iterable[int]) -> web.AppRunner:
-        """Start serving the same pages on every port; the caller cleans the runner up."""
-        app = web.Application()
-        app.router.add_get(Route.LIVEZ, self._livez)
-        app.router.add_get(Route.READYZ, self._readyz)
-        app.router.add_get(Route.METRICS, self._metrics_page)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        for port in ports:
-            await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - the kubelet probes the pod's address
-        return runner
+    def unready(self) -> str | None:
+        """Why `/readyz` fails."""
+        return None if self.ready else "not listed yet"

@@ -3,16 +3,14 @@
 import asyncio
 import itertools
 import logging
-import os
-import signal
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.request import getproxies
 
 import stamina
 
-from runtime.contract import ACT_LABEL, DOMAIN, OPERATOR_LEASE, Env, ExitCode
-from runtime.errors import BadSetting, Unauthorized
+from runtime.contract import ACT_LABEL, DOMAIN, OPERATOR_LEASE, ExitCode
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import (
     Forbidden,
@@ -31,18 +29,20 @@ from runtime.kubernetes.shape import NAMED
 from runtime.kubernetes.watch import watch
 from runtime.operator.claims import Claims
 from runtime.operator.comparison import Comparison, Funded
-from runtime.operator.config import OperatorConfig, SettingError
+from runtime.operator.config import OperatorConfig
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
 from runtime.operator.jobs import ACTED, JOB, JobFacts, jobs_path
 from runtime.operator.known import KnownPhases
-from runtime.operator.logs import configure_logs, tracing
 from runtime.operator.metrics import Metrics
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
-from runtime.payments import Credentials, PaymentsClient
+from runtime.payments import PaymentsClient
 from runtime.payments.busy_http import BusyHttp
+from runtime.service import Failure, Start
+from runtime.service.probes import Probes
+from runtime.trace import tracing
 
 FAREWELL_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
@@ -63,7 +63,9 @@ _log = logging.getLogger("runtime.operator")
 class Operator:
     """The parts of one operator process, put together."""
 
-    def __init__(self, config: OperatorConfig, api: KubernetesApi, client: PaymentsClient) -> None:
+    def __init__(
+        self, config: OperatorConfig, api: KubernetesApi, client: PaymentsClient, asked_to_stop: asyncio.Event
+    ) -> None:
         self._config = config
         self._api = api
         metrics = Metrics()
@@ -76,15 +78,17 @@ class Operator:
             api, client, funding, claims, known, events, metrics, auto_release=config.auto_release
         )
         self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
-        self._health = Health(metrics, stall_seconds=3 * config.resync_seconds + 5)
+        self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
+        self._probes = Probes(self._health.stalled, self._health.unready, metrics.registry)
         self._leader = Leader(api, config.pod_namespace, OPERATOR_LEASE, config.pod_name, metrics.leader.set)
         self._comparison = Comparison(client, escrows, reconciler, known, self._queue, metrics, self._leader.leading)
         self._resync = Resync(api, known, self._queue, events, metrics, self._listed)
         self._parting = asyncio.Event()
         """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
-        self._asked_to_stop = asyncio.Event()
+        self._asked_to_stop = asked_to_stop
         """Set by a signal; deleted Jobs are settled then, before `_stopping` ends all work."""
         self._stopping = asyncio.Event()
+        """Set when it may begin nothing any more: asked to stop, and what was left to it is settled."""
 
     async def _look(self, job: JobFacts) -> float | None:
         if not await self._leading():
@@ -120,8 +124,7 @@ class Operator:
 
     async def run(self) -> None:
         """Serve until a signal; what has begun is finished first."""
-        probes = await self._health.serve(self._config.ports)
-        try:
+        async with self._probes.serving(self._config.probes.ports):
             versions = await self._first_list()  # every Escrow is known before the first Job is looked at
             async with asyncio.TaskGroup() as group:
                 if self._config.leader_election:
@@ -133,8 +136,6 @@ class Operator:
                 group.create_task(self._comparison.run(self._stopping))
                 self._health.ready = True
                 _log.info("serving namespaces %s", ", ".join(versions))
-        finally:
-            await probes.cleanup()
 
     async def _farewell(self, namespaces: tuple[str, ...]) -> None:
         """Let go of Jobs that are deleted together with the operator: nobody else will."""
@@ -175,9 +176,6 @@ class Operator:
 
     async def _watch_and_list(self, versions: dict[str, str]) -> None:
         """Watch from these versions on, and list everything once a period; start anew when a selector finds others."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop.set)
         while not self._stopping.is_set():
             async with asyncio.TaskGroup() as group:
                 watches = [group.create_task(self._watch_jobs(*each)) for each in versions.items()]
@@ -203,16 +201,20 @@ class Operator:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked_to_stop.wait(), self._config.resync_seconds)
                 break
-            try:
-                versions = await self._resync.run(await self._namespaces())
-                if passes % SWEEP_EVERY == 0:
-                    await self._claims.sweep(versions)
-            except (KubernetesError, Unreachable) as error:
-                _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
-            else:
-                if versions.keys() != watched.keys():
-                    return versions
+            versions = await self._list_again(passes)
+            if versions is not None and versions.keys() != watched.keys():
+                return versions
         return None
+
+    async def _list_again(self, passes: int) -> dict[str, str] | None:
+        try:
+            versions = await self._resync.run(await self._namespaces())
+            if passes % SWEEP_EVERY == 0:
+                await self._claims.sweep(versions)
+        except (KubernetesError, Unreachable) as error:
+            _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
+            return None
+        return versions
 
     async def _namespaces(self) -> tuple[str, ...]:
         if not self._config.selector:
@@ -221,42 +223,27 @@ class Operator:
         return tuple(sorted([namespace.metadata.name async for namespace in found]))
 
 
-async def serve(config: OperatorConfig) -> None:
-    """Run one operator with what the environment says of the payment service."""
+async def serve(start: Start[OperatorConfig]) -> None:
+    """Run one operator until it is asked to stop."""
     # A proxy that the environment names only httpx knows to use.
     http = None if getproxies() else BusyHttp
-    async with KubernetesApi(NAME) as api, PaymentsClient.from_environment(http=http) as client:
-        Credentials.from_environment().key()  # no key: say so now, not at the first payment
-        await Operator(config, api, client).run()
+    with _explained():
+        async with KubernetesApi(NAME) as api, start.settings.payments.client(http) as client:
+            await Operator(start.settings, api, client, start.stop).run()
 
 
-def _explain(error: Exception) -> str:
-    if isinstance(error, NotFound):
-        return f"{error}\nIs the Escrow CRD installed, and does the namespace exist? Apply the stack's manifests first."
-    if isinstance(error, Forbidden):
-        return f"{error}\nThe operator's Role lacks this right; docs/rbac.md lists all that it needs."
-    return str(error)
-
-
-def main() -> int:
-    """Exit code: 0 after a signal, 2 for a setting that another start would not mend, 1 for what it may."""
+@contextmanager
+def _explained() -> Generator[None]:
+    """Say what another start would not mend (exit code 2), and what it may (1)."""
     try:
-        configure_logs(os.environ.get(Env.LOG_LEVEL) or "INFO")
-    except ValueError as error:
-        configure_logs("INFO")
-        _log.critical("%s: %s; expected DEBUG, INFO, WARNING or ERROR", Env.LOG_LEVEL, error)
-        return ExitCode.BAD_SETTING
-    try:
-        config = OperatorConfig.from_env()
-        asyncio.run(serve(config))
-    except (SettingError, BadSetting, Unauthorized, LoginError, NotFound, Forbidden) as error:
-        _log.critical(_explain(error))
-        return ExitCode.BAD_SETTING
+        yield
+    except NotFound as error:
+        words = "Is the Escrow CRD installed, and does the namespace exist? Apply the stack's manifests first."
+        raise Failure(f"{error}\n{words}", ExitCode.BAD_SETTING) from error
+    except Forbidden as error:
+        words = "The operator's Role lacks this right; docs/rbac.md lists all that it needs."
+        raise Failure(f"{error}\n{words}", ExitCode.BAD_SETTING) from error
+    except LoginError as error:
+        raise Failure(str(error), ExitCode.BAD_SETTING) from error
     except (Unreachable, KubernetesError) as error:
-        _log.critical(_explain(error))
-        return ExitCode.FAILED
-    except ExceptionGroup as group:  # a part of the running operator failed; the next start begins with a full list
-        for error in group.exceptions:
-            _log.critical("stopped by %s: %s", type(error).__name__, error, exc_info=error)
-        return ExitCode.FAILED
-    return ExitCode.OK
+        raise Failure(str(error)) from error

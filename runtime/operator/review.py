@@ -8,6 +8,7 @@ from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
 from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import JobFacts
+from runtime.redaction import excerpt
 
 
 class ForAPerson(Exception):
@@ -29,7 +30,7 @@ class ForAPerson(Exception):
 async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Escrow:
     """Write it into the Escrow, say it on the Job; the Escrow as written."""
     status: Json = {
-        "evidence": case.problem[:4096],
+        "evidence": excerpt(case.problem, 4096),
         "remedy": case.remedy,
         "closedAt": stamp(datetime.now(UTC)),
     }

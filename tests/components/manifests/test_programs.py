@@ -8,8 +8,9 @@ from components.manifests import agent_job, operator, services, stack
 from components.settings import Settings
 from runtime import faucet_claim
 from runtime.contract import Env
+from runtime.environment import read
 from runtime.operator.config import OperatorConfig
-from runtime.payments.client import PaymentsClient
+from runtime.payments.settings import PayerSettings
 from tests.components import stacks
 from tests.components.references import containers, pod_specs
 from tests.components.variants import VARIANTS
@@ -34,6 +35,11 @@ def environment(container) -> dict[str, str]:
     return found
 
 
+def with_key(declared):
+    """The key in the variable: the file that the pod mounts is not here."""
+    return {k: v for k, v in declared.items() if k != Env.API_KEY_FILE} | {Env.API_KEY: "some-key"}
+
+
 def test_operator_reads_what_its_deployment_declares():
     mapping = {
         "operator": {
@@ -45,7 +51,7 @@ def test_operator_reads_what_its_deployment_declares():
         "escrow": {"defaultBudgetUsdc": "0.25", "autoReleaseOnJobComplete": False, "timeoutHours": 48},
     }
     [container] = operator.deployment(Settings.parse(mapping))["spec"]["template"]["spec"]["containers"]
-    config = OperatorConfig.from_env(environment(container))
+    config = read(OperatorConfig, with_key(environment(container)))
     assert (config.selector, config.leader_election, config.resync_seconds) == ("team=a", True, 60)
     assert (str(config.default_budget), str(config.namespace_budget), config.daily_budget) == ("0.25", "7.00", None)
     assert (config.auto_release, config.timeout_hours, config.payer) == (False, 48, "agent-1")
@@ -55,8 +61,8 @@ def test_faucet_claim_reads_what_its_container_declares():
     settings = Settings.parse({"faucet": {"required": True, "deadlineSeconds": 30}})
     job = agent_job.build(settings, settings.agents[0])
     claim = job["spec"]["template"]["spec"]["initContainers"][0]
-    read = faucet_claim.Settings.from_environment(environment(claim))
-    assert (read.agent_id, read.faucet_url, read.required, read.deadline_seconds) == (
+    found = read(faucet_claim.Settings, environment(claim))
+    assert (found.agent_id, found.faucet_url, found.required, found.deadline_seconds) == (
         "agent-1",
         "https://f.example",
         True,
@@ -73,9 +79,7 @@ def test_whoever_pays_can_start_its_client(name):
                 declared = environment(container) if "env" in container else {}
                 if Env.ESCROW_URL in declared:
                     here = declared | {Env.ESCROW_URL: services.url(settings, "escrow")}
-                    PaymentsClient.from_environment(
-                        {k: v for k, v in here.items() if k != Env.API_KEY_FILE} | {Env.API_KEY: "k"}
-                    )
+                    read(PayerSettings, with_key(here)).client()
 
 
 def test_every_variable_is_a_known_one():

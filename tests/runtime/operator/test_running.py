@@ -17,21 +17,23 @@ from tests.runtime.operator.world import START_SECONDS, eventually
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({Env.WATCH_NAMESPACE: ""}, "WATCH_NAMESPACE is empty"),
+        ({Env.WATCH_NAMESPACE: ""}, "WATCH_NAMESPACE is not set"),
         ({Env.RESYNC_SECONDS: "soon"}, "PF_RESYNC_SECONDS is 'soon'"),
         ({Env.NAMESPACE_BUDGET_USDC: "-1"}, "PF_NAMESPACE_BUDGET_USDC"),
         ({Env.AUTO_RELEASE: "maybe"}, "expected true or false"),
+        ({Env.ALLOW_HTTP: "yes"}, "PF_ALLOW_HTTP is 'yes'"),
+        ({Env.DEFAULT_BUDGET_USDC: "free"}, "PF_DEFAULT_BUDGET_USDC"),
         ({Env.API_KEY: ""}, "no API key"),
         ({Env.ESCROW_URL: ""}, "PF_ESCROW_URL is not set"),
         ({Env.ESCROW_URL: "ftp://x"}, "https://"),
-        ({Env.API_DIALECT: "klingon"}, "is no dialect"),
+        ({Env.API_DIALECT: "klingon"}, "PF_API_DIALECT is 'klingon': expected one of kubernetes"),
         ({Env.LOG_LEVEL: "LOUD"}, "PF_LOG_LEVEL"),
         ({"KUBECONFIG": "/nonexistent"}, "kubeconfig"),
     ],
 )
 def test_a_wrong_setting_ends_at_once_with_its_name(world, changes, words):
     operator = world.operator(wait=False, **changes)
-    assert operator.process.wait(30) == 2
+    assert operator.process.wait(START_SECONDS) == 2
     assert words in operator.log()
     assert "Traceback" not in operator.log()
 
@@ -43,7 +45,7 @@ def test_a_wrong_setting_ends_at_once_with_its_name(world, changes, words):
 def test_a_missing_right_is_named(world, role, words):
     world.client.delete(Role, role)
     operator = world.operator(wait=False)
-    assert operator.process.wait(30) == 2
+    assert operator.process.wait(START_SECONDS) == 2
     assert all(word in operator.log() for word in (*words, "docs/rbac.md"))
 
 
