@@ -73,8 +73,9 @@ image: ## build the runtime image (ENGINE=docker|podman|buildah IMAGE=name:tag T
 bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 	@$(PY) -m tests.bench
 
-docs: $(VENV)/.installed-render ## write the reference pages in docs/, and Pulumi.yaml, from the code
+docs: $(VENV)/.installed-render $(VENV)/.installed-runtime ## write the reference pages in docs/, and Pulumi.yaml, from the code
 	@$(PY) -m components.reference
+	@$(PY) -m runtime.reference > docs/environment.md
 	@$(PY) -m components.project_file > Pulumi.yaml
 
 requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)

@@ -22,6 +22,7 @@ from runtime.errors import PurpleFleaError
 from runtime.money import ZERO, Usdc
 from runtime.payments import Credentials, DialectName, EscrowRequest, PaymentsClient, escrow_token
 from runtime.sandbox.testing import SandboxProcess
+from runtime.service import Failure, Kind, NoSettings, Program, Start
 from runtime.settlement.driver import Settler, Step, intent_after
 from runtime.settlement.journal import SqliteJournal
 from runtime.settlement.record import Case, Settlement, resolve
@@ -237,24 +238,25 @@ def say(text: str) -> None:
     print(f"   {text}".rstrip(), flush=True)
 
 
-def main(arguments: list[str]) -> ExitCode:
-    """Run the demo. Returns OK only if every job was paid, or not, as it should be, and the books balance."""
-    parser = argparse.ArgumentParser("python -m runtime.demo", description="Pay three jobs on a local Purple Flea.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The demo's own arguments."""
     parser.add_argument("--dialect", choices=[d.value for d in DialectName], default="kubernetes")
     parser.add_argument("--keep", action="store_true", help="leave the sandbox and its ledger page running")
-    chosen = parser.parse_args(arguments)
-    os.environ.setdefault(Env.LOG_LEVEL, "WARNING")
+
+
+async def run(start: Start[NoSettings]) -> ExitCode:
+    """Run the demo. Returns OK only if every job was paid, or not, as it should be, and the books balance."""
+    chosen = start.arguments
     sandbox = SandboxProcess(detached=chosen.keep)
     keep = False
     try:
         print(f"A local Purple Flea on {sandbox.url}, spoken to in the {chosen.dialect} dialect.")
         with tempfile.TemporaryDirectory(prefix="purpleflea-demo-") as workspace:
             demo = Demo(DialectName(chosen.dialect), sandbox, Path(workspace))
-            asyncio.run(demo.run())
+            await demo.run()
         keep = chosen.keep
     except PurpleFleaError as error:
-        print(f"\nThe demo stopped: {error}", file=sys.stderr)
-        return ExitCode.FAILED
+        raise Failure(f"stopped: {error}") from error
     finally:
         if not keep:
             sandbox.stop()
@@ -263,8 +265,14 @@ def main(arguments: list[str]) -> ExitCode:
     return ExitCode.OK if demo.as_expected else ExitCode.FAILED
 
 
+PROGRAM = Program(
+    "python -m runtime.demo",
+    "Pays three jobs on a local Purple Flea, and shows every movement of money.",
+    NoSettings,
+    run,
+    Kind.COMMAND,
+    add_arguments=add_arguments,
+)
+
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+    sys.exit(PROGRAM.main())

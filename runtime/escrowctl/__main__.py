@@ -23,9 +23,10 @@ from pathlib import Path
 import yaml
 
 from runtime.contract import ExitCode
+from runtime.environment import read
 from runtime.errors import PurpleFleaError
 from runtime.escrowctl.accounts import NAME, Accounts
-from runtime.escrowctl.funding import fund
+from runtime.escrowctl.funding import FundSettings, fund
 from runtime.escrowctl.mistake import Mistake
 from runtime.escrowctl.resolution import resolution
 from runtime.escrowctl.words import explain, table
@@ -34,15 +35,13 @@ from runtime.kubernetes.errors import KubernetesError, LoginError, MalformedObje
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import escrows_path
 from runtime.operator.jobs import jobs_path
+from runtime.service import Failure, Kind, NoSettings, Program, Start
 from runtime.settlement.table import Intent, Outcome
 
 DECISIONS = ("release", "dispute", "cancel")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="escrowctl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str, subject: str = "") -> argparse.ArgumentParser:
@@ -73,12 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
     funding.add_argument("-f", "--file", type=Path, required=True)
-    return parser
 
 
 async def _run(args: argparse.Namespace) -> str:
     if args.verb == "fund":
-        return yaml.safe_dump(await fund(args.file), sort_keys=False).rstrip()
+        return yaml.safe_dump(await fund(args.file, read(FundSettings)), sort_keys=False).rstrip()
     async with KubernetesApi(NAME) as api:
         accounts = Accounts(api, args.namespace)
         match args.verb:
@@ -146,23 +144,24 @@ def _last_known(escrow: Escrow | MalformedObject) -> str:
     return str(escrow) if isinstance(escrow, MalformedObject) else explain(escrow)
 
 
-def main() -> int:
-    """Exit code 0, 1 if the API server is out of reach, or 2 with one line that says what was wrong and what to do."""
+def run(start: Start[NoSettings]) -> None:
+    """Do what the verb says; a mistake and a refusal are exit code 2, an API server out of reach is 1."""
     logging.getLogger("runtime.kubernetes").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
-    args = _parser().parse_args()
     try:
-        sys.stdout.write(asyncio.run(_run(args)) + "\n")
+        said = asyncio.run(_run(start.arguments))
     except (Mistake, PurpleFleaError, LoginError, MalformedObject) as error:
-        sys.stderr.write(f"escrowctl: {error}\n")
-        return ExitCode.BAD_SETTING
+        raise Failure(str(error), ExitCode.BAD_SETTING) from error
     except KubernetesError as error:
-        sys.stderr.write(f"escrowctl: the API server refused: {error.message}\n")
-        return ExitCode.BAD_SETTING
+        raise Failure(f"the API server refused: {error.message}", ExitCode.BAD_SETTING) from error
     except Unreachable as error:
-        sys.stderr.write(f"escrowctl: the API server cannot be reached: {error}\n")
-        return ExitCode.FAILED
-    return ExitCode.OK
+        raise Failure(f"the API server cannot be reached: {error}") from error
+    sys.stdout.write(said + "\n")
 
+
+PROGRAM = Program(
+    "escrowctl", __doc__, NoSettings, run, Kind.COMMAND, add_arguments=_add_arguments, reads_too={"fund": FundSettings}
+)
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,13 +2,14 @@
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import yaml
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, Env
+from runtime.environment import group, text
 from runtime.escrowctl.mistake import Mistake
 from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import AnnotationError, parse_request
@@ -17,13 +18,21 @@ from runtime.payments import (
     DialectName,
     EscrowRequest,
     NeedsReview,
-    PaymentsClient,
     create_once,
     escrow_token,
 )
+from runtime.payments.settings import PayerSettings
 
 
-async def fund(manifest: Path) -> Json:
+@dataclass(frozen=True, kw_only=True)
+class FundSettings:
+    """What `fund` reads; the other verbs pay nothing."""
+
+    payments: PayerSettings = group(PayerSettings)
+    payer: str | None = text(Env.AGENT_ID, "Who is billed in the `fly` dialect, the only one that asks", default=None)
+
+
+async def fund(manifest: Path, settings: FundSettings) -> Json:
     """The Job of the manifest with its escrow's id; the escrow is created at the first call only.
 
     The token comes from the Job's namespace, name and request, and is looked for before anything is sent: run twice,
@@ -46,9 +55,9 @@ async def fund(manifest: Path) -> Json:
         token=escrow_token(f"{identity}/{annotations[ESCROW_REQUEST_ANNOTATION]}"),
         description=f"Job {identity}",
     )
-    async with PaymentsClient.from_environment() as client:
+    async with settings.payments.client() as client:
         if client.dialect.name is DialectName.FLY:
-            order = replace(order, payer=os.environ.get(Env.AGENT_ID))
+            order = replace(order, payer=settings.payer)
         created = await create_once(client, FileJournal(manifest.with_name(f".{manifest.name}.escrow.json")), order)
     if isinstance(created, NeedsReview):
         raise Mistake(f"nothing more was sent: {created.reason}; look for {created.token} at the payment service")

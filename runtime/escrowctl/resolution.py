@@ -10,6 +10,7 @@ from runtime.escrowctl.mistake import Mistake
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_journals import read_record, status_of
 from runtime.kubernetes.shape import Json, stamp
+from runtime.redaction import excerpt
 from runtime.settlement.record import Case, Settlement, resolve
 from runtime.settlement.table import Intent, Outcome
 
@@ -42,5 +43,5 @@ def resolution(
 
 def acts_with(escrow: Escrow, *, by: str, what: str, why: str, now: datetime) -> list[Json]:
     """`status.acts` with one more."""
-    act = {"who": by[:256], "when": stamp(now), "what": what, "reason": why[:512]}
+    act = {"who": by[:256], "when": stamp(now), "what": what, "reason": excerpt(why, 512)}
     return [*map(msgspec.to_builtins, escrow.acts[-15:]), act]

@@ -94,7 +94,13 @@ def test_mistakes_are_explained(world):
     assert "say why" in escrowctl(world, "resolve", "crooked", *where, "--as", "Paid", "--reason", " ", expect=2)
     assert "nothing was decided" in escrowctl(world, "retry", "crooked", *where, *reason, expect=2)
     assert "no escrow is bound" in escrowctl(world, "resolve", "crooked", *where, "--release", *reason, expect=2)
-    assert "cannot be read" in escrowctl(world, "fund", "-f", "/nonexistent.yaml", expect=2)
+    funding = ("fund", "-f", "/nonexistent.yaml")
+    unset = escrowctl(world, *funding, expect=2)
+    assert unset.count("escrowctl: ") == 2
+    assert "PF_ESCROW_URL is not set" in unset
+    assert "no API key" in unset
+    payments = {Env.ESCROW_URL: "https://escrow.example", Env.API_KEY: "some-key"}
+    assert "cannot be read" in escrowctl(world, *funding, expect=2, **payments)
     assert "/nonexistent not found" in escrowctl(world, "list", expect=2, KUBECONFIG="/nonexistent")
 
 

@@ -10,10 +10,10 @@ import sys
 
 import httpx
 import pytest
-from runtime.reference import programs
 
 from runtime import __version__
 from runtime.contract import ExitCode
+from runtime.reference import programs
 from tests.runtime.operator.world import eventually
 from tests.runtime.service.children import EXAMPLE, ROOT, started
 
