@@ -268,3 +268,5 @@ FEE_RATE: Final = "0.01"
 """Of the amount, paid to Purple Flea on settlement."""
 REFERRAL_RATE: Final = "0.15"
 """Of the fee, paid to the referrer."""
+MINIMUM_ESCROW_USDC: Final = {"kubernetes": "0.10", "fly": "0.001", "server": "0.10"}
+"""The least that an escrow may hold, by dialect; the service refuses less."""

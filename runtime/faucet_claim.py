@@ -173,7 +173,7 @@ def record(settings: Settings, found: Claim | PurpleFleaError, *, answer_lost: b
         "schema": SCHEMA,
         "outcome": outcome,
         "agent_id": settings.agent_id,
-        "dialect": settings.dialect.value,
+        "dialect": str(settings.dialect),
         "amount_usdc": None if claimed is None or claimed.amount is None else str(claimed.amount),
         "claim_id": claimed and claimed.claim_id,
         "code": found.code,

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from runtime.contract import FEE_RATE, REFERRAL_RATE
 from runtime.errors import AmountError
@@ -87,8 +87,9 @@ class Usdc:
     def __sub__(self, other: "Usdc") -> "Usdc":
         return Usdc(self.micro - other.micro) if isinstance(other, Usdc) else NotImplemented
 
-    def __bool__(self) -> bool:
-        return self.micro != 0
+    def __bool__(self) -> NoReturn:
+        # Else `amount or default` takes an amount of zero for one that was not given.
+        raise TypeError("an amount has no truth value: ask `is None`, or compare it with ZERO")
 
     def __str__(self) -> str:
         """Canonical decimal text with two to six decimals: `0.10`, `1.00`, `0.00015`."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from runtime.contract import Phase
+from runtime.contract import MINIMUM_ESCROW_USDC, Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
 from runtime.kubernetes.client import KubernetesApi
@@ -18,7 +18,7 @@ from runtime.kubernetes.shape import Json, stamp
 from runtime.money import ZERO, Usdc
 from runtime.operator.claims import Claims
 from runtime.operator.config import OperatorConfig
-from runtime.operator.jobs import JobFacts
+from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ForAPerson
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
@@ -54,10 +54,13 @@ class Funding:
         self._config = config
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    @property
-    def default_amount(self) -> Usdc:
-        """What is locked for a Job that names no amount."""
-        return self._config.default_budget
+    def amount(self, request: FundingRequest) -> Usdc:
+        """What to lock for a request; raises `AnnotationError` for less than the service takes."""
+        amount = self._config.default_budget if request.amount is None else request.amount
+        least = Usdc.parse(MINIMUM_ESCROW_USDC[self._client.dialect.name])
+        if amount < least:
+            raise AnnotationError(f"{amount} USDC is below the service's minimum for an escrow, {least} USDC")
+        return amount
 
     async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Have the escrow of a pending Escrow object created, once; the object, and when to come back."""

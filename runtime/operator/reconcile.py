@@ -144,7 +144,7 @@ class Reconciler:
                 escrow_id = parse_escrow_id(job.escrow_id)
             else:
                 request = parse_request(job.request or "")
-                payee, amount = request.payee, request.amount or self._funding.default_amount
+                payee, amount = request.payee, self._funding.amount(request)
                 if not (job.suspended or job.ending):
                     problem = _NOT_HELD
         except AnnotationError as error:
@@ -265,7 +265,7 @@ class Reconciler:
             words = f"escrow {record.escrow_id}: {record.remedy} {command(job)}"
             await self._events.post(job, "EscrowNeedsReview", words, warning=True)
             return
-        amount = record.paid or record.locked
+        amount = record.locked if record.paid is None else record.paid
         words = f"escrow {record.escrow_id}: {'an unknown amount' if amount is None else f'{amount} USDC'}"
         words += f" to {record.payee or 'its payee'}" if record.outcome is Outcome.PAID else f"; {record.reason}"
         await self._events.post(job, f"Escrow{record.outcome}", words, warning=record.outcome is not Outcome.PAID)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from runtime.errors import Problem, Unsupported
@@ -71,6 +71,8 @@ class Fields:
     """Where the token of a create comes back."""
 
 
+_CREDITED: Final = ("credited", "amount", "amount_usdc")
+"""Fields of a faucet's answer that name what it credited, first come first."""
 _AFTER: Mapping[Operation, EscrowStatus] = {
     Operation.COMPLETE: EscrowStatus.COMPLETED,
     Operation.RELEASE: EscrowStatus.RELEASED,
@@ -170,7 +172,7 @@ class Dialect:
                 raise AnswerProblem(Problem.WRONG_ESCROW, f"the answer is for {escrow.token}, not {order.token}")
             check_amount(escrow.amount, order.amount)
             check_party(escrow.payee, order.payee)
-            if escrow.fee and abs(escrow.fee.micro - order.amount.fee().micro) > 1:
+            if escrow.fee is not None and abs(escrow.fee.micro - order.amount.fee().micro) > 1:
                 raise AnswerProblem(Problem.WRONG_AMOUNT, f"a fee of {escrow.fee}, not {order.amount.fee()} USDC")
         except AnswerProblem as problem:
             problem.escrow_id = escrow.id  # money is locked there: a person must be able to find it
@@ -207,7 +209,7 @@ class Dialect:
             raise AnswerProblem(Problem.UNEXPECTED_STATUS, f"the escrow is {status} now, not {after}")
         check_escrow(escrow_id, request.escrow_id)
         check_party(answer.text(self.fields.payee), payee)
-        if locked and paid is not None and paid != locked and abs(paid.micro - locked.net().micro) > 1:
+        if locked is not None and paid is not None and paid != locked and abs(paid.micro - locked.net().micro) > 1:
             raise AnswerProblem(Problem.WRONG_AMOUNT, f"{paid} USDC released of {locked} USDC locked")
         return Receipt(
             operation=request.operation,
@@ -226,7 +228,7 @@ class Dialect:
         return Claim(
             outcome=ClaimOutcome.GRANTED,
             agent_id=agent_id,
-            amount=answer.amount("credited") or answer.amount("amount") or answer.amount("amount_usdc"),
+            amount=next((found for found in map(answer.amount, _CREDITED) if found is not None), None),
             claim_id=answer.text("claim_id"),
         )
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from runtime.errors import BadSetting
-from runtime.money import Usdc
+from runtime.money import ZERO, Usdc
 from runtime.redaction import excerpt
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -129,7 +129,7 @@ class EscrowRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.amount:
+        if self.amount == ZERO:
             raise BadSetting("an escrow of 0.00 USDC pays nobody", operation=Operation.CREATE)
         if not self.payee.strip():
             raise BadSetting("an escrow needs a payee", operation=Operation.CREATE)

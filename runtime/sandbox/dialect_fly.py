@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from runtime.contract import MINIMUM_ESCROW_USDC
 from runtime.money import Usdc
 from runtime.sandbox.dialect_kubernetes import word
 from runtime.sandbox.dialect_server import usd
@@ -10,7 +11,7 @@ from runtime.sandbox.escrows import Terms
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Operation, Service
 
-_MINIMUM: Final = Usdc.parse("0.001")
+_MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["fly"])
 _METADATA_BYTES: Final = 4096
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": 200}
 

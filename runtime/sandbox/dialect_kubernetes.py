@@ -3,13 +3,14 @@
 import sqlite3
 from typing import Any, Final
 
+from runtime.contract import MINIMUM_ESCROW_USDC
 from runtime.money import Usdc
 from runtime.sandbox.dialect_server import dispute, usd
 from runtime.sandbox.escrows import Terms
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Operation, Service
 
-_MINIMUM: Final = Usdc.parse("0.10")
+_MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["kubernetes"])
 _FIRST_STATUS: Final = "pending"
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": 200}
 

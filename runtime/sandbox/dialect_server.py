@@ -3,13 +3,14 @@
 import sqlite3
 from typing import Any, Final
 
+from runtime.contract import MINIMUM_ESCROW_USDC
 from runtime.money import Usdc
 from runtime.sandbox.clock import iso_time
 from runtime.sandbox.escrows import DEFAULT_TIMEOUT_HOURS, Terms
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Operation, Service
 
-_MINIMUM: Final = Usdc.parse("0.10")
+_MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["server"])
 _TEXT: Final = {"type": "string"}
 _CODE: Final = {"type": ["string", "null"], "maxLength": 200}
 

@@ -157,7 +157,7 @@ class Settler:
         if sight.escrow and sight.seen is not Seen.DISAGREES:
             record = replace(
                 record,
-                locked=record.locked or sight.escrow.amount,
+                locked=sight.escrow.amount if record.locked is None else record.locked,
                 payee=record.payee or sight.escrow.payee,
                 refund_at=sight.escrow.auto_release_at or record.refund_at,
             )
@@ -246,11 +246,14 @@ class Settler:
 def _with_money(record: Settlement, escrow: Escrow | None, receipt: Receipt | None) -> tuple[Settlement, str]:
     """Add what was paid, as far as the service told; the second value says what does not add up."""
     paid = receipt.amount if receipt else None
-    fee = (receipt.fee if receipt else None) or (escrow.fee if escrow else None)
+    fee = receipt.fee if receipt else None
+    if fee is None:
+        fee = escrow.fee if escrow else None
     locked = record.locked
     # A payment of all that was locked may be the amount before the fee: that tells neither.
     if locked is not None and paid != locked:
-        if max(paid or locked, fee or locked) > locked or (paid and fee and paid + fee != locked):
+        told = [amount for amount in (paid, fee) if amount is not None]
+        if any(amount > locked for amount in told) or (paid is not None and fee is not None and paid + fee != locked):
             return record, f"{paid} USDC were paid and {fee} kept, of {locked} locked"
         if paid is None and fee is not None:
             paid = locked - fee  # what left the escrow is either the payee's or the fee

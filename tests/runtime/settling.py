@@ -150,8 +150,8 @@ def check_against_books(shop: Shop, case: Case, record: Settlement):
     assert books["status"] == STATUS_OF[record.outcome]
     if record.outcome is Outcome.PAID:
         assert len(payments) == 1
-        assert str(record.paid or payments[0]) == payments[0]
-        assert str(record.fee or books["fee_usdc"]) == books["fee_usdc"]
+        assert str(payments[0] if record.paid is None else record.paid) == payments[0]
+        assert str(books["fee_usdc"] if record.fee is None else record.fee) == books["fee_usdc"]
     elif record.outcome is not Outcome.COMPLETED:
         assert payments == []
         assert record.paid is None
