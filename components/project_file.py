@@ -6,13 +6,12 @@
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from components.settings import Settings
+from components.settings.description import REQUIRED, ROOT, Described, Key, describe, inherited
 from components.stack_values import API_KEY
 
 _HEAD = """\
@@ -31,8 +30,8 @@ config:
 
 def project_file() -> str:
     """The text of `Pulumi.yaml`."""
-    entries = {f"purpleflea:{info.alias}": _declaration(info) for info in Settings.model_fields.values()}
-    entries[f"purpleflea:{API_KEY}"] = {
+    entries = {f"{ROOT}:{key.name}": _declaration(key) for key in describe(Settings).keys}
+    entries[f"{ROOT}:{API_KEY}"] = {
         "type": "string",
         "description": "Purple Flea API key; only ever by `pulumi config set --secret apiKey`. "
         "Not needed with `credentials.existingSecret` or a sandbox.",
@@ -41,48 +40,41 @@ def project_file() -> str:
     return _HEAD + textwrap.indent(yaml.dump(entries, Dumper=_Dumper, sort_keys=False, width=118), "  ")
 
 
-def _declaration(info: FieldInfo) -> dict[str, Any]:
-    default = info.get_default(call_default_factory=True)
-    kind = {bool: "boolean", str: "string", int: "integer", tuple: "array"}.get(type(default), "object")
-    declaration: dict[str, Any] = {"type": kind}
-    if kind == "array":
-        declaration["items"] = {"type": "object"}
-    declaration["description"] = "\n".join([info.description or "", *_keys(info)])
-    declaration["default"] = _given(default)
+def _declaration(key: Key) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"type": key.takes["type"]}
+    if declaration["type"] == "array":
+        declaration["items"] = {"type": key.takes["items"]["type"]}
+    declaration["description"] = "\n".join([key.prose, *(_keys(key.section) if key.section else ())])
+    declaration["default"] = _written(key.default, key)
     return declaration
 
 
-def _given(value: Any) -> Any:
+def _written(value: Any, key: Key) -> Any:
     """A default as somebody would write it: what a section does not name is left to the section."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return [_given(item) for item in value] if isinstance(value, tuple) else value
+    if key.section is None:
+        return value
+    if isinstance(value, list):
+        return [_written(item, key) for item in value]
+    found = {inner.name: _written(value[inner.name], inner) for inner in key.section.keys if inner.name in value}
+    return {name: part for name, part in found.items() if value[name] != key.section.default(name)}
 
 
-def _keys(info: FieldInfo, prefix: str = "") -> Iterator[str]:
-    for model in _models(info.annotation):
-        for key in model.model_fields.values():
-            inner = _models(key.annotation)
-            shown = "" if inner else f" (default: {_shown(key)})"
-            yield f"{prefix}{key.alias}: {' '.join((key.description or '').split())}{shown}"
-            if inner and model is not inner[0]:
-                yield from _keys(key, f"{prefix}{key.alias}.")
+def _keys(section: Described, prefix: str = "", defaults: Any = None) -> Iterator[str]:
+    for key in section.keys:
+        default = inherited(key, defaults)
+        shown = "" if key.section else f" (default: {_shown(default)})"
+        yield f"{prefix}{key.name}: {key.prose}{shown}"
+        if key.section:
+            yield from _keys(key.section, f"{prefix}{key.name}.", default)
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    candidates = (annotation, *get_args(annotation))
-    return [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-
-
-def _shown(info: FieldInfo) -> str:
-    if info.is_required():
+def _shown(default: Any) -> str:
+    if default is REQUIRED:
         return "none, required"
-    default = info.get_default(call_default_factory=True)
-    dumped = [*default] if isinstance(default, tuple) else default
     return (
         "empty"
-        if dumped in ("", None, [], {})
-        else yaml.dump(dumped, default_flow_style=True, width=9999).split("\n")[0]
+        if default in ("", None, [], {})
+        else yaml.safe_dump(default, default_flow_style=True, width=9999).split("\n")[0]
     )
 
 

@@ -1,19 +1,20 @@
 """Reference pages that are written from the code: `python -m components.reference`, held by a test."""
 
 import json
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
-
-from pydantic import BaseModel
+from typing import Any, Final
 
 from components.manifests import naming, rbac
 from components.manifests.rbac import Grant
-from components.settings import Settings, usdc_text
-from components.settings.section import Resources
+from components.settings import Settings
+from components.settings.description import REQUIRED, Described, Key, describe
+from components.settings.section import Amounts, Resources
+from components.settings.values import USDC_PATTERN
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+_IN_ONE_LINE: Final = (Resources.__name__, Amounts.__name__)
+"""Sections that are shown as a value of the key that holds them."""
 _WRITTEN: Final = "<!-- Written by `make docs` from the code; do not edit. -->"
 
 
@@ -32,39 +33,32 @@ def settings_page() -> str:
         "All keys stand below `purpleflea:` in a stack's configuration, and have the same names in the Helm chart's",
         "values. An unknown key, a wrong type or a value out of bounds ends before anything is created; all mistakes",
         "are reported at once, each with its full path. Amounts are USDC in quotes, with at most six decimals.",
-        *_sections(Settings, "purpleflea"),
+        *(
+            line
+            for path, section in describe(Settings).walk()
+            if section.name not in _IN_ONE_LINE
+            for line in _section(path, section)
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
-    schema = model.model_json_schema(by_alias=True)
-    yield from ("", f"## `{path}`", "", " ".join((model.__doc__ or "").split()), "")
+def _section(path: str, section: Described) -> Iterator[str]:
+    yield from ("", f"## `{path}`", "", section.prose, "")
     yield from ("| key | takes | default | |", "|---|---|---|---|")
-    nested: list[tuple[type[BaseModel], str]] = []
-    for name, info in model.model_fields.items():
-        alias, inner = str(info.alias), _model(info.annotation)
-        if inner is not None and inner is not Resources:
-            repeated = "[]" if isinstance(info.default, tuple) else ""
-            nested.append((inner, f"{path}.{alias}{repeated}"))
-            continue
-        takes = "requests and limits of `cpu` and `memory`" if inner else _takes(schema, schema["properties"][alias])
-        default = "required" if info.is_required() else _default(getattr(model, name, info.default))
-        yield f"| `{alias}` | {takes} | {default} | {' '.join((info.description or '').split())} |"
-    for inner, place in nested:
-        yield from _sections(inner, place)
+    for key in section.keys:
+        if key.section is None or _is_resources(key):
+            takes = "requests and limits of `cpu` and `memory`" if key.section else _takes(key.takes)
+            yield f"| `{key.name}` | {takes} | {_default(key)} | {key.prose} |"
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
-    candidates = (annotation, *get_args(annotation))
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+def _is_resources(key: Key) -> bool:
+    return key.section is not None and key.section.name == Resources.__name__
 
 
-def _takes(schema: dict[str, Any], field: dict[str, Any]) -> str:
-    if "$ref" in field:
-        field = schema["$defs"][field["$ref"].rpartition("/")[2]]
+def _takes(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
-        return " or ".join(_takes(schema, part) for part in field["anyOf"] if part.get("type") != "null")
+        return " or ".join(_takes(part) for part in field["anyOf"] if part.get("type") != "null")
     if choices := field.get("enum") or ([field["const"]] if "const" in field else []):
         return ", ".join(f"`{json.dumps(choice).strip(chr(34))}`" for choice in choices)
     match field.get("type"):
@@ -74,25 +68,26 @@ def _takes(schema: dict[str, Any], field: dict[str, Any]) -> str:
         case "boolean":
             return "`true`, `false`"
         case "array":
-            return f"list: {_takes(schema, field['items'])}"
+            return f"list: {_takes(field['items'])}"
         case "object":
             inner = field.get("additionalProperties") or next(iter(field["patternProperties"].values()))
-            return f"mapping to {_takes(schema, inner)}"
+            return f"mapping to {_takes(inner)}"
     example = next(iter(field.get("examples", ())), "")
     return f"text like `{example}`" if example else "text"
 
 
-def _default(value: Any) -> str:
-    if isinstance(value, Resources):
-        shown = [f"{part.cpu}, {part.memory}" for part in (value.requests, value.limits)]
-        return f"`{shown[0]}`; `{shown[1]}`"
-    if value is None or value in ("", (), {}):
+def _default(key: Key) -> str:
+    value = key.default
+    if value is REQUIRED:
+        return "required"
+    if _is_resources(key):
+        return "; ".join(f"`{value[part]['cpu']}, {value[part]['memory']}`" for part in ("requests", "limits"))
+    if value is None or value in ("", [], {}):
         return "empty"
-    if isinstance(value, Decimal):
-        return f'`"{usdc_text(value)}"`'
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return ", ".join(f"`{item}`" for item in value)
-    return f"`{json.dumps(value)}`" if isinstance(value, (dict, bool)) else f"`{value}`"
+    is_amount = isinstance(value, str) and key.takes.get("pattern") == USDC_PATTERN
+    return f"`{json.dumps(value)}`" if is_amount or isinstance(value, (dict, bool)) else f"`{value}`"
 
 
 def rbac_page() -> str:

@@ -8,6 +8,7 @@ from pulumi_kubernetes import Provider
 
 from components import sandbox
 from components.settings import Settings, SettingsError
+from components.settings.warnings import warnings
 from components.stack_values import API_KEY, StackValues
 
 
@@ -35,6 +36,8 @@ def read() -> StackConfig:
         settings = values.settings()
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
+    for doubt in warnings(settings):
+        pulumi.log.warn(str(doubt))
     return StackConfig(values, settings, _api_key(settings))
 
 

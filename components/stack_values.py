@@ -1,5 +1,6 @@
 """A stack's configuration as text, from `Pulumi.<stack>.yaml` or from the engine, and its way into settings."""
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -7,18 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
-import yaml
-
 from components.errors import BadInput
 from components.settings import Problem, Settings, SettingsError
+from components.settings.description import describe
+from components.stack_yaml import StackYamlError, as_text, load
 
 API_KEY = "apiKey"
 """The one secret of a stack: `pulumi config set --secret apiKey`. Everything else in a stack file is public."""
 
 ROOT = Path(__file__).parent.parent
 PROJECT_FILE = "Pulumi.yaml"
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_STACK_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
+_SECTIONS = ("config", "environment", "secretsprovider", "encryptedkey", "encryptionsalt")
+"""Of a stack file; the engine knows no other."""
+_STACK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +40,16 @@ class StackValues:
             BadInput: no such stack (the message lists those that exist), or a file that cannot be used.
         """
         path = root / f"Pulumi.{stack}.yaml"
-        if not _STACK_NAME.match(stack) or not path.is_file():
+        if not _STACK_NAME.fullmatch(stack) or not path.is_file():
             names = sorted(p.name[len("Pulumi.") : -len(".yaml")] for p in root.glob("Pulumi.*.yaml"))
             raise BadInput(f"there is no stack {stack!r}: {path.name} does not exist; stacks: {', '.join(names)}")
-        project_file = root / PROJECT_FILE
-        project = _mapping(project_file)
+        project = _mapping(root / PROJECT_FILE)
         name = str(project.get("name", ""))
         declared = project.get("config") or {}
         defaults = {key: d["default"] for key, d in declared.items() if isinstance(d, Mapping) and "default" in d}
-        config = _mapping(path).get("config") or {}
-        if not isinstance(config, Mapping):
-            raise BadInput(f"{path}: `config` must be a mapping of keys, not {_kind(config)}")
-        given = {key: value for key, value in {**defaults, **config}.items() if value is not None}
-        own = {key if ":" in str(key) else f"{name}:{key}": value for key, value in given.items()}
+        own = {**_prefixed(defaults, name, root / PROJECT_FILE), **_prefixed(_config(path, name), name, path)}
         secret = frozenset(key for key, value in own.items() if _holds_secret(value))
-        values = {key: "" if key in secret else _engine_text(value) for key, value in own.items()}
+        values = {key: "" if key in secret or value is None else as_text(value) for key, value in own.items()}
         return cls(name, stack, values, secret)
 
     def settings(self) -> Settings:
@@ -83,16 +80,58 @@ class StackValues:
 
 def _mapping(path: Path) -> Mapping[str, Any]:
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader, in C
+        value = load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except StackYamlError as error:
+        raise BadInput(f"{path} is not valid YAML: {error}") from error
     if not isinstance(value, Mapping | None):
         raise BadInput(f"{path}: a mapping with the key `config` is needed, not {_kind(value)}")
     return value or {}
+
+
+def _config(path: Path, project: str) -> Mapping[str, Any]:
+    """The `config` of a stack file. The engine passes over what it does not know; here it is a mistake."""
+    sections = _mapping(path)
+    for section in sections:
+        if section not in _SECTIONS:
+            raise BadInput(f"{path}: {section}: {_misplaced(section, project)}")
+    if sections.get("environment"):
+        raise BadInput(
+            f"{path}: environment: only the engine with Pulumi Cloud can resolve it (`pulumi preview`, `pulumi up`); "
+            "for this command write the values below `config`"
+        )
+    config = sections.get("config")
+    if config is None:
+        raise BadInput(f"{path}: `config` is missing or empty; write `config: {{}}` for a stack of defaults")
+    if not isinstance(config, Mapping):
+        raise BadInput(f"{path}: `config` must be a mapping of keys, not {_kind(config)}")
+    return config
+
+
+def _prefixed(config: Mapping[str, Any], project: str, path: Path) -> dict[str, Any]:
+    """Full keys: one without a prefix is the project's own."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        full = key if ":" in key else f"{project}:{key}"
+        if full in found:
+            raise BadInput(f"{path}: config: {full!r} stands twice, with its prefix and without")
+        found[full] = value
+    return found
+
+
+def _misplaced(section: str, project: str) -> str:
+    near = difflib.get_close_matches(section, _SECTIONS, n=1)
+    if near:
+        return f"unknown section; did you mean {near[0]}?"
+    _, colon, name = section.partition(":")
+    keys = [key.name for key in describe(Settings).keys]
+    if section == project or (name if colon else section) in keys:
+        shown = f"{project}:KEY" if section == project else section if colon else f"{project}:{section}"
+        return f"settings stand below `config`, each with the project's name before it: `config: {{{shown}: ...}}`"
+    return f"unknown section (allowed: {', '.join(_SECTIONS)})"
 
 
 def _kind(value: Any) -> str:
@@ -101,13 +140,9 @@ def _kind(value: Any) -> str:
 
 def _holds_secret(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return {*value} == {"secure"} or any(_holds_secret(item) for item in value.values())
+        alone = {*value} == {"secure"} and isinstance(value["secure"], str)
+        return alone or any(_holds_secret(item) for item in value.values())
     return isinstance(value, list) and any(_holds_secret(item) for item in value)
-
-
-def _engine_text(value: Any) -> str:
-    """As the engine passes it: text as it is, everything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _value(text: str, annotation: Any) -> Any:

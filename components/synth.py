@@ -12,6 +12,7 @@ from components.errors import BadInput
 from components.output_folder import OutputFolder
 from components.rendering import render
 from components.settings import SettingsError
+from components.settings.warnings import warnings
 from components.stack_values import ROOT, StackValues
 from runtime.contract import ExitCode
 
@@ -26,7 +27,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     folder = OutputFolder(options.out / options.stack)
     try:
-        files = render(StackValues.from_files(options.project, options.stack))
+        values = StackValues.from_files(options.project, options.stack)
+        for doubt in warnings(values.settings()):
+            print(f"warning: {doubt}", file=sys.stderr)
+        files = render(values)
         if options.check:
             return _check(folder, files)
         changed = folder.replace(files)

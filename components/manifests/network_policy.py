@@ -5,12 +5,13 @@ with private networks left out. The API server is no pod either, and is named by
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from components.manifests import services
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
+from components.settings.names import address
 from runtime.contract import Component, Port
 
 _PAYING = (Component.AGENT, Component.WORKER, Component.OPERATOR, Component.PAYROLL, Component.METRICS)
@@ -24,10 +25,10 @@ def default_deny(settings: Settings) -> Manifest:
 def dns(settings: Settings) -> Manifest:
     """Every pod in the namespace may ask the cluster's DNS."""
     place = settings.network_policy.dns
-    peers: list[Manifest] = [
-        {"namespaceSelector": _named(place.namespace), "podSelector": {"matchLabels": dict(place.pod_labels)}},
-        *[{"ipBlock": {"cidr": cidr}} for cidr in place.cidrs],
-    ]
+    peers: list[Manifest] = [{"ipBlock": {"cidr": cidr}} for cidr in place.cidrs]
+    if place.pod_labels:  # a selector without labels is every pod of the namespace
+        labels = {"matchLabels": dict(place.pod_labels)}
+        peers.insert(0, {"namespaceSelector": _named(place.namespace), "podSelector": labels})
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     return _policy(settings, "pf-dns", {}, None, [{"to": peers, "ports": ports}])
 
@@ -92,7 +93,7 @@ def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
         port = part.port or (443 if part.scheme == "https" else 80)
         host = part.hostname or ""
         if host != own:
-            (numbered if _is_address(host) else named).add((host, port))
+            (numbered if address(host) else named).add((host, port))
     # An address that is written down is meant, even where it is a private one.
     rules += [
         {"to": [{"ipBlock": {"cidr": str(ip_network(host))}}], "ports": [_tcp(port)]} for host, port in sorted(numbered)
@@ -142,7 +143,7 @@ def _policy(
     types = ["Egress"] if ingress is None else ["Ingress", "Egress"]
     # A direction that is listed and has no rule is closed. The API server does not keep an empty list of rules: it
     # would be a difference, and a new generation, at every apply.
-    rules = {"ingress": list(ingress or ()), "egress": egress}
+    rules = {"ingress": [*filter(_is_limited, ingress or ())], "egress": [*filter(_is_limited, egress)]}
     spec = {"podSelector": pods, "policyTypes": types, **{side: found for side, found in rules.items() if found}}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -150,6 +151,11 @@ def _policy(
         "metadata": metadata(settings, name),
         "spec": spec,
     }
+
+
+def _is_limited(rule: Manifest) -> bool:
+    """Whether each of the rule's lists has an entry: in a NetworkPolicy an empty list of peers or ports means all."""
+    return all(rule.values())
 
 
 def _pods(component: Component) -> Manifest:
@@ -162,11 +168,3 @@ def _named(namespace: str) -> Manifest:
 
 def _tcp(port: int) -> Manifest:
     return {"protocol": "TCP", "port": int(port)}
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -113,7 +113,7 @@ class Settings(Section):
         remaining = mapping
         while True:
             try:
-                settings = cls.model_validate(remaining, by_alias=True, by_name=False)
+                settings = cls.model_validate(_tuples(remaining), by_alias=True, by_name=False)
             except ValidationError as error:
                 details = error.errors()
                 found = found or [from_pydantic(one, cls) for one in details]
@@ -129,3 +129,10 @@ class Settings(Section):
                 if not found:
                     return settings
             raise SettingsError(found)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as the models hold them."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from components.settings import quantity
 from components.settings.budget import exposure
 from components.settings.fly import fly_problems
 from components.settings.problems import ROOT, Problem
 from components.settings.section import Resources
-from components.settings.values import quantity, usdc_text
-from runtime.contract import Env, Port
+from components.settings.values import usdc_text
+from runtime.contract import MINIMUM_ESCROW_USDC, Env, Port
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -31,6 +33,7 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _watched(settings)
     yield from _workers(settings)
     yield from _platform(settings)
+    yield from _minimum(settings)
     yield from _cap(settings)
     if settings.fly.enabled:
         yield from (replace(found, concerns=(f"{ROOT}.fly",)) for found in fly_problems(settings.fly))
@@ -40,7 +43,7 @@ def _resources(section: BaseModel, path: str) -> Iterator[Problem]:
     if isinstance(section, Resources):
         for kind in ("cpu", "memory"):
             request, limit = getattr(section.requests, kind), getattr(section.limits, kind)
-            if quantity(request) > quantity(limit):
+            if quantity.parse(request) > quantity.parse(limit):
                 yield _problem(f"{path}.requests.{kind}", f"{request} must not exceed the limit, {limit}", path)
         return
     for name, info in type(section).model_fields.items():
@@ -133,6 +136,19 @@ def _workers(settings: "Settings") -> Iterator[Problem]:
     if settings.scales_workers and settings.api.dialect == "fly":
         message = "the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false"
         yield _problem(f"{path}.enabled", message, f"{ROOT}.api", f"{ROOT}.worker")
+
+
+def _minimum(settings: "Settings") -> Iterator[Problem]:
+    least = Decimal(MINIMUM_ESCROW_USDC[settings.api.dialect])
+    budgets = {
+        "escrow.defaultBudgetUsdc": settings.escrow.default_budget_usdc,
+        "worker.budgetUsdc": settings.worker.budget_usdc,
+        **{f"agents[{index}].budgetUsdc": agent.budget_usdc for index, agent in enumerate(settings.agents)},
+    }
+    for path, amount in budgets.items():
+        if amount is not None and amount < least:
+            message = f"{usdc_text(amount)} USDC is below the service's minimum for an escrow, {usdc_text(least)}"
+            yield _problem(f"{ROOT}.{path}", message, f"{ROOT}.api")
 
 
 def _cap(settings: "Settings") -> Iterator[Problem]:

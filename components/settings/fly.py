@@ -7,9 +7,10 @@ from pydantic import Field
 
 from components.settings.problems import Problem
 from components.settings.section import Section
-from components.settings.values import Image
+from components.settings.values import DnsLabel, Image, Matching
 
-Region = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
+Region = Annotated[str, Matching(r"[a-z]{3}", "a region is three letters, e.g. 'lhr'", "lhr")]
+VolumeName = Annotated[str, Matching(r"[a-z0-9_]{1,30}", "a volume's name is at most 30 of a-z, 0-9 and '_'", "data")]
 _SERVER_MB, _WORKER_MB = 96, 128
 """Resident memory of the supervising process, and of one busy worker; an idle one takes about 40 MB."""
 
@@ -17,7 +18,7 @@ _SERVER_MB, _WORKER_MB = 96, 128
 class Volume(Section):
     """The volume of each Machine: on one host, not replicated, an independent ledger each."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,30}$")] = "agent_data"
+    name: VolumeName = "agent_data"
     """Name that all the app's volumes share."""
     size_gb: Annotated[int, Field(ge=1, le=500)] = 10
     """Gigabytes of a new volume; a volume can be extended later, never shrunk."""
@@ -76,7 +77,7 @@ class FlySettings(Section):
 
     enabled: bool = True
     """Whether the stack writes Fly files."""
-    app: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = "my-pf-agent"
+    app: DnsLabel = "my-pf-agent"
     """Name of the app, unique on Fly."""
     primary_region: Region = "iad"
     """Three-letter code of the first Machine's region; `fly platform regions` lists them."""

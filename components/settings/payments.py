@@ -13,6 +13,7 @@ from components.settings.values import (
     OptionalUrl,
     OptionalUsdc,
     SecretKey,
+    Size,
     TimeZone,
     Usdc,
 )
@@ -108,7 +109,7 @@ class Payroll(Section):
     enabled: bool = True
     """Whether the stack has payroll; it needs workers to pay."""
     schedule: Cron = "0 * * * *"
-    """Five-field cron expression."""
+    """When it runs, as a Kubernetes CronJob writes it: five fields, or `@hourly` and the like."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of the schedule."""
     release_age_minutes: Annotated[int, Field(ge=0, le=43200)] = 50
@@ -126,7 +127,7 @@ class Sandbox(Section):
 
     enabled: bool = False
     """Whether the stack runs and uses a sandbox; it also permits `http://` service URLs."""
-    storage: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")] = "1Gi"
+    storage: Size = "1Gi"
     """Size of the ledger's volume."""
     storage_class: OptionalDnsName = ""
     """StorageClass of the volume; empty: the cluster's default."""

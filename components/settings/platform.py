@@ -1,23 +1,19 @@
 """Sections about the ground things stand on: images, network policy, encryption at rest."""
 
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from components.settings.section import Section
-from components.settings.values import DnsLabel, DnsName, Image, TcpPort
+from components.settings.values import Cidr, DnsLabel, DnsName, Image, LabelKey, LabelValue, Matching, TcpPort
 
-
-def _cidr(text: str) -> str:
-    try:
-        return str(ip_network(text))
-    except ValueError as error:
-        raise ValueError(f"{error}; write e.g. '10.0.0.1/32'") from None
-
-
-Cidr = Annotated[str, AfterValidator(_cidr)]
-Labels = dict[str, str]
+Labels = dict[LabelKey, LabelValue]
+KeyId = Annotated[
+    str, Matching(r"[A-Za-z0-9:/_.@=+-]{0,512}", "at most 512 of A-Z, a-z, 0-9 and ':/_.@=+-'", "alias/my-key")
+]
+Socket = Annotated[
+    str, Matching(r"unix:///[A-Za-z0-9/_.-]+", "a Unix socket by its absolute path, e.g. 'unix:///a/b'", "unix:///a/b")
+]
 
 
 class Images(Section):
@@ -92,9 +88,9 @@ class Encryption(Section):
 
     provider: Literal["none", "aws", "gcp", "azure", "kms"] = "none"
     """Key service; `kms`: any local KMS v2 plug-in."""
-    key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9:/_.@=+-]{0,512}$")] = ""
+    key_id: KeyId = ""
     """ARN, resource name or URL of the key; needed unless the provider is `none` or `kms`."""
-    endpoint: Annotated[str, Field(pattern=r"^unix:///[A-Za-z0-9/_.-]+$")] = "unix:///var/run/kmsplugin/socket.sock"
+    endpoint: Socket = "unix:///var/run/kmsplugin/socket.sock"
     """Unix socket of the KMS plug-in on the control-plane nodes."""
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds the API server waits for the plug-in."""

@@ -1,30 +1,34 @@
 """All mistakes of a stack's settings in one error, each with its full path and what is allowed."""
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-ROOT = "purpleflea"
+from components.settings.description import ROOT, Described, describe
+
 Location = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where (`purpleflea.hpa.minReplicas`), what, and the allowed values or nearest keys."""
+    """One mistake: where (`purpleflea.hpa.minReplicas`), what, and the allowed values or keys."""
 
     path: str
     message: str
     allowed: tuple[str, ...] = ()
+    suggestion: str = ""
     concerns: tuple[str, ...] = field(default=(), compare=False)
     """Other paths that the check read; a finding that rests on a value already refused is dropped."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" + (f" (allowed: {', '.join(self.allowed)})" if self.allowed else "")
+        allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
+        return f"{self.path}: {self.message}{allowed}{self.suggestion}"
 
 
 class SettingsError(Exception):
@@ -44,22 +48,55 @@ def dotted(location: Location) -> str:
 def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     """One of pydantic's findings in the words of whoever wrote the settings."""
     location = real_location(details["loc"])
-    path, kind, context = dotted(location), details["type"], details.get("ctx", {})
+    path, kind, value = dotted(location), details["type"], details["input"]
     if kind == "extra_forbidden":
-        return Problem(path, "unknown key", _nearest(str(location[-1]), _keys(model, location[:-1])))
+        return _unknown_key(path, location, describe(model))
     if kind == "missing":
         return Problem(path, "is required")
+    context = details.get("ctx", {})
     if kind == "literal_error":
-        choices = tuple(choice.strip("'") for choice in re.split(", | or ", str(context["expected"])))
-        return Problem(path, f"{_shown(details['input'])} is not allowed", choices)
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return Problem(path, f"a mapping of keys is needed, not {type(details['input']).__name__}")
-    if kind in ("tuple_type", "list_type"):
-        return Problem(path, f"a list is needed, not {type(details['input']).__name__}")
+        return Problem(path, f"{_shown(value)} is not allowed", _choices(model, location))
+    if kind in _NEEDED:
+        return Problem(path, f"{_NEEDED[kind]} is needed, not {_kind(value)}")
     if kind == "string_type":
-        return Problem(path, f"text is needed, not {_shown(details['input'])}; put it in quotes")
-    message = str(context["error"]) if kind == "value_error" else f"{_shown(details['input'])}: {details['msg']}"
+        is_scalar = isinstance(value, (bool, int, float))
+        return Problem(path, f"text is needed, not {_kind(value)}" + ("; put it in quotes" if is_scalar else ""))
+    hint = "; write true or false" if kind == "bool_type" else ""
+    message = str(context["error"]) if kind == "value_error" else f"{_shown(value)}: {details['msg']}{hint}"
     return Problem(path, message)
+
+
+_NEEDED = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys") | dict.fromkeys(
+    ("tuple_type", "list_type"), "a list"
+)
+
+
+def _kind(value: Any) -> str:
+    """What somebody wrote, in their words."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "nothing" if value is None or value == "" else _shown(value)
+
+
+def _choices(model: type[BaseModel], location: Location) -> tuple[str, ...]:
+    section = describe(model).at(location[:-1])
+    key = section.key(str(location[-1])) if section else None
+    takes = key.takes if key else {}
+    return tuple(json.dumps(choice).strip('"') for choice in takes.get("enum", [takes.get("const")]))
+
+
+def _unknown_key(path: str, location: Location, root: Described) -> Problem:
+    key = str(location[-1])
+    if len(location) == 1 and re.search(r"[.\[]", key):
+        command = f"pulumi config set --path '{ROOT}:{key}' VALUE"
+        return Problem(path, f"the key {key!r} is a path that was set without --path; remove it, then `{command}`")
+    section = root.at(location[:-1])
+    known = [one.name for one in section.keys] if section else []
+    near = _near(key, known)
+    suggestion = f"; did you mean {near[0]}?" if near else ""
+    return Problem(path, "unknown key", (*near, *(one for one in known if one not in near)), suggestion=suggestion)
 
 
 def real_location(location: Location) -> Location:
@@ -105,18 +142,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _keys(model: type[BaseModel], location: Location) -> list[str]:
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field_type = next((f.annotation for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        for candidate in (field_type, *get_args(field_type)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-    return [info.alias or name for name, info in model.model_fields.items()]
-
-
-def _nearest(key: str, keys: list[str]) -> tuple[str, ...]:
-    folded = {k.lower(): k for k in keys}
-    close = difflib.get_close_matches(key.replace("_", "").lower(), folded, n=3, cutoff=0.6)
-    return tuple(folded[match] for match in close) or tuple(sorted(keys))
+def _near(key: str, known: list[str]) -> list[str]:
+    """The keys that may be meant, nearest first."""
+    folded = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(key.replace("_", "").replace("-", "").lower(), folded, n=3, cutoff=0.74)
+    return [folded[match] for match in close]

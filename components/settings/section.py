@@ -1,6 +1,9 @@
 """What all sections of the settings have in common."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 from components.settings.values import Cpu, Memory
@@ -20,11 +23,40 @@ class Section(BaseModel):
         validate_by_alias=True,
         use_attribute_docstrings=True,
         validate_default=False,
+        # "yes" is no flag and true is no number: what counts is what Kubernetes and the Helm schema take too.
+        strict=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """Where a section is given in part, the rest is the default of the field that holds it."""
+        if not isinstance(given, Mapping):
+            return given
+        defaults = {info.alias: info.default for info in cls.model_fields.values()}
+        partial = {key for key, value in given.items() if isinstance(value, Mapping)}
+        return {
+            key: _merged(defaults[key], value) if key in partial and isinstance(defaults.get(key), Section) else value
+            for key, value in given.items()
+        }
+
+
+def _merged(default: Any, given: Any) -> Any:
+    if not (isinstance(default, Section) and isinstance(given, Mapping)):
+        return given
+    inherited = {str(info.alias): getattr(default, name) for name, info in type(default).model_fields.items()}
+    return inherited | {key: _merged(inherited.get(key), value) for key, value in given.items()}
+
+
+def _optional_keys(schema: dict[str, Any]) -> None:
+    """What is left out is inherited from the default of the section."""
+    schema.pop("required", None)
 
 
 class Amounts(Section):
     """CPU and memory of one container."""
+
+    model_config = ConfigDict(json_schema_extra=_optional_keys)
 
     cpu: Cpu
     """Cores (`1`) or thousandths of a core (`250m`)."""
@@ -34,6 +66,8 @@ class Amounts(Section):
 
 class Resources(Section):
     """What a container is promised and what it is held to; a request never exceeds its limit."""
+
+    model_config = ConfigDict(json_schema_extra=_optional_keys)
 
     requests: Amounts
     """What the scheduler reserves."""

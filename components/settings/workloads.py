@@ -29,7 +29,7 @@ Environment = dict[EnvName, Prose]
 class JobDefaults(Section):
     """What every agent's Job has in common."""
 
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] = 3600
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647)] = 3600
     """Seconds for which a finished and settled Job of a schedule stays. A Job that stands in the manifests itself stays
     until you delete it: whatever applies them again would create it anew, and it would be paid again."""
     backoff_limit: Annotated[int, Field(ge=0, le=20)] = 2
@@ -69,7 +69,7 @@ class Agent(Section):
     completions: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Pods that must succeed; empty: as many as `parallelism`."""
     schedule: OptionalCron = ""
-    """Five-field cron expression; empty: run once."""
+    """When it runs, as a Kubernetes CronJob writes it: five fields, or `@hourly` and the like; empty: once."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of the schedule."""
 

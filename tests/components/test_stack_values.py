@@ -23,7 +23,7 @@ def test_values_are_read_as_the_engine_passes_them(tmp_path):
     (tmp_path / "Pulumi.yaml").write_text("name: purpleflea\n")
     (tmp_path / "Pulumi.x.yaml").write_text(
         'config:\n  hpa: {minReplicas: 4}\n  purpleflea:enabled: false\n  purpleflea:namespace: "123"\n'
-        "  purpleflea:mcp:\n  kubernetes:context: kind\n  purpleflea:apiKey: {secure: v1:abc}\n"
+        "  kubernetes:context: kind\n  purpleflea:apiKey: {secure: v1:abc}\n"
     )
     values = StackValues.from_files(tmp_path, "x")
     assert values.values["kubernetes:context"] == "kind"

@@ -32,12 +32,18 @@ def test_nothing_runs():
     assert str(exposure(Settings.parse({"enabled": False}))).startswith("nothing runs = 0.00 USDC")
 
 
-def test_a_budget_of_zero_is_zero_and_not_the_default():
-    most = exposure(Settings.parse({"worker": {"enabled": False}, "agents": [{"name": "a", "budgetUsdc": "0"}]}))
-    assert most.total == 0
+@pytest.mark.parametrize(("dialect", "least"), [("kubernetes", "0.10"), ("fly", "0.001"), ("server", "0.10")])
+def test_what_the_service_would_refuse_is_refused_before(dialect, least):
+    """And zero is a budget, not the absence of one."""
+    mapping = {"api": {"dialect": dialect}, "hpa": {"enabled": False}}
+    exposure(Settings.parse(mapping | {"agents": [{"name": "a", "budgetUsdc": least}]}))
+    for amount in ("0", "0.00", str(Decimal(least) - Decimal("0.000001"))):
+        for part in ({"agents": [{"name": "a", "budgetUsdc": amount}]}, {"worker": {"budgetUsdc": amount}}):
+            with pytest.raises(SettingsError, match="below the service's minimum"):
+                Settings.parse(mapping | part)
 
 
-@given(st.integers(1, 1000), st.decimals("0.000001", "100", places=6))
+@given(st.integers(1, 1000), st.decimals("0.10", "100", places=6))
 def test_cap_is_exact(workers, budget):
     mapping = {"agents": [], "hpa": {"minReplicas": 1, "maxReplicas": workers}, "worker": {"budgetUsdc": str(budget)}}
     total = exposure(Settings.parse(mapping)).total

@@ -34,7 +34,7 @@ def test_what_the_settings_take_the_schema_takes(mapping):
         {"payroll": {"schedule": "hourly"}},
         {"images": {"runtime": "python"}},
         {"services": {"escrowUrl": "escrow.example"}},
-        {"worker": {"resources": {"requests": {"cpu": "64Mi", "memory": "1"}, "limits": {"cpu": "1", "memory": "1"}}}},
+        {"worker": {"resources": {"requests": {"cpu": "64MB", "memory": "1"}, "limits": {"cpu": "1", "memory": "1"}}}},
     ],
 )
 def test_what_a_pattern_can_tell_the_schema_refuses(mapping):

@@ -1,0 +1,59 @@
+"""What Kubernetes takes and somebody hardly means: told beside the render, the preview and `up`, never refused."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from components.settings import Problem, Settings, quantity
+from components.settings.description import ROOT
+from components.settings.schedule import Schedule
+from components.settings.section import Resources
+
+
+def warnings(settings: Settings) -> Iterator[Problem]:
+    """Every doubtful value, with its path."""
+    schedules = [(f"{ROOT}.agents[{index}].schedule", agent.schedule) for index, agent in enumerate(settings.agents)]
+    if settings.pays_workers:
+        schedules.append((f"{ROOT}.payroll.schedule", settings.payroll.schedule))
+    for path, text in schedules:
+        if text:
+            yield from _schedule(path, text)
+    yield from _unpaid(settings)
+    for path, resources in _resources(settings):
+        yield from _units(path, resources)
+
+
+def _schedule(path: str, text: str) -> Iterator[Problem]:
+    schedule = Schedule.parse(text)
+    if not schedule.ever_runs():
+        yield Problem(path, f"{text!r} names a date that never comes; Kubernetes accepts it and runs nothing")
+    elif schedule.either_day_is_enough:
+        year = datetime.now(UTC).year
+        yield Problem(
+            path,
+            f"{text!r} runs on days that match the day of the month or the day of the week, {schedule.runs_in(year)} "
+            f"times in {year}: Kubernetes wants both to match only where one of the two is `*` or `?`",
+        )
+
+
+def _unpaid(settings: Settings) -> Iterator[Problem]:
+    if settings.funding.mode == "annotation":
+        for index, agent in enumerate(settings.agents):
+            if agent.schedule:
+                message = "its Jobs have no escrow and nobody is paid for them; funding.mode: request funds each run"
+                yield Problem(f"{ROOT}.agents[{index}].schedule", message)
+
+
+def _resources(settings: Settings) -> Iterator[tuple[str, Resources]]:
+    for index, agent in enumerate(settings.agents):
+        yield f"{ROOT}.agents[{index}].resources", agent.resources
+    sections = ("faucet", "worker", "mcp", "operator", "payroll", "sandbox")
+    yield from ((f"{ROOT}.{name}.resources", getattr(settings, name).resources) for name in sections)
+    yield f"{ROOT}.hpa.metricsServer.resources", settings.hpa.metrics_server.resources
+
+
+def _units(path: str, resources: Resources) -> Iterator[Problem]:
+    for name, amounts in (("requests", resources.requests), ("limits", resources.limits)):
+        if quantity.is_binary(amounts.cpu):
+            yield Problem(f"{path}.{name}.cpu", f"{amounts.cpu!r} is that many cores, in a unit of bytes")
+        if quantity.parse(amounts.memory) % 1:
+            yield Problem(f"{path}.{name}.memory", f"{amounts.memory!r} is a fraction of a byte")
