@@ -89,7 +89,7 @@ def _mapping(node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, 
                 key, f"the key {key.value!r} stands twice, first in line {seen[key.value].start_mark.line + 1}"
             )
         seen[key.value] = key
-        if key.tag in (_PLAIN, f"{_PREFIX}merge") and key.value == "<<":
+        if key.value == "<<":  # in quotes too: the engine writes what it has read, without them, and reads that
             merged = _merged(item, above)
         else:
             own[_key(_scalar(key))] = _value(item, above)
@@ -109,13 +109,19 @@ def _key(value: Any) -> str:
     """A key that is no text, as Go prints it."""
     if value is None:
         return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else _json(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, float) or -5 < (exponent := Decimal(repr(value)).adjusted()) < 6:
+        return value if isinstance(value, str) else _json(value)
+    return f"{_mantissa(value)}e{exponent:+03d}"
 
 
 def _scalar(node: yaml.Node) -> Any:
     tag, text = node.tag, node.value
     if tag == f"{_PREFIX}binary":
         raise _error(node, "!!binary is no configuration")
+    if tag == f"{_PREFIX}timestamp" and not _timestamp(text):
+        raise _error(node, f"{text!r} is no !!timestamp")
     if tag == _PLAIN or (tag.startswith(_PREFIX) and tag != f"{_PREFIX}str"):
         value = _plain(text, tag)
         if isinstance(value, float) and not isfinite(value):
@@ -127,7 +133,7 @@ def _scalar(node: yaml.Node) -> Any:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    kinds = {"int": int, "float": (int, float), "bool": bool, "null": type(None), "timestamp": str}
+    kinds = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
     return isinstance(value, kinds.get(kind, object)) and not (kind in ("int", "float") and isinstance(value, bool))
 
 
@@ -165,11 +171,11 @@ def _timestamp(text: str) -> str | None:
     year, month, day, _, hour, minute, second, fraction, zone = match.groups()
     try:
         moment = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
+            int(year) or 2000, int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
         )
     except ValueError:
         return None
-    printed = f"{moment:%Y-%m-%d %H:%M:%S}"
+    printed = f"{year}-{moment:%m-%d %H:%M:%S}"  # Go knows a year 0
     if digits := (fraction or "")[:9].rstrip("0"):
         printed += f".{digits}"
     offset = "+0000" if zone in (None, "Z") else zone.replace(":", "")
@@ -189,8 +195,13 @@ def _json(value: Any) -> str:
     if 1e-6 <= abs(value) < 1e21:
         plain = format(Decimal(repr(value)), "f")
         return plain.rstrip("0").removesuffix(".") if "." in plain else plain
-    mantissa, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
-    return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0')}"
+    return f"{_mantissa(value)}e{Decimal(repr(value)).adjusted():+d}"
+
+
+def _mantissa(value: float) -> str:
+    """The shortest digits of a number before its exponent: `1.5` of 1.5e30."""
+    number = Decimal(repr(value))
+    return format(number.scaleb(-number.adjusted()).normalize(), "f")
 
 
 def _error(node: yaml.Node, message: str) -> StackYamlError:

@@ -15,6 +15,7 @@ _FACTORS: Final = {
     **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
 }
 _LARGEST_EXPONENT: Final = 100
+_LARGEST: Final = Decimal(2**63 - 1)
 _NANO: Final = Decimal("1e-9")
 _EXACT: Final = Context(prec=1000)
 
@@ -22,7 +23,8 @@ _EXACT: Final = Context(prec=1000)
 def parse(text: str) -> Decimal:
     """The number behind a quantity, e.g. `250m` → 0.25, `64Mi` → 67108864; raises `ValueError`."""
     match = _QUANTITY.fullmatch(text) if text else None
-    if match is None or len(text) > 200:
+    # The server reads a unit alone as zero of it, but for the two largest.
+    if match is None or len(text) > 200 or (match[4] in ("Pi", "Ei") and not (match[2] or match[3])):
         raise ValueError(f"{text[:40]!r} is no Kubernetes quantity; write e.g. '250m' or '64Mi'")
     sign, whole, fraction, unit = match[1], match[2] or "0", match[3] or "0", match[4]
     number = Decimal(f"{sign}{whole}.{fraction}")
@@ -32,8 +34,9 @@ def parse(text: str) -> Decimal:
         raise ValueError(f"{text[:40]!r} is beyond every machine")
     else:
         number = number.scaleb(int(unit[1:]), _EXACT)
-    # Finer than a billionth is rounded away from zero, as the server does.
-    return number.quantize(_NANO, ROUND_UP, _EXACT)
+    # Finer than a billionth is rounded away from zero, and bytes end at 63 bits, as on the server.
+    number = number.quantize(_NANO, ROUND_UP, _EXACT)
+    return min(number, _LARGEST) if is_binary(text) else number
 
 
 def is_binary(text: str) -> bool:

@@ -21,6 +21,7 @@ from lightkube.resources import core_v1
 
 from tests.toolchain import cache, cluster, images, tools
 from tests.toolchain.cluster import Cluster
+from tests.toolchain.judge import Judge
 
 LEVELS = {
     "control_plane": "controlplane",
@@ -60,6 +61,13 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         written = tmp_path_factory.mktemp("external-cluster")
         return cluster.external(Path(theirs).absolute(), os.environ.get("E2E_HOST_ADDRESS", ""), written)
     return _cluster(request.config, "node")
+
+
+@pytest.fixture(scope="session")
+def judge() -> Iterator[Judge]:
+    """What Kubernetes' and Pulumi's own libraries make of a value."""
+    with Judge(require("rules", "rules")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

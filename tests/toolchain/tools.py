@@ -105,6 +105,7 @@ RECIPES = {
             500,
         ),
         Recipe("pause", "1", (".",), 5, 200),
+        Recipe("rules", "1", (".",), 60, 1500),
         Recipe(
             "pulumi",
             PULUMI,
@@ -135,6 +136,7 @@ TOOLS = {
         Tool("coredns", RECIPES["coredns"], version_arguments=("-version",)),
         Tool("bridge", RECIPES["cni"], version_arguments=(), beside=("loopback", "host-local"), path="/opt/cni/bin"),
         Tool("pause", RECIPES["pause"], version_arguments=(), path=""),
+        Tool("rules", RECIPES["rules"], version_arguments=(), path=""),
         Tool("busybox", debian="busybox-static", version_arguments=("--help",)),
         Tool("buildah", debian="buildah", minimum=(1, 23)),
         Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
