@@ -33,6 +33,13 @@ def settings_page() -> str:
         "All keys stand below `purpleflea:` in a stack's configuration, and have the same names in the Helm chart's",
         "values. An unknown key, a wrong type or a value out of bounds ends before anything is created; all mistakes",
         "are reported at once, each with its full path. Amounts are USDC in quotes, with at most six decimals.",
+        "",
+        "Schedules, quantities, images, names, labels, variables, networks and time zones are taken exactly where",
+        "Kubernetes takes them. What it takes and hardly anybody means is a warning: a schedule with both day fields,",
+        "which runs when either matches, or with a date that never comes. A section that is given in part keeps the",
+        "defaults for the rest. Stack files are read as the Pulumi engine reads them (YAML by Go's yaml.v3: `on` and",
+        "`1:30` are text, a key that stands twice is an error). A section that the engine would pass over silently and",
+        "a file without `config` are mistakes too.",
         *(
             line
             for path, section in describe(Settings).walk()

@@ -1,15 +1,17 @@
 """The only reader of `pulumi.Config`: settings checked, the one secret apart."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 from pulumi.runtime import config as engine_config
 from pulumi_kubernetes import Provider
 
 from components import sandbox
+from components.errors import BadInput
 from components.settings import Settings, SettingsError
 from components.settings.warnings import warnings
-from components.stack_values import API_KEY, StackValues
+from components.stack_values import API_KEY, StackValues, check_stack_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,11 @@ def read() -> StackConfig:
     secret = frozenset(key for key in given if pulumi.runtime.is_config_secret(key))
     values = StackValues(pulumi.get_project(), pulumi.get_stack(), given, secret)
     try:
+        stack_file = Path.cwd() / f"Pulumi.{values.stack}.yaml"
+        if stack_file.is_file():  # elsewhere where the engine was given --config-file
+            check_stack_file(stack_file, values.project)
         settings = values.settings()
-    except SettingsError as error:
+    except (BadInput, SettingsError) as error:
         raise pulumi.RunError(str(error)) from None
     for doubt in warnings(settings):
         pulumi.log.warn(str(doubt))

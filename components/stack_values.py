@@ -92,23 +92,32 @@ def _mapping(path: Path) -> Mapping[str, Any]:
     return value or {}
 
 
-def _config(path: Path, project: str) -> Mapping[str, Any]:
-    """The `config` of a stack file. The engine passes over what it does not know; here it is a mistake."""
+def check_stack_file(path: Path, project: str) -> Mapping[str, Any]:
+    """The sections of a stack file.
+
+    Raises:
+        BadInput: it has an unknown section, or no `config`: the engine passes over both and would take the defaults.
+    """
     sections = _mapping(path)
     for section in sections:
         if section not in _SECTIONS:
             raise BadInput(f"{path}: {section}: {_misplaced(section, project)}")
+    config = sections.get("config")
+    if config is None and not sections.get("environment"):
+        raise BadInput(f"{path}: `config` is missing or empty; write `config: {{}}` for a stack of defaults")
+    if not isinstance(config, Mapping | None):
+        raise BadInput(f"{path}: `config` must be a mapping of keys, not {_kind(config)}")
+    return sections
+
+
+def _config(path: Path, project: str) -> Mapping[str, Any]:
+    sections = check_stack_file(path, project)
     if sections.get("environment"):
         raise BadInput(
             f"{path}: environment: only the engine with Pulumi Cloud can resolve it (`pulumi preview`, `pulumi up`); "
             "for this command write the values below `config`"
         )
-    config = sections.get("config")
-    if config is None:
-        raise BadInput(f"{path}: `config` is missing or empty; write `config: {{}}` for a stack of defaults")
-    if not isinstance(config, Mapping):
-        raise BadInput(f"{path}: `config` must be a mapping of keys, not {_kind(config)}")
-    return config
+    return sections["config"]
 
 
 def _prefixed(config: Mapping[str, Any], project: str, path: Path) -> dict[str, Any]:

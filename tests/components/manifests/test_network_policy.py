@@ -3,9 +3,12 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.manifests import stack
 from components.settings import Settings
+from tests.components import stacks
 from tests.components.network import Endpoint, reaches
 from tests.components.references import pod_specs
 
@@ -123,3 +126,60 @@ def test_without_policies_nothing_is_held_back():
     policies, endpoints = world({"networkPolicy": {"enabled": False}})
     assert policies == []
     assert reaches(policies, endpoints["stray"], endpoints["worker"], 8080)
+
+
+EMPTY = {
+    "egress.cidrs": {"egress": {"cidrs": []}},
+    "egress.ports": {"egress": {"ports": []}},
+    "apiServer.cidrs": {"apiServer": {"cidrs": []}},
+    "apiServer.ports": {"apiServer": {"ports": []}},
+    "dns": {"dns": {"cidrs": [], "podLabels": {}}},
+    "everything": {
+        "egress": {"cidrs": [], "ports": []},
+        "apiServer": {"cidrs": [], "ports": []},
+        "dns": {"cidrs": [], "podLabels": {}},
+    },
+}
+NARROW = {"apiServer": {"cidrs": ["192.0.2.1/32"]}}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("more", [{}, {"hpa": {"engine": "keda"}}, {"sandbox": {"enabled": True}}])
+def test_an_empty_list_never_means_all(name, more):
+    """In a NetworkPolicy it does: nobody else is reached for want of peers, no other port for want of ports."""
+    emptied = {key: NARROW.get(key, {}) | value for key, value in EMPTY[name].items()}
+    mapping = {"networkPolicy": NARROW | emptied, **more}
+    before = table({"networkPolicy": NARROW, **more})
+    # An API server that is not named is an address like any other of the public service.
+    unnamed = to("api-server:443", of=("agent", "worker")) if name in ("apiServer.cidrs", "everything") else set()
+    assert table(mapping) <= before | unnamed
+    policies, endpoints = world(mapping)
+    assert not any(
+        reaches(policies, endpoints["agent"], endpoint, port, protocol)
+        for endpoint in (endpoints["metadata"], endpoints["other-pod"], Endpoint("10.20.30.46", "kube-system", {}))
+        for port in (53, *PORTS)
+        for protocol in ("TCP", "UDP")
+    )
+
+
+@given(stacks.mappings(), st.data())
+def test_no_rule_has_an_empty_list(mapping, data):
+    """Whatever is set: a list of peers or ports, and a selector of other people's pods, names at least one."""
+    lists = {
+        "egress": ("cidrs", "excludedCidrs", "ports"),
+        "apiServer": ("cidrs", "ports"),
+        "dns": ("cidrs", "podLabels"),
+    }
+    emptied = {
+        section: {key: {} if key == "podLabels" else [] for key in data.draw(st.sets(st.sampled_from(keys)))}
+        for section, keys in lists.items()
+    }
+    objects = stack.objects(Settings.parse(mapping | {"networkPolicy": {"enabled": True, **emptied}}))
+    for spec in (o["spec"] for o in objects if o["kind"] == "NetworkPolicy"):
+        for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
+            assert rule
+            assert all(rule.values())
+            selectors = [
+                peer["podSelector"] for peer in rule.get("to", []) + rule.get("from", []) if "podSelector" in peer
+            ]
+            assert all(selector["matchLabels"] for selector in selectors)

@@ -1,0 +1,45 @@
+"""What Kubernetes takes and hardly anybody means is told, and not refused."""
+
+import pytest
+
+from components.settings import Settings
+from components.settings.warnings import warnings
+from components.synth import main
+from tests.components import stacks
+
+AGENT = "purpleflea.agents[0]"
+FUNDED = {"funding": {"mode": "request"}}
+
+
+def agent(**more):
+    return {**FUNDED, "agents": [{"name": "a", "payee": "p", **more}]}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "path", "words"),
+    [
+        (agent(schedule="0 6 */2 * MON"), f"{AGENT}.schedule", "runs on days that match the day of the month or"),
+        (agent(schedule="0 6 13 * */2"), f"{AGENT}.schedule", "Kubernetes wants both to match only where"),
+        ({"payroll": {"schedule": "0 0 30 2 *"}}, "purpleflea.payroll.schedule", "names a date that never comes"),
+        (agent(schedule=", * * * *"), f"{AGENT}.schedule", "names a date that never comes"),
+        ({"agents": [{"name": "a", "schedule": "@daily"}]}, f"{AGENT}.schedule", "nobody is paid for them"),
+        (agent(resources={"requests": {"cpu": "0Mi"}}), f"{AGENT}.resources.requests.cpu", "in a unit of bytes"),
+        (agent(resources={"requests": {"memory": "100m"}}), f"{AGENT}.resources.requests.memory", "fraction of a byte"),
+    ],
+)
+def test_warning(mapping, path, words):
+    (found,) = warnings(Settings.parse(mapping))
+    assert found.path == path
+    assert words in found.message
+
+
+@pytest.mark.parametrize("name", sorted({*stacks.EXAMPLES} - {"production"}))
+def test_ordinary_stacks_have_none(name):
+    assert [*warnings(Settings.parse(stacks.EXAMPLES[name]))] == []
+
+
+def test_the_render_tells_them_and_goes_on(tmp_path, capsys):
+    (tmp_path / "Pulumi.yaml").write_text("name: purpleflea\n")
+    (tmp_path / "Pulumi.x.yaml").write_text("config: {payroll: {schedule: '0 0 30 2 *'}}\n")
+    assert main(["--stack", "x", "--project", str(tmp_path), "--out", str(tmp_path / "dist")]) == 0
+    assert "warning: purpleflea.payroll.schedule: '0 0 30 2 *' names a date" in capsys.readouterr().err
