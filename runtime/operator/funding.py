@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from runtime.contract import MINIMUM_ESCROW_USDC, Phase
+from runtime.contract import ESCROW_REQUEST_ANNOTATION, MINIMUM_ESCROW_USDC, Phase
 from runtime.errors import Final as FinalError
 from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
 from runtime.kubernetes.client import KubernetesApi
@@ -59,7 +59,8 @@ class Funding:
         amount = self._config.default_budget if request.amount is None else request.amount
         least = Usdc.parse(MINIMUM_ESCROW_USDC[self._client.dialect.name])
         if amount < least:
-            raise AnnotationError(f"{amount} USDC is below the service's minimum for an escrow, {least} USDC")
+            where = f"annotation {ESCROW_REQUEST_ANNOTATION}: amountUsdc"
+            raise AnnotationError(f"{where}: {amount} USDC is below the service's minimum for an escrow, {least} USDC")
         return amount
 
     async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:

@@ -107,6 +107,8 @@ def test_where_nobody_can_look_a_lost_create_is_for_a_person(world):
         '{"payee": ""}',
         '{"payee": "a", "amountUsdc": 0.5}',
         '{"payee": "a", "amountUsdc": "0.1234567"}',
+        '{"payee": "a", "amountUsdc": "0"}',
+        '{"payee": "a", "amountUsdc": "0.09"}',
         '{"pay": "a"}',
     ],
 )
