@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.errors import BadInput
 from components.manifests import agent_job
-from components.settings import SettingsError
+from components.settings import BadSettings
 from components.stack_values import ROOT, StackValues
 from components.yaml_text import yaml_text
 from runtime.contract import ExitCode
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         base = known[options.name].model_dump(mode="json", by_alias=True) if options.name in known else {}
         given = {key: getattr(options, key) for key, _ in _OPTIONS.values() if getattr(options, key) is not None}
         alone = values.with_value("agents", json.dumps([{**base, "name": options.name, **given}])).settings()
-    except (BadInput, SettingsError) as error:
+    except (BadInput, BadSettings) as error:
         print(error, file=sys.stderr)
-        return ExitCode.BAD_SETTING
+        return ExitCode.BAD_INPUT
     manifest = agent_job.build(alone, alone.agents[0])
     sys.stdout.write(json.dumps(manifest, indent=2) + "\n" if options.format == "json" else yaml_text(manifest))
     return ExitCode.OK

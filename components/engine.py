@@ -18,7 +18,7 @@ from pulumi import automation
 from components import pulumi_cli
 from components.errors import BadInput
 from components.rendering import run_program
-from components.settings import SettingsError
+from components.settings import BadSettings
 from components.stack_values import PROJECT_FILE, ROOT, StackValues
 from runtime.contract import ExitCode
 
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.operation != "preview" and asks and not _agreed(stack, options.operation, values):
             return ExitCode.FAILED
         return _run(stack, options.operation)
-    except (BadInput, SettingsError) as error:
+    except (BadInput, BadSettings) as error:
         print(error, file=sys.stderr)
-        return ExitCode.BAD_SETTING
+        return ExitCode.BAD_INPUT
 
 
 def select(values: StackValues, root: Path = ROOT, local: Path = LOCAL) -> automation.Stack:

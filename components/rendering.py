@@ -66,7 +66,7 @@ def render(values: StackValues, program: Callable[[], None] = run_program) -> di
     The same stack gives the same bytes on every machine. No secret is in them, because none is handed to the program.
 
     Raises:
-        SettingsError, pulumi.RunError: the program refuses its configuration.
+        BadSettings, pulumi.RunError: the program refuses its configuration.
     """
     settings = values.settings()
     recording = record(

@@ -9,7 +9,7 @@ from pulumi_kubernetes import Provider
 
 from components import sandbox
 from components.errors import BadInput
-from components.settings import Settings, SettingsError
+from components.settings import BadSettings, Settings
 from components.settings.warnings import warnings
 from components.stack_values import API_KEY, StackValues, check_stack_file
 
@@ -39,7 +39,7 @@ def read() -> StackConfig:
         if stack_file.is_file():  # elsewhere where the engine was given --config-file
             check_stack_file(stack_file, values.project)
         settings = values.settings()
-    except (BadInput, SettingsError) as error:
+    except (BadInput, BadSettings) as error:
         raise pulumi.RunError(str(error)) from None
     for doubt in warnings(settings):
         pulumi.log.warn(str(doubt))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from components.errors import BadInput
-from components.settings import Problem, Settings, SettingsError
+from components.settings import BadSettings, Problem, Settings
 from components.settings.description import describe
 from components.stack_yaml import StackYamlError, as_text, load
 
@@ -53,7 +53,7 @@ class StackValues:
         return cls(name, stack, values, secret)
 
     def settings(self) -> Settings:
-        """The stack's settings; raises `SettingsError` with every mistake at once."""
+        """The stack's settings; raises `BadSettings` with every mistake at once."""
         fields = {info.alias or name: info.annotation for name, info in Settings.model_fields.items()}
         own = {key.partition(":")[2]: text for key, text in self.values.items() if self._is_own(key)}
         problems = [
@@ -67,7 +67,7 @@ class StackValues:
             )
             problems.append(Problem(f"{self.project}.{API_KEY}", f"stands in plain text in the stack file; {remedy}"))
         if problems:
-            raise SettingsError(problems)
+            raise BadSettings(problems)
         return Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()})
 
     def with_value(self, key: str, text: str) -> "StackValues":

@@ -11,7 +11,7 @@ import pulumi
 from components.errors import BadInput
 from components.output_folder import OutputFolder
 from components.rendering import render
-from components.settings import SettingsError
+from components.settings import BadSettings
 from components.settings.warnings import warnings
 from components.stack_values import ROOT, StackValues
 from runtime.contract import ExitCode
@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         if options.check:
             return _check(folder, files)
         changed = folder.replace(files)
-    except (BadInput, SettingsError, pulumi.RunError) as error:
+    except (BadInput, BadSettings, pulumi.RunError) as error:
         print(error, file=sys.stderr)
-        return ExitCode.BAD_SETTING
+        return ExitCode.BAD_INPUT
     print(f"{folder.root}: {len(files)} files, {changed} changed; start with {folder.root / 'README.md'}")
     return ExitCode.OK
 

@@ -255,7 +255,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     """Something that another attempt may mend."""
-    BAD_SETTING = 2
+    BAD_INPUT = 2
     """A wrong setting or argument: another attempt ends the same, so the Job fails at once."""
     FAUCET_UNAVAILABLE = 3
     """The faucet was required and could not be reached within the deadline."""

@@ -9,7 +9,7 @@
 
 A variable that is missing, empty or blank is not set: it has its default, and without one that is a mistake. `read`
 reports every mistake at once, each with the variable's name, what stands there and what is expected. A class may take
-in another one's variables with `group`, and check several together in `__post_init__`, which raises `BadSetting`.
+in another one's variables with `group`, and check several together in `__post_init__`, which raises `BadInput`.
 """
 
 import os
@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from runtime.contract import Env
-from runtime.errors import AmountError, BadSetting, PurpleFleaError, Unauthorized
+from runtime.errors import AmountError, BadInput, PurpleFleaError, Unauthorized
 from runtime.money import Usdc
 from runtime.redaction import excerpt, stripped_secret
 
@@ -44,7 +44,7 @@ class Variable:
         meaning: A sentence or two for people.
         takes: What values are accepted, for people.
         default: Its value when it is not set; `REQUIRED` for none.
-        convert: Makes the value of the text; raises ValueError, or BadSetting whose message says all.
+        convert: Makes the value of the text; raises ValueError, or BadInput whose message says all.
         unset: What holds when it is not set, for people, where that is more than the default.
         secret: Whether the value must never be shown.
     """
@@ -69,22 +69,22 @@ class Variable:
         return f"`{str(self.default).lower() if isinstance(self.default, bool) else self.default}`"
 
     def read(self, environ: Mapping[str, str]) -> Any:
-        """Return the value. Raises BadSetting, which names the variable."""
+        """Return the value. Raises BadInput, which names the variable."""
         text = environ.get(self.name, "")
         if not text.strip():
             if self.default is REQUIRED:
-                raise BadSetting(f"{self.name} is not set: expected {self.takes.replace('`', '')} ({self.meaning})")
+                raise BadInput(f"{self.name} is not set: expected {self.takes.replace('`', '')} ({self.meaning})")
             return self.default
         try:
             return self.convert(text if self.secret else text.strip(), environ)
-        except BadSetting as error:
-            raise BadSetting(f"{self.name}: {error.message}") from None
+        except BadInput as error:
+            raise BadInput(f"{self.name}: {error.message}") from None
         except ValueError:
             shown = "not what it can be" if self.secret else repr(excerpt(text.strip(), 40))
-            raise BadSetting(f"{self.name} is {shown}: expected {self.takes.replace('`', '')}") from None
+            raise BadInput(f"{self.name} is {shown}: expected {self.takes.replace('`', '')}") from None
 
 
-class Mistakes(BadSetting):
+class Mistakes(BadInput):
     """Several wrong settings, each in words of its own."""
 
     def __init__(self, found: list[PurpleFleaError]) -> None:
@@ -95,7 +95,7 @@ def read(settings: type[S], environ: Mapping[str, str] = os.environ) -> S:
     """Build a settings class from the environment.
 
     Raises:
-        BadSetting: One or more variables are missing or wrong; each has its own line in the message.
+        BadInput: One or more variables are missing or wrong; each has its own line in the message.
     """
     values: dict[str, Any] = {}
     mistakes: list[PurpleFleaError] = []
@@ -105,7 +105,7 @@ def read(settings: type[S], environ: Mapping[str, str] = os.environ) -> S:
                 values[each.name] = variable.read(environ)
             elif group_class := each.metadata.get(_GROUP):
                 values[each.name] = read(group_class, environ)
-        except (BadSetting, Unauthorized) as error:
+        except (BadInput, Unauthorized) as error:
             mistakes.append(error)
     if mistakes:
         raise mistakes[0] if len(mistakes) == 1 else Mistakes(mistakes)
@@ -182,7 +182,7 @@ def amount(name: str, meaning: str, *, default: Any = REQUIRED, unset: str = "")
         try:
             return Usdc.parse(word)
         except AmountError as error:
-            raise BadSetting(error.message) from None
+            raise BadInput(error.message) from None
 
     return _declared(Variable(name, meaning, "an amount of USDC like `0.10`", default, convert, unset))
 
@@ -211,21 +211,21 @@ def checked_url(url: str, *, allow_http: bool) -> str:
     """Return the service's base URL without a trailing slash.
 
     Raises:
-        BadSetting: No scheme or host, credentials or a query in it, or `http://` where it is not allowed. Never shows
+        BadInput: No scheme or host, credentials or a query in it, or `http://` where it is not allowed. Never shows
             credentials.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadSetting("a service URL is malformed; expected something like https://escrow.purpleflea.com") from None
+        raise BadInput("a service URL is malformed; expected something like https://escrow.purpleflea.com") from None
     shown = f"{parts.scheme or '(no scheme)'}://{parts.hostname or '(no host)'}{f':{port}' if port else ''}"
     if parts.username is not None or parts.password is not None:
-        raise BadSetting(f"the URL {shown} carries credentials: the key belongs into its own setting")
+        raise BadInput(f"the URL {shown} carries credentials: the key belongs into its own setting")
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise BadSetting(f"the service URL {shown} is not https://host[:port]")
+        raise BadInput(f"the service URL {shown} is not https://host[:port]")
     if parts.scheme == "http" and not allow_http:
-        raise BadSetting(f"{shown} would send the key in the clear: use https, or allow http beside a sandbox")
+        raise BadInput(f"{shown} would send the key in the clear: use https, or allow http beside a sandbox")
     if parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", url):
-        raise BadSetting(f"the service URL {shown} has a query, a fragment or blanks")
+        raise BadInput(f"the service URL {shown} has a query, a fragment or blanks")
     return url.rstrip("/")

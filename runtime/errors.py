@@ -5,14 +5,14 @@
     │   ├── Unreachable     no connection came about (DNS, connect, TLS, no free connection)
     │   ├── RateLimited     429
     │   └── Unavailable     a read got no usable answer; reading again harms nobody
-    ├── Final               nothing happened, and the same request would end the same
+    ├── Permanent           nothing happened, and the same request would end the same
     │   ├── Rejected        the service refused it (400, 402, 403, 422, ...); `code` says why
     │   ├── Unauthorized    401, or there is no usable key to send
     │   ├── NotFound        404, in the service's own words
     │   ├── Conflict        409: the escrow is in another state; only a read tells which
     │   ├── Unsupported     this dialect has no such operation or field
     │   ├── Contradiction   a read was answered with something that cannot be true
-    │   ├── BadSetting      a URL, key or argument that cannot work
+    │   ├── BadInput      a URL, key or argument that cannot work
     │   └── AmountError     not an amount of USDC
     └── OutcomeUnknown      it may have happened: read before anything else is sent
 
@@ -116,39 +116,39 @@ class Unavailable(Retryable):
     """A read got no usable answer."""
 
 
-class Final(PurpleFleaError):
+class Permanent(PurpleFleaError):
     """Nothing happened, and the same request would end the same."""
 
 
-class Rejected(Final):
+class Rejected(Permanent):
     """The service refused; `status` and `code` say why."""
 
 
-class Unauthorized(Final):
+class Unauthorized(Permanent):
     """The key is missing, wrong or expired."""
 
 
-class NotFound(Final):
+class NotFound(Permanent):
     """The service does not know it, and says so in JSON."""
 
 
-class Conflict(Final):
+class Conflict(Permanent):
     """The escrow's state does not allow it. It may already be where it should be: only a read tells."""
 
 
-class Unsupported(Final):
+class Unsupported(Permanent):
     """The dialect has no such operation or field; nothing was sent."""
 
 
-class Contradiction(Final):
+class Contradiction(Permanent):
     """A read was answered with something that cannot be true."""
 
 
-class BadSetting(Final):
+class BadInput(Permanent):
     """A setting or argument that cannot work; nothing was sent."""
 
 
-class AmountError(Final, ValueError):
+class AmountError(Permanent, ValueError):
     """Not an amount of USDC; nothing was sent."""
 
 

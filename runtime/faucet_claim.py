@@ -18,9 +18,8 @@ import stamina
 
 from runtime.contract import Env, ExitCode, MountPath
 from runtime.environment import choice, flag, group, number, path, text, url
-from runtime.errors import BadSetting, NotFound, OutcomeUnknown, PurpleFleaError, RateLimited, Retryable
-from runtime.errors import Final as FinalError
-from runtime.payments import Claim, ClaimOutcome, DialectName, Operation, PaymentsClient, Retries
+from runtime.errors import BadInput, NotFound, OutcomeUnknown, Permanent, PurpleFleaError, RateLimited, Retryable
+from runtime.payments import ClaimOutcome, DialectName, FaucetClaim, Operation, PaymentsClient, Retries
 from runtime.payments.settings import KeySettings
 from runtime.redaction import redact
 from runtime.service import Failure, Kind, Program, Start
@@ -75,13 +74,13 @@ class Attempts:
         self._settings = settings
         self.answer_lost = answer_lost
 
-    async def claim_once(self) -> Claim:
+    async def claim_once(self) -> FaucetClaim:
         """Register and claim; a refusal is an outcome.
 
         Raises:
             Retryable, OutcomeUnknown: No usable answer; another attempt may get one.
             NotFound: Nor will it: this is no faucet, or one that speaks another dialect.
-            BadSetting: The URL, the dialect or the key cannot work.
+            BadInput: The URL, the dialect or the key cannot work.
         """
         client, settings = self._client, self._settings
         try:
@@ -91,14 +90,14 @@ class Attempts:
         except NotFound as error:
             hint = f"{error.message}; {Env.FAUCET_URL} or {Env.API_DIALECT} names another service"
             raise NotFound(hint, operation=error.operation, status=error.status, code=error.code) from None
-        except BadSetting:
+        except BadInput:
             raise
-        except FinalError as error:  # another agent's id, a key that is not accepted: the agent runs without the credit
+        except Permanent as error:  # another agent's id, a key that is not accepted: the agent runs without the credit
             _log.warning("%s", error)
             return _refused(settings, ClaimOutcome.REFUSED, error)
 
-    async def _claim(self) -> Claim:
-        """Claim, with the doubt on record for as long as there is no answer, also if this process is killed."""
+    async def _claim(self) -> FaucetClaim:
+        """FaucetClaim, with the doubt on record for as long as there is no answer, also if this process is killed."""
         settings, lost_before = self._settings, self.answer_lost
         self.answer_lost = True
         write(settings.result_file, record(settings, OutcomeUnknown(_ASKED), answer_lost=True))
@@ -112,9 +111,9 @@ class Attempts:
 
 
 async def claim(settings: Settings, *, answer_lost: bool = False) -> dict[str, Any]:
-    """Claim within the deadline; the record of what came of it.
+    """FaucetClaim within the deadline; the record of what came of it.
 
-    `answer_lost` tells of an earlier start. Raises BadSetting where the URL, the dialect or the key cannot work.
+    `answer_lost` tells of an earlier start. Raises BadInput where the URL, the dialect or the key cannot work.
     """
     client = PaymentsClient(
         settings.dialect,
@@ -130,7 +129,7 @@ async def claim(settings: Settings, *, answer_lost: bool = False) -> dict[str, A
     return record(settings, found, answer_lost=attempts.answer_lost)
 
 
-async def _until_deadline(attempts: Attempts, deadline_seconds: int) -> Claim | PurpleFleaError:
+async def _until_deadline(attempts: Attempts, deadline_seconds: int) -> FaucetClaim | PurpleFleaError:
     last: PurpleFleaError = OutcomeUnknown("the faucet did not answer", operation=Operation.CLAIM)
     try:
         async with asyncio.timeout(deadline_seconds):
@@ -157,15 +156,15 @@ def _worth_another_try(error: Exception) -> bool | float:
     return getattr(error, "delay_seconds", None) or True
 
 
-def _refused(settings: Settings, outcome: ClaimOutcome, error: PurpleFleaError) -> Claim:
-    return Claim(outcome=outcome, agent_id=settings.agent_id, code=error.code, reason=error.message)
+def _refused(settings: Settings, outcome: ClaimOutcome, error: PurpleFleaError) -> FaucetClaim:
+    return FaucetClaim(outcome=outcome, agent_id=settings.agent_id, code=error.code, reason=error.message)
 
 
-def record(settings: Settings, found: Claim | PurpleFleaError, *, answer_lost: bool) -> dict[str, Any]:
+def record(settings: Settings, found: FaucetClaim | PurpleFleaError, *, answer_lost: bool) -> dict[str, Any]:
     """Return the result file's content."""
     if isinstance(found, RateLimited):  # until the deadline: the faucet's answer, and not the day's rule
         found = _refused(settings, ClaimOutcome.RATE_LIMITED, found)
-    claimed = found if isinstance(found, Claim) else None
+    claimed = found if isinstance(found, FaucetClaim) else None
     outcome = claimed.outcome.value if claimed else UNAVAILABLE
     if answer_lost and outcome in (ClaimOutcome.ALREADY, ClaimOutcome.RATE_LIMITED):
         outcome = PERHAPS_GRANTED
@@ -218,7 +217,7 @@ def write(file: Path, document: dict[str, Any]) -> None:
 
 
 async def run(start: Start[Settings]) -> ExitCode:
-    """Claim once for this agent. Returns the exit code that docs/faucet.md gives."""
+    """FaucetClaim once for this agent. Returns the exit code that docs/faucet.md gives."""
     settings = start.settings
     earlier = earlier_record(settings)
     if earlier.get("outcome") in (ClaimOutcome.GRANTED, ClaimOutcome.ALREADY, PERHAPS_GRANTED):

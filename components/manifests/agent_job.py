@@ -112,7 +112,7 @@ def _failure_rules() -> list[Manifest]:
     return [
         {
             "action": "FailJob",
-            "onExitCodes": {"operator": "In", "values": [ExitCode.BAD_SETTING.value]},
+            "onExitCodes": {"operator": "In", "values": [ExitCode.BAD_INPUT.value]},
         },
         # A drained node is no failure of the work, and must not become a dispute.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},

@@ -21,12 +21,12 @@ from components.settings.payments import (
     Services,
 )
 from components.settings.platform import Encryption, Images, NetworkPolicy
-from components.settings.problems import Problem, SettingsError, dotted, from_pydantic, removable, rests_on, without
+from components.settings.problems import BadSettings, Problem, dotted, from_pydantic, removable, rests_on, without
 from components.settings.section import Section
 from components.settings.values import DnsLabel, usdc_text
 from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker
 
-__all__ = ["Agent", "FlySettings", "Problem", "Settings", "SettingsError", "usdc_text"]
+__all__ = ["Agent", "BadSettings", "FlySettings", "Problem", "Settings", "usdc_text"]
 
 
 class Settings(Section):
@@ -102,12 +102,12 @@ class Settings(Section):
     @model_validator(mode="after")
     def _across(self) -> Self:
         if found := list(checks.problems(self)):
-            raise SettingsError(found)
+            raise BadSettings(found)
         return self
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any]) -> Self:
-        """Settings from a `purpleflea:` mapping; raises `SettingsError` with every mistake at once."""
+        """Settings from a `purpleflea:` mapping; raises `BadSettings` with every mistake at once."""
         found: list[Problem] = []
         removed: list[str] = []
         remaining = mapping
@@ -123,12 +123,12 @@ class Settings(Section):
                 if () not in places:
                     remaining = without(remaining, places)
                     continue
-            except SettingsError as error:
+            except BadSettings as error:
                 found += [problem for problem in error.problems if not rests_on(problem, removed)]
             else:
                 if not found:
                     return settings
-            raise SettingsError(found)
+            raise BadSettings(found)
 
 
 def _tuples(value: Any) -> Any:

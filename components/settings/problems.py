@@ -31,7 +31,7 @@ class Problem:
         return f"{self.path}: {self.message}{allowed}{self.suggestion}"
 
 
-class SettingsError(Exception):
+class BadSettings(Exception):
     """The settings are wrong; nothing was created. `problems` holds every mistake, sorted by path."""
 
     def __init__(self, problems: list[Problem]) -> None:

@@ -24,14 +24,13 @@ import yaml
 
 from runtime.contract import ExitCode
 from runtime.environment import read
-from runtime.errors import PurpleFleaError
+from runtime.errors import BadInput, PurpleFleaError
 from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.funding import FundSettings, fund
-from runtime.escrowctl.mistake import Mistake
 from runtime.escrowctl.resolution import resolution
 from runtime.escrowctl.words import explain, table
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import KubernetesError, LoginError, MalformedObject, Unreachable
+from runtime.kubernetes.errors import ApiUnreachable, KubernetesError, LoginError, MalformedObject
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import escrows_path
 from runtime.operator.jobs import jobs_path
@@ -149,11 +148,11 @@ def run(start: Start[NoSettings]) -> None:
     logging.getLogger("runtime.kubernetes").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
     try:
         said = asyncio.run(_run(start.arguments))
-    except (Mistake, PurpleFleaError, LoginError, MalformedObject) as error:
-        raise Failure(str(error), ExitCode.BAD_SETTING) from error
+    except (BadInput, PurpleFleaError, LoginError, MalformedObject) as error:
+        raise Failure(str(error), ExitCode.BAD_INPUT) from error
     except KubernetesError as error:
-        raise Failure(f"the API server refused: {error.message}", ExitCode.BAD_SETTING) from error
-    except Unreachable as error:
+        raise Failure(f"the API server refused: {error.message}", ExitCode.BAD_INPUT) from error
+    except ApiUnreachable as error:
         raise Failure(f"the API server cannot be reached: {error}") from error
     sys.stdout.write(said + "\n")
 

@@ -6,11 +6,11 @@ from typing import Final
 import msgspec
 
 from runtime.contract import ABANDONED_ANNOTATION, ACT_LABEL
-from runtime.escrowctl.mistake import Mistake
+from runtime.errors import BadInput
 from runtime.escrowctl.resolution import acts_with
 from runtime.escrowctl.words import created_at
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import MalformedObject, NotFound
+from runtime.kubernetes.errors import MalformedObject, ObjectNotFound
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects, escrow_path, escrows_path
 from runtime.kubernetes.finalizers import is_held, remove_finalizer
@@ -46,10 +46,10 @@ class Accounts:
         if isinstance(escrow, Escrow):
             return escrow
         if isinstance(escrow, MalformedObject):
-            raise Mistake(f"{escrow}; see it with: show {escrow.name}")
+            raise BadInput(f"{escrow}; see it with: show {escrow.name}")
         known = sorted({e.work.name async for e in self.list()})
         listed = f"there are Escrows of the Jobs {', '.join(known[:20])}" if known else "there is no Escrow at all"
-        raise Mistake(f"no Escrow, Job or escrow id {name!r} in namespace {self.namespace}; {listed}")
+        raise BadInput(f"no Escrow, Job or escrow id {name!r} in namespace {self.namespace}; {listed}")
 
     async def whole(self, name: str) -> Json:
         """The same as the API server has it, even where it cannot be read."""
@@ -97,7 +97,7 @@ class Accounts:
         """
         try:
             seen = await self._api.get_metadata(path, NAMED)
-        except NotFound:
+        except ObjectNotFound:
             return False
         annotations = {ABANDONED_ANNOTATION: reason}
         return await remove_finalizer(self._api, path, seen.metadata, annotations=annotations) is not None
@@ -106,7 +106,7 @@ class Accounts:
         """Whether the object is being deleted, or is gone."""
         try:
             return (await self._api.get_metadata(path, NAMED)).metadata.deletion_timestamp is not None
-        except NotFound:
+        except ObjectNotFound:
             return True
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, Env
 from runtime.environment import group, text
-from runtime.escrowctl.mistake import Mistake
+from runtime.errors import BadInput
 from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import AnnotationError, parse_request
 from runtime.payments import (
@@ -45,9 +45,9 @@ async def fund(manifest: Path, settings: FundSettings) -> Json:
     try:
         request = parse_request(annotations.get(ESCROW_REQUEST_ANNOTATION, ""))
     except AnnotationError as error:
-        raise Mistake(f"{manifest}: {error}") from error
+        raise BadInput(f"{manifest}: {error}") from error
     if request.amount is None:
-        raise Mistake(f"{manifest}: say in {ESCROW_REQUEST_ANNOTATION} how much: amountUsdc")
+        raise BadInput(f"{manifest}: say in {ESCROW_REQUEST_ANNOTATION} how much: amountUsdc")
     identity = f"{job['metadata'].get('namespace', 'default')}/{job['metadata']['name']}"
     order = EscrowRequest(
         payee=request.payee,
@@ -60,7 +60,7 @@ async def fund(manifest: Path, settings: FundSettings) -> Json:
             order = replace(order, payer=settings.payer)
         created = await create_once(client, FileJournal(manifest.with_name(f".{manifest.name}.escrow.json")), order)
     if isinstance(created, NeedsReview):
-        raise Mistake(f"nothing more was sent: {created.reason}; look for {created.token} at the payment service")
+        raise BadInput(f"nothing more was sent: {created.reason}; look for {created.token} at the payment service")
     annotations[ESCROW_ID_ANNOTATION] = created.escrow_id
     del annotations[ESCROW_REQUEST_ANNOTATION]
     return job
@@ -70,9 +70,9 @@ def _job_manifest(file: Path) -> Json:
     try:
         job = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise Mistake(f"{file} cannot be read: {error}") from error
+        raise BadInput(f"{file} cannot be read: {error}") from error
     if not isinstance(job, dict) or job.get("kind") != "Job" or not (job.get("metadata") or {}).get("name"):
-        raise Mistake(f"{file} is not one Job manifest with a metadata.name")
+        raise BadInput(f"{file} is not one Job manifest with a metadata.name")
     return job
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from runtime.contract import Phase
-from runtime.escrowctl.mistake import Mistake
+from runtime.errors import BadInput
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_journals import read_record, status_of
 from runtime.kubernetes.shape import Json, stamp
@@ -21,19 +21,19 @@ def resolution(
     """The status that a person's decision makes of an Escrow in review: tried again, or closed with an outcome.
 
     Raises:
-        Mistake: It is not in review, nothing could be sent for it, or no reason is given.
+        BadInput: It is not in review, nothing could be sent for it, or no reason is given.
     """
     work, phase = escrow.work, escrow.phase
     if phase is not Phase.NEEDS_REVIEW:
-        raise Mistake(f"the Escrow of {work.kind} {work.name} is {phase}; only a NeedsReview can be resolved")
+        raise BadInput(f"the Escrow of {work.kind} {work.name} is {phase}; only a NeedsReview can be resolved")
     if not why.strip():
-        raise Mistake("say why: --reason 'what you found out'")
+        raise BadInput("say why: --reason 'what you found out'")
     record = read_record(escrow)
     if record is None:
         if not (intent or outcome):
-            raise Mistake("nothing was decided for it yet: say --release, --dispute or --cancel, or close it with --as")
+            raise BadInput("nothing was decided yet: say --release, --dispute or --cancel, or close it with --as")
         if not (outcome or escrow.escrow_id):
-            raise Mistake("no escrow is bound to it, so nothing can be sent: close it with --as")
+            raise BadInput("no escrow is bound to it, so nothing can be sent: close it with --as")
         case = Case(work.key, escrow.escrow_id or "", intent or Intent.CANCEL, why.strip())
         record = replace(Settlement.decided(case, now), phase=phase, evidence=escrow.status.evidence)
     resolved = resolve(record, by=by, why=why, now=now, intent=intent, outcome=outcome)

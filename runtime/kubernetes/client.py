@@ -14,12 +14,12 @@ import msgspec
 from runtime.kubernetes.connection import Login, Server, login
 from runtime.kubernetes.errors import (
     AlreadyExists,
+    ApiUnreachable,
     Forbidden,
     KubernetesError,
     LoginError,
-    NotFound,
+    ObjectNotFound,
     TooLarge,
-    Unreachable,
     WriteConflict,
 )
 from runtime.kubernetes.shape import NAMED, WHOLE, Json, Malformed, Metadata, Shape
@@ -103,7 +103,7 @@ class KubernetesApi:
         accept: str = "application/json",
         most_bytes: int = ANSWER_BYTES,
     ) -> bytes | bytearray:
-        """One request; the bytes of a yes. Raises `KubernetesError` by status, `Unreachable` when it broke off."""
+        """One request; the bytes of a yes. Raises `KubernetesError` by status, `ApiUnreachable` when it broke off."""
         if method in ("POST", "PATCH"):
             params = {"fieldManager": self._manager, **(params or {})}
         data = None if body is None else msgspec.json.encode(body)
@@ -127,7 +127,7 @@ class KubernetesApi:
         try:
             return await self._login.headers()
         except LoginError as error:
-            raise Unreachable(f"{method} {path}: {error}") from error
+            raise ApiUnreachable(f"{method} {path}: {error}") from error
 
     async def _renewed(self, method: str, path: str, refused: Mapping[str, str]) -> bool:
         try:
@@ -135,7 +135,7 @@ class KubernetesApi:
                 return False
             self._server = await self._login.server()
         except LoginError as error:
-            raise Unreachable(f"{method} {path}: {error}") from error
+            raise ApiUnreachable(f"{method} {path}: {error}") from error
         return True
 
     def _open(self, method: str, path: str, **arguments: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -178,7 +178,7 @@ class KubernetesApi:
         return _understood("PATCH", path, content, NAMED).metadata
 
     async def delete(self, path: str, uid: str) -> None:
-        """Delete the object of that UID; raises `NotFound`, and `WriteConflict` when another has its name by now."""
+        """Delete the object of that UID. Raises `ObjectNotFound`; `WriteConflict` if another has its name by now."""
         await self.request("DELETE", path, {"preconditions": {"uid": uid}})
 
     async def events(
@@ -187,7 +187,7 @@ class KubernetesApi:
         """What changed in a collection after `version`, as it happens: types and objects, bookmarks among them.
 
         Ends when the API server ends it, which it does within the hour; `watch` goes on. Raises `KubernetesError`, with
-        status 410 when the version is too old, and `Unreachable`.
+        status 410 when the version is too old, and `ApiUnreachable`.
         """
         params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", **(selectors or {})}
         who = await self._who("WATCH", path)
@@ -213,7 +213,7 @@ def _breaks_off(method: str, path: str) -> Generator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        raise ApiUnreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
 
 
 async def _content(response: aiohttp.ClientResponse, method: str, path: str, most_bytes: int) -> bytes | bytearray:
@@ -237,14 +237,14 @@ def _understood(method: str, path: str, content: bytes | bytearray, shape: Shape
         raise no_answer(method, path, content) from error
 
 
-def no_answer(method: str, path: str, content: bytes | bytearray) -> Unreachable:
+def no_answer(method: str, path: str, content: bytes | bytearray) -> ApiUnreachable:
     """What a yes in other words than an API server's amounts to, e.g. a proxy's page to sign in."""
-    return Unreachable(f"{method} {path}: no answer of an API server: {_beginning(content)}")
+    return ApiUnreachable(f"{method} {path}: no answer of an API server: {_beginning(content)}")
 
 
 def _refusal(
     method: str, path: str, response: aiohttp.ClientResponse, content: bytes | bytearray
-) -> KubernetesError | Unreachable:
+) -> KubernetesError | ApiUnreachable:
     """What a status of 300 or more amounts to; only an API server's own `Status` says that nothing was done."""
     status = response.status
     try:
@@ -254,10 +254,10 @@ def _refusal(
     if not isinstance(body, dict):
         words = f"no answer of an API server: {_beginning(content)}" if content else "no answer of an API server"
         if status in (502, 504):  # of a proxy that may have passed the request on
-            return Unreachable(f"{method} {path}: {status} {response.reason}: {words}")
+            return ApiUnreachable(f"{method} {path}: {status} {response.reason}: {words}")
         return KubernetesError(method, path, status, response.reason or "", words)
     reason = str(body.get("reason", ""))
-    kind: type[KubernetesError] = {404: NotFound, 403: Forbidden}.get(status, KubernetesError)
+    kind: type[KubernetesError] = {404: ObjectNotFound, 403: Forbidden}.get(status, KubernetesError)
     if status == 409:
         kind = AlreadyExists if reason == "AlreadyExists" else WriteConflict
     return kind(method, path, status, reason, excerpt(str(body.get("message", "")), 500))

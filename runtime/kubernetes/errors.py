@@ -1,12 +1,12 @@
 """What can go wrong between us and a Kubernetes API server.
 
 KubernetesError     it answered and refused: HTTP status, reason, message
-├── NotFound        404
+├── ObjectNotFound        404
 ├── Forbidden       403: RBAC, admission, a terminating namespace
 ├── WriteConflict   409: somebody else wrote first; read again
 ├── AlreadyExists   409: an object of that name exists
 └── TooLarge        the answer is longer than we read
-Unreachable         no answer of an API server: whether a write arrived is unknown, so read again
+ApiUnreachable         no answer of an API server: whether a write arrived is unknown, so read again
 LoginError          no server, or no identity to present to it: a mistake in the kubeconfig or its plug-in
 MalformedObject     one object cannot be read; all others can
 """
@@ -22,7 +22,7 @@ class KubernetesError(Exception):
         self.message = message
 
 
-class NotFound(KubernetesError):
+class ObjectNotFound(KubernetesError):
     """There is no such object, or no such kind."""
 
 
@@ -47,7 +47,7 @@ class Forbidden(KubernetesError):
         return "being terminated" in str(self)
 
 
-class Unreachable(Exception):
+class ApiUnreachable(Exception):
     """No answer of the API server came; whether a write arrived is unknown, so read again."""
 
 
@@ -77,4 +77,4 @@ class MalformedObject(Exception):
 
 def is_transient(error: BaseException) -> bool:
     """Whether a retry may succeed: out of reach, overloaded, or only just starting."""
-    return isinstance(error, Unreachable) or (isinstance(error, KubernetesError) and error.status in (429, 500, 503))
+    return isinstance(error, ApiUnreachable) or (isinstance(error, KubernetesError) and error.status in (429, 500, 503))

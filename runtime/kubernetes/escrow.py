@@ -13,7 +13,7 @@ import msgspec
 from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_VERSION, SETTLEMENT_FINALIZER, Phase, WorkKind
 from runtime.kubernetes.shape import Json, Metadata, Moment, Shape
 from runtime.money import Usdc
-from runtime.settlement.table import Answer, Intent, Outcome
+from runtime.settlement.table import ActResult, Intent, Outcome
 
 OPEN: Final = (Phase.PENDING, Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
 """Phases in which somebody still has something to do."""
@@ -103,7 +103,7 @@ class CreationNote(msgspec.Struct, frozen=True, rename="camel"):
 class AnswerNote(msgspec.Struct, frozen=True):
     """What the payment service last said."""
 
-    kind: Answer
+    kind: ActResult
     time: Moment
     status: int | None = None
     code: str = ""

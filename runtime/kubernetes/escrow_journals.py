@@ -8,7 +8,7 @@ from typing import Any, Final
 import stamina
 
 from runtime.contract import Phase
-from runtime.kubernetes.errors import NotFound, WriteConflict, is_transient
+from runtime.kubernetes.errors import ObjectNotFound, WriteConflict, is_transient
 from runtime.kubernetes.escrow import AnswerNote, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.shape import Json, stamp
@@ -135,7 +135,7 @@ class SettlementJournal:
         status = status_of(record, entry.escrow.phase) | entry.extra
         try:
             entry.escrow = await self._escrows.set_status(entry.escrow, **status)
-        except (WriteConflict, NotFound) as error:
+        except (WriteConflict, ObjectNotFound) as error:
             entry.stale = True
             raise JournalConflict(str(error)) from error
         entry.extra = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime.contract import ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import AlreadyExists, NotFound
+from runtime.kubernetes.errors import AlreadyExists, ObjectNotFound
 from runtime.kubernetes.escrow import ESCROW, Escrow, escrow_name
 from runtime.kubernetes.finalizers import remove_finalizer
 from runtime.kubernetes.listing import Listing
@@ -35,14 +35,14 @@ class EscrowObjects:
         """The Escrow of a Job, or None."""
         try:
             return await self._api.get(f"{escrows_path(namespace)}/{escrow_name(job_uid)}", ESCROW)
-        except NotFound:
+        except ObjectNotFound:
             return None
 
     async def exists(self, namespace: str, job_uid: str) -> bool:
         """Whether a Job has an Escrow, whatever is in it."""
         try:
             await self._api.get_metadata(f"{escrows_path(namespace)}/{escrow_name(job_uid)}", NAMED)
-        except NotFound:
+        except ObjectNotFound:
             return False
         return True
 
@@ -72,7 +72,7 @@ class EscrowObjects:
         body = {"metadata": {"resourceVersion": escrow.metadata.resource_version}, "spec": spec}
         return await self._api.merge_patch(escrow_path(escrow), body, ESCROW)
 
-    async def let_go(self, escrow: Escrow) -> None:
+    async def remove_finalizer(self, escrow: Escrow) -> None:
         """Remove our finalizer from an Escrow that is closed, so that it can be deleted without the operator.
 
         Raises `WriteConflict`: a person may have reopened it.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import KubernetesError, Unreachable
+from runtime.kubernetes.errors import ApiUnreachable, KubernetesError
 from runtime.kubernetes.shape import stamp
 from runtime.redaction import excerpt
 
@@ -78,7 +78,7 @@ class Events:
         }
         try:
             await self._api.create(f"/api/v1/namespaces/{involved.namespace}/events", event)
-        except (KubernetesError, Unreachable) as error:
+        except (KubernetesError, ApiUnreachable) as error:
             _log.warning("event not posted: %s", error)
 
     def _allowed(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from runtime.contract import SETTLEMENT_FINALIZER
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import NotFound, WriteConflict
+from runtime.kubernetes.errors import ObjectNotFound, WriteConflict
 from runtime.kubernetes.shape import NAMED, Json, Metadata
 
 ATTEMPTS: Final = 10
@@ -59,14 +59,14 @@ async def _edit(
         edit = {"resourceVersion": seen.resource_version, "finalizers": _wanted(seen.finalizers, present)}
         try:
             return await api.edit_metadata(path, {**edit, **(more or {})})
-        except NotFound:
+        except ObjectNotFound:
             return None
         except WriteConflict:
             if only_as_seen or attempt == ATTEMPTS:
                 raise
         try:
             found = (await api.get_metadata(path, NAMED)).metadata
-        except NotFound:
+        except ObjectNotFound:
             return None
         if found.uid != seen.uid:
             return None

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import AlreadyExists, KubernetesError, MalformedObject, NotFound, Unreachable
+from runtime.kubernetes.errors import AlreadyExists, ApiUnreachable, KubernetesError, MalformedObject, ObjectNotFound
 from runtime.kubernetes.leases import LEASE, Lease, leases_path
 from runtime.kubernetes.shape import Json, stamp
 
@@ -51,7 +51,7 @@ class Leader:
         while not stopping.is_set():
             try:
                 held = await self._acquire_or_renew()
-            except (KubernetesError, Unreachable, MalformedObject) as error:
+            except (KubernetesError, ApiUnreachable, MalformedObject) as error:
                 _log.warning("lease: %s", error)
                 held = self.leading.is_set() and loop.time() - renewed < RENEW_SECONDS
             else:
@@ -74,7 +74,7 @@ class Leader:
     async def _acquire_or_renew(self) -> bool:
         try:
             lease = await self._api.get(self._path, LEASE)
-        except NotFound:
+        except ObjectNotFound:
             body = {"metadata": {"name": self._name}, "spec": self._spec(transitions=0)}
             try:
                 await self._api.create(self._collection, body)
@@ -112,5 +112,5 @@ class Leader:
             if lease.spec.holder_identity == self._identity:
                 body = {"metadata": {"resourceVersion": lease.metadata.resource_version}}
                 await self._api.merge_patch(self._path, body | {"spec": {"holderIdentity": ""}})
-        except (KubernetesError, Unreachable, MalformedObject) as error:
+        except (KubernetesError, ApiUnreachable, MalformedObject) as error:
             _log.warning("lease not given back: %s", error)

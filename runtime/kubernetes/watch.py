@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import KubernetesError, MalformedObject, Unreachable
+from runtime.kubernetes.errors import ApiUnreachable, KubernetesError, MalformedObject
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import Shape
 
@@ -56,8 +56,8 @@ async def watch(
                 if kind != "BOOKMARK":
                     _tell(api, shape, seen, raw, gone=kind == "DELETED")
             if not events and time.monotonic() - begun < SHORTEST_WATCH_SECONDS:
-                raise Unreachable(f"WATCH {path}: it ended at once")
-        except (KubernetesError, Unreachable) as error:
+                raise ApiUnreachable(f"WATCH {path}: it ended at once")
+        except (KubernetesError, ApiUnreachable) as error:
             failures += 1
             delay = min(LONGEST_DELAY_SECONDS, 2.0**failures / 4) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             _log.warning("the watch goes on in %.1f s: %s", delay, error)

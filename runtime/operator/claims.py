@@ -13,13 +13,13 @@ from typing import Final
 
 from runtime.contract import ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import AlreadyExists, Forbidden, NotFound
+from runtime.kubernetes.errors import AlreadyExists, Forbidden, ObjectNotFound
 from runtime.kubernetes.escrow import Escrow, escrow_name
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.leases import LEASE, Lease, leases_path
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import Json
-from runtime.operator.review import ForAPerson
+from runtime.operator.review import ReviewRequired
 
 LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.io/part-of": "purpleflea"}
 
@@ -59,8 +59,8 @@ class Claims:
         """Have the escrow pay for this Job and no other; what is new in the Escrow's status for it.
 
         Raises:
-            ForAPerson: It pays for another Job already.
-            NotFound: Another operator was at it at the same moment; look again.
+            ReviewRequired: It pays for another Job already.
+            ObjectNotFound: Another operator was at it at the same moment; look again.
         """
         if escrow.status.claim is not None:
             return {}
@@ -77,7 +77,7 @@ class Claims:
             terminating = True
         try:
             found = await self._api.get(f"{self._path}/{name}", LEASE)
-        except NotFound:
+        except ObjectNotFound:
             if not terminating:
                 raise
             # No other Job can claim it any more, and what is locked for this one shall not wait for its time-out.
@@ -122,12 +122,12 @@ class Claims:
                 return False
         except Forbidden:
             return False  # of a namespace that this operator does not serve
-        with suppress(NotFound):
+        with suppress(ObjectNotFound):
             await self._api.delete(f"{self._path}/{claim.metadata.name}", claim.metadata.uid)
         return True
 
 
-def _taken(escrow: Escrow, claim: Lease) -> ForAPerson:
+def _taken(escrow: Escrow, claim: Lease) -> ReviewRequired:
     job = _job_of(claim)
     holder = (
         f"the Job with UID {job[1]} in namespace {job[0]} (Escrow {escrow_name(job[1])})"
@@ -136,4 +136,4 @@ def _taken(escrow: Escrow, claim: Lease) -> ForAPerson:
     )
     problem = f"escrow {escrow.escrow_id} already pays for {holder}; nothing was sent for this one"
     remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
-    return ForAPerson(escrow, problem, remedy)
+    return ReviewRequired(escrow, problem, remedy)

@@ -18,12 +18,12 @@ from runtime.errors import PurpleFleaError
 from runtime.kubernetes.escrow import Escrow as Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.jobs import JobFacts
-from runtime.operator.known import KnownPhases
 from runtime.operator.metrics import Metrics
+from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
-from runtime.settlement.reading import Reader, Sight
+from runtime.settlement.reading import Observation, Reader
 from runtime.settlement.record import Case, Settlement
 from runtime.settlement.table import STATUSES, STILL_OPEN, Intent, Seen
 from runtime.trace import tracing
@@ -67,7 +67,7 @@ class Comparison:
         client: PaymentsClient,
         escrows: EscrowObjects,
         reconciler: Reconciler,
-        known: KnownPhases,
+        known: PhaseCache,
         queue: WorkQueue[str, JobFacts],
         metrics: Metrics,
         leading: asyncio.Event,
@@ -129,7 +129,7 @@ class Comparison:
             for one, sight in zip(batch, sights, strict=True):
                 await self._note(one, sight)
             last = batch[-1].uid
-            silent = [s for s in sights if isinstance(s, Sight) and s.seen is Seen.SILENT]
+            silent = [s for s in sights if isinstance(s, Observation) and s.seen is Seen.SILENT]
             if silent:
                 await self._back_off(max(sight.delay_seconds or 0.0 for sight in silent))
             else:
@@ -159,11 +159,11 @@ class Comparison:
         self._silences += 1
         await asyncio.sleep(max(asked_seconds or 0.0, min(2.0**self._silences, LONGEST_BACK_OFF_SECONDS)))
 
-    async def _look(self, one: Funded) -> Sight:
+    async def _look(self, one: Funded) -> Observation:
         case = Case(one.uid, one.escrow_id, Intent.RELEASE, "compared with the service")
         return await self._reader.look(Settlement.decided(case, datetime.now(UTC)))
 
-    async def _note(self, one: Funded, sight: Sight | BaseException) -> None:
+    async def _note(self, one: Funded, sight: Observation | BaseException) -> None:
         """Record or log what was seen. What goes wrong with one is no reason to leave out the others."""
         with tracing(namespace=one.namespace, escrow=one.escrow_id):
             try:
@@ -183,7 +183,7 @@ class Comparison:
             if account is not None and account.phase is Phase.FUNDED:
                 await self._reconciler.closed_by_others(account, found)
 
-    def _tell(self, one: Funded, sight: Sight) -> None:
+    def _tell(self, one: Funded, sight: Observation) -> None:
         """Log what cannot be compared: a silence each time, anything else once an Escrow."""
         if sight.seen is not Seen.SILENT:
             if one.uid in self._told:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runtime.contract import Env
 from runtime.environment import amount, flag, group, number, text
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.money import Usdc
 from runtime.payments.settings import PayerSettings
 from runtime.service import ProbeSettings
@@ -56,9 +56,7 @@ class OperatorConfig:
 
     def __post_init__(self) -> None:
         if not (self.selector or self.namespaces):
-            raise BadSetting(
-                f"{Env.WATCH_NAMESPACE} names nothing: expected a namespace, a,b,c or selector:team=agents"
-            )
+            raise BadInput(f"{Env.WATCH_NAMESPACE} names nothing: expected a namespace, a,b,c or selector:team=agents")
 
     @property
     def selector(self) -> str:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, MINIMUM_ESCROW_USDC, Phase
-from runtime.errors import Final as FinalError
-from runtime.errors import Rejected, Retryable, Unauthorized, Unsupported
+from runtime.errors import Permanent, Rejected, Retryable, Unauthorized, Unsupported
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.escrow import NOT_SETTLED, Escrow
 from runtime.kubernetes.escrow_journals import CreationJournal
@@ -20,7 +19,7 @@ from runtime.operator.claims import Claims
 from runtime.operator.config import OperatorConfig
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
 from runtime.operator.metrics import Metrics
-from runtime.operator.review import ForAPerson
+from runtime.operator.review import ReviewRequired
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
 from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
 from runtime.redaction import excerpt
@@ -79,16 +78,16 @@ class Funding:
         except (Retryable, Unauthorized) as error:
             delay = getattr(error, "delay_seconds", None) or NO_FUNDS_SECONDS
             return await self._wait(job, journal.escrow, "PaymentServiceUnavailable", str(error)), delay
-        except FinalError as error:
+        except Permanent as error:
             if isinstance(error, Rejected) and (error.status == 402 or error.code == INSUFFICIENT):
                 return await self._wait(job, journal.escrow, "InsufficientBalance", str(error)), NO_FUNDS_SECONDS
             remedy = "Nothing was locked. Create the Job anew with what the service accepts, then close this one."
             self._metrics.funded.labels("review").inc()
-            raise ForAPerson(journal.escrow, str(error), remedy) from error
+            raise ReviewRequired(journal.escrow, str(error), remedy) from error
         if isinstance(created, NeedsReview):
             remedy = f"Look for an escrow that carries {created.token} at the payment service, then escrowctl resolve."
             self._metrics.funded.labels("review").inc()
-            raise ForAPerson(journal.escrow, created.reason, remedy)
+            raise ReviewRequired(journal.escrow, created.reason, remedy)
         return await self._funded(job, journal.escrow, created), None
 
     async def _perhaps_under_way(self, escrow: Escrow) -> float:
@@ -187,10 +186,10 @@ class Funding:
 
 
 def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
-    """Payee and amount that the Job asked for. Raises `ForAPerson` where the object has lost them."""
+    """Payee and amount that the Job asked for. Raises `ReviewRequired` where the object has lost them."""
     payee, amount = escrow.spec.payee, escrow.spec.amount_usdc
     if payee is None or amount is None:
-        raise ForAPerson(
+        raise ReviewRequired(
             escrow,
             "it says not whom to pay, or how much; nothing was sent",
             "Create the Job anew with a right annotation, then close this with escrowctl resolve.",

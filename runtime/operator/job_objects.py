@@ -26,7 +26,7 @@ class JobObjects:
             return job
         return replace(job, version=metadata.resource_version, finalizers=metadata.finalizers)
 
-    async def let_go(self, job: JobFacts, *, settled: bool = False) -> None:
+    async def remove_finalizer(self, job: JobFacts, *, settled: bool = False) -> None:
         """Let the Job be deleted; one that is `settled` is marked so, in the same request."""
         if job.finalizer and not job.gone:
             annotations = {SETTLED_ANNOTATION: job.uid} if settled else None

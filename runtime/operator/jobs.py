@@ -18,7 +18,7 @@ from runtime.contract import (
     SETTLEMENT_FINALIZER,
     WorkKind,
 )
-from runtime.errors import AmountError, BadSetting
+from runtime.errors import AmountError, BadInput
 from runtime.kubernetes.escrow import ESCROW, Ending, Escrow, escrow_name
 from runtime.kubernetes.events import ObjectReference, one_line
 from runtime.kubernetes.shape import Metadata, Shape, stamp
@@ -223,7 +223,7 @@ def parse_escrow_id(annotation: str) -> str:
     """The escrow id of the annotation; raises `AnnotationError`."""
     try:
         return checked_escrow_id(annotation)
-    except BadSetting as error:
+    except BadInput as error:
         raise AnnotationError(f"annotation {ESCROW_ID_ANNOTATION}: {error.message}") from error
 
 

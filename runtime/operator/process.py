@@ -13,12 +13,12 @@ import stamina
 from runtime.contract import ACT_LABEL, DOMAIN, OPERATOR_LEASE, ExitCode
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import (
+    ApiUnreachable,
     Forbidden,
     KubernetesError,
     LoginError,
     MalformedObject,
-    NotFound,
-    Unreachable,
+    ObjectNotFound,
     is_transient,
 )
 from runtime.kubernetes.escrow_objects import EscrowObjects, escrows_path
@@ -33,8 +33,8 @@ from runtime.operator.config import OperatorConfig
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
 from runtime.operator.jobs import ACTED, JOB, JobFacts, jobs_path
-from runtime.operator.known import KnownPhases
 from runtime.operator.metrics import Metrics
+from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
@@ -72,7 +72,7 @@ class Operator:
         events = Events(api, f"{DOMAIN}/escrow-operator", config.pod_name)
         escrows = EscrowObjects(api)
         self._claims = claims = Claims(api, escrows, config.pod_namespace)
-        self._known = known = KnownPhases()
+        self._known = known = PhaseCache()
         funding = Funding(api, client, claims, events, metrics, config)
         self._reconciler = reconciler = Reconciler(
             api, client, funding, claims, known, events, metrics, auto_release=config.auto_release
@@ -151,7 +151,7 @@ class Operator:
                         self._queue.add(uid, job)
                     # The queue tries again what fails, as always: the payment service may just be restarting.
                     await self._queue.until_done(new)
-        except (KubernetesError, Unreachable, TimeoutError) as error:
+        except (KubernetesError, ApiUnreachable, TimeoutError) as error:
             words = "not every deleted Job was settled; where one hangs, `escrowctl let-go --all` lets go of it"
             _log.warning("%s: %s %s", words, type(error).__name__, error)
             lets_go = map(self._reconciler.let_go_on_record, begun.values())
@@ -211,7 +211,7 @@ class Operator:
             versions = await self._resync.run(await self._namespaces())
             if passes % SWEEP_EVERY == 0:
                 await self._claims.sweep(versions)
-        except (KubernetesError, Unreachable) as error:
+        except (KubernetesError, ApiUnreachable) as error:
             _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
             return None
         return versions
@@ -237,13 +237,13 @@ def _explained() -> Generator[None]:
     """Say what another start would not mend (exit code 2), and what it may (1)."""
     try:
         yield
-    except NotFound as error:
+    except ObjectNotFound as error:
         words = "Is the Escrow CRD installed, and does the namespace exist? Apply the stack's manifests first."
-        raise Failure(f"{error}\n{words}", ExitCode.BAD_SETTING) from error
+        raise Failure(f"{error}\n{words}", ExitCode.BAD_INPUT) from error
     except Forbidden as error:
         words = "The operator's Role lacks this right; docs/rbac.md lists all that it needs."
-        raise Failure(f"{error}\n{words}", ExitCode.BAD_SETTING) from error
+        raise Failure(f"{error}\n{words}", ExitCode.BAD_INPUT) from error
     except LoginError as error:
-        raise Failure(str(error), ExitCode.BAD_SETTING) from error
-    except (Unreachable, KubernetesError) as error:
+        raise Failure(str(error), ExitCode.BAD_INPUT) from error
+    except (ApiUnreachable, KubernetesError) as error:
         raise Failure(str(error)) from error

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from runtime.contract import ESCROW_ID_ANNOTATION, Phase
-from runtime.errors import Final as FinalError
-from runtime.errors import PurpleFleaError
+from runtime.errors import Permanent, PurpleFleaError
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import Forbidden
 from runtime.kubernetes.escrow import OPEN, Escrow, new_escrow
@@ -33,14 +32,14 @@ from runtime.operator.jobs import (
     parse_escrow_id,
     parse_request,
 )
-from runtime.operator.known import KnownPhases
 from runtime.operator.metrics import Metrics
-from runtime.operator.review import ForAPerson, command, hand_over
+from runtime.operator.phase_cache import PhaseCache
+from runtime.operator.review import ReviewRequired, command, require_review
 from runtime.payments import Escrow as FoundEscrow
 from runtime.payments import EscrowStatus, Operation, PaymentsClient, escrow_token
 from runtime.settlement.driver import Progress, Settler, intent_after
 from runtime.settlement.record import Case, Settlement
-from runtime.settlement.table import Answer, Intent, Outcome
+from runtime.settlement.table import ActResult, Intent, Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Reconciler:
         client: PaymentsClient,
         funding: Funding,
         claims: Claims,
-        known: KnownPhases,
+        known: PhaseCache,
         events: Events,
         metrics: Metrics,
         *,
@@ -98,7 +97,7 @@ class Reconciler:
             escrow = await self._escrows.get(job.namespace, job.uid) or await self._adopt(job)
             if escrow is None:
                 if job.ending:
-                    await self._jobs.let_go(job)
+                    await self._jobs.remove_finalizer(job)
                 return None
             absent = job.gone and job.ending is None
             job = ended_as_recorded(job_of(escrow) if absent else job, escrow)
@@ -113,26 +112,26 @@ class Reconciler:
                 await self._prepare_job(job, escrow)
             if escrow.phase in (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING):
                 escrow, delay = await self._settle(job, escrow)
-        except ForAPerson as case:
-            escrow = await hand_over(self._escrows, self._events, job, case)
+        except ReviewRequired as case:
+            escrow = await require_review(self._escrows, self._events, job, case)
         phase = escrow.phase
         self._known.note(job.uid, phase)
         if phase is not Phase.FUNDED:
             self._resumed.pop(job.uid, None)
         if phase not in OPEN:
-            await self._escrows.let_go(escrow)
+            await self._escrows.remove_finalizer(escrow)
         on_record = phase not in _WORK_GOES_ON or escrow.ending is not None
         # Whoever waited for a Job's deletion may delete the operator's rights next: the account is better closed then.
         closes_soon = phase in OPEN and delay is not None and delay <= SOON_SECONDS
         if on_record and not closes_soon:
-            await self._jobs.let_go(job, settled=phase not in OPEN)
+            await self._jobs.remove_finalizer(job, settled=phase not in OPEN)
         return delay
 
     async def let_go_on_record(self, job: JobFacts) -> None:
         """Let go of a Job whose end is on record, though its account is open: another operator closes it."""
         escrow = await self._escrows.get(job.namespace, job.uid)
         if escrow and escrow.ending:
-            await self._jobs.let_go(job)
+            await self._jobs.remove_finalizer(job)
 
     async def _adopt(self, job: JobFacts) -> Escrow | None:
         """The Escrow of a Job that has none yet; None when the Job asks for nothing or its namespace ends."""
@@ -170,7 +169,7 @@ class Reconciler:
             remedy = (
                 "Nothing was sent. Create the Job anew with a right annotation, then close this with escrowctl resolve."
             )
-            raise ForAPerson(escrow, problem, remedy)
+            raise ReviewRequired(escrow, problem, remedy)
         return escrow
 
     async def _bind(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
@@ -187,7 +186,7 @@ class Reconciler:
             return status
         try:
             found = await self._client.read_escrow(escrow_id)
-        except FinalError as error:
+        except Permanent as error:
             words = f"escrow {escrow_id} cannot be confirmed: {error}"
             await self._events.post(job, "EscrowNotConfirmed", words, warning=True)
         except PurpleFleaError as error:
@@ -225,7 +224,7 @@ class Reconciler:
         if record is None and job.gone and job.ending in (None, Ending.DELETED) and not recorded:
             problem = "the Job vanished before its end was seen; nothing was sent"
             remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
-            raise ForAPerson(escrow, problem, remedy)
+            raise ReviewRequired(escrow, problem, remedy)
         extra = {} if record or recorded else {"jobEnding": job.ending_status()}
         if record is None and job.ending is Ending.COMPLETE and not self._auto_release:
             if not recorded:
@@ -252,7 +251,11 @@ class Reconciler:
     async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
         """Tell of an end, once: metrics and an event."""
         record = progress.record
-        if record.answer and record.answer.kind is not Answer.ACCEPTED and record.answer != (before and before.answer):
+        if (
+            record.answer
+            and record.answer.kind is not ActResult.ACCEPTED
+            and record.answer != (before and before.answer)
+        ):
             self._metrics.api_errors.labels("payments", record.answer.kind).inc()
         if record.phase in OPEN or (before and before.phase not in OPEN):
             return
@@ -276,8 +279,8 @@ class Reconciler:
         job = job_of(escrow)
         try:
             claim = await self._claims.hold(escrow)
-        except ForAPerson as case:
-            await hand_over(self._escrows, self._events, job, case)
+        except ReviewRequired as case:
+            await require_review(self._escrows, self._events, job, case)
             self._known.note(job.uid, Phase.NEEDS_REVIEW)
             return
         now = datetime.now(UTC)

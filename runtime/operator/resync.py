@@ -20,8 +20,8 @@ from runtime.kubernetes.shape import stamp
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.comparison import Funded
 from runtime.operator.jobs import JOB, JobFacts, absent_job, job_of, jobs_path
-from runtime.operator.known import KnownPhases
 from runtime.operator.metrics import Metrics
+from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import NORMAL, WorkQueue
 
 REFUND_MARGIN: Final = timedelta(hours=1)
@@ -61,7 +61,7 @@ class Resync:
     def __init__(
         self,
         api: KubernetesApi,
-        known: KnownPhases,
+        known: PhaseCache,
         queue: WorkQueue[str, JobFacts],
         events: Events,
         metrics: Metrics,

@@ -11,7 +11,7 @@ from runtime.operator.jobs import JobFacts
 from runtime.redaction import excerpt
 
 
-class ForAPerson(Exception):
+class ReviewRequired(Exception):
     """Only a person can go on with this Escrow.
 
     Args:
@@ -27,7 +27,7 @@ class ForAPerson(Exception):
         self.remedy = remedy
 
 
-async def hand_over(escrows: EscrowObjects, events: Events, job: JobFacts, case: ForAPerson) -> Escrow:
+async def require_review(escrows: EscrowObjects, events: Events, job: JobFacts, case: ReviewRequired) -> Escrow:
     """Write it into the Escrow, say it on the Job; the Escrow as written."""
     status: Json = {
         "evidence": excerpt(case.problem, 4096),

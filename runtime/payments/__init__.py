@@ -8,12 +8,12 @@ from runtime.payments.creation import Created, Creation, CreationJournal, NeedsR
 from runtime.payments.credentials import Credentials
 from runtime.payments.http import Limits, Timeouts
 from runtime.payments.model import (
-    Claim,
     ClaimOutcome,
     DialectName,
     Escrow,
     EscrowRequest,
     EscrowStatus,
+    FaucetClaim,
     Health,
     Operation,
     Receipt,
@@ -23,7 +23,6 @@ from runtime.payments.model import (
 from runtime.payments.retry import Retries
 
 __all__ = [
-    "Claim",
     "ClaimOutcome",
     "Created",
     "Creation",
@@ -33,6 +32,7 @@ __all__ = [
     "Escrow",
     "EscrowRequest",
     "EscrowStatus",
+    "FaucetClaim",
     "Health",
     "Limits",
     "NeedsReview",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from runtime.errors import AmountError, BadSetting, Problem
+from runtime.errors import AmountError, BadInput, Problem
 from runtime.money import Usdc
 from runtime.payments.model import EscrowStatus, checked_escrow_id
 from runtime.redaction import excerpt
@@ -90,7 +90,7 @@ class Answer:
         value = self.text("escrow_id")
         try:
             return None if value is None else checked_escrow_id(value)
-        except BadSetting as error:
+        except BadInput as error:
             raise AnswerProblem(Problem.MALFORMED, error.message) from None
 
     def status(self) -> EscrowStatus | None:

@@ -8,7 +8,7 @@ from typing import Final, Self, TypeVar
 
 from runtime.environment import read
 from runtime.errors import (
-    BadSetting,
+    BadInput,
     Conflict,
     Contradiction,
     NotFound,
@@ -30,12 +30,12 @@ from runtime.payments.kubernetes import KubernetesDialect
 from runtime.payments.model import (
     CLAIMED_TODAY,
     UNKNOWN_AGENT,
-    Claim,
     ClaimOutcome,
     DialectName,
     Escrow,
     EscrowRequest,
     EscrowStatus,
+    FaucetClaim,
     Health,
     Operation,
     Receipt,
@@ -68,7 +68,7 @@ class PaymentsClient:
         http: What to send with instead of httpx; `BusyHttp` for many requests at once.
 
     Raises:
-        BadSetting: A URL, a proxy or a certificate file of the environment that cannot work.
+        BadInput: A URL, a proxy or a certificate file of the environment that cannot work.
 
     Every method raises what `runtime.errors` draws; `Unsupported` where the dialect lacks the operation.
     """
@@ -88,7 +88,7 @@ class PaymentsClient:
         http: MakeHttp | None = None,
     ) -> None:
         if dialect not in DIALECTS:
-            raise BadSetting(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
+            raise BadInput(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
         self.dialect = DIALECTS[DialectName(dialect)]
         self._retries = retries or Retries()
         urls = {Service.ESCROW: escrow_url} | ({Service.FAUCET: faucet_url} if faucet_url else {})
@@ -103,7 +103,7 @@ class PaymentsClient:
         """Build it from the variables that `runtime.payments.settings.PaymentSettings` declares.
 
         Raises:
-            BadSetting: One is missing or wrong; all of them are named.
+            BadInput: One is missing or wrong; all of them are named.
         """
         from runtime.payments.settings import PaymentSettings  # which build this
 
@@ -251,8 +251,8 @@ class PaymentsClient:
 
         await self._call(request, read)
 
-    async def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> Claim:
-        """Claim the faucet's dollar. The faucet's own refusals are outcomes.
+    async def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> FaucetClaim:
+        """FaucetClaim the faucet's dollar. The faucet's own refusals are outcomes.
 
         Raises:
             RateLimited: It counts requests and refused this one unread; the one claim a day is an outcome.
@@ -308,8 +308,8 @@ def _read_stats(answer: Answer) -> Stats:
     )
 
 
-def _refused(outcome: ClaimOutcome, agent_id: str, error: PurpleFleaError) -> Claim:
-    return Claim(
+def _refused(outcome: ClaimOutcome, agent_id: str, error: PurpleFleaError) -> FaucetClaim:
+    return FaucetClaim(
         outcome=outcome,
         agent_id=agent_id,
         code=error.code,

@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from runtime.errors import BadSetting, OutcomeUnknown, Retryable, Unauthorized
-from runtime.errors import Final as FinalError
+from runtime.errors import BadInput, OutcomeUnknown, Permanent, Retryable, Unauthorized
 from runtime.payments.client import PaymentsClient
 from runtime.payments.model import Escrow, EscrowRequest, Operation
 
@@ -99,7 +98,7 @@ async def create_once(
     if earlier is None:
         return await create.send(None)
     if earlier.fingerprint != fingerprint(order):
-        raise BadSetting(f"token {order.token} was used for another request", operation=Operation.CREATE)
+        raise BadInput(f"token {order.token} was used for another request", operation=Operation.CREATE)
     if earlier.escrow_id:
         return Created(escrow_id=earlier.escrow_id)
     return await create.look(earlier, "an earlier create was interrupted")
@@ -121,7 +120,7 @@ class _Create:
         await self.journal.write(creation)
         try:
             escrow = await self.client.create_escrow(self.order)
-        except (Retryable, FinalError):
+        except (Retryable, Permanent):
             # This attempt did nothing; what was known before it still holds.
             await (self.journal.write(earlier) if earlier else self.journal.clear(self.order.token))
             raise
@@ -140,7 +139,7 @@ class _Create:
             raise Retryable(
                 f"{cause}; {error.message}", operation=Operation.CREATE, delay_seconds=GRACE.total_seconds()
             ) from None
-        except FinalError as error:
+        except Permanent as error:
             return self._review(f"{cause}; {error}")
         if escrow:
             return await self._bind(creation, escrow)

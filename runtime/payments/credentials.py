@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from runtime.contract import Env
-from runtime.errors import BadSetting, Unauthorized
+from runtime.errors import BadInput, Unauthorized
 from runtime.redaction import stripped_secret
 
 _KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: what may stand in a header
@@ -29,7 +29,7 @@ class Credentials:
 
         Raises:
             Unauthorized: There is none.
-            BadSetting: What stands there cannot be a key.
+            BadInput: What stands there cannot be a key.
         """
         if self._file:
             self._reread(self._file)
@@ -54,5 +54,5 @@ class Credentials:
 def _checked(text: str, where: str) -> str:
     key = stripped_secret(text, where)
     if not _KEY.fullmatch(key):
-        raise BadSetting("the API key is empty or has characters that no key has; it was not sent")
+        raise BadInput("the API key is empty or has characters that no key has; it was not sent")
     return key

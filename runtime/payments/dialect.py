@@ -10,12 +10,12 @@ from runtime.errors import Problem, Unsupported
 from runtime.money import Usdc
 from runtime.payments.answer import Answer, AnswerProblem, required
 from runtime.payments.model import (
-    Claim,
     ClaimOutcome,
     DialectName,
     Escrow,
     EscrowRequest,
     EscrowStatus,
+    FaucetClaim,
     Operation,
     Receipt,
     checked_escrow_id,
@@ -101,7 +101,7 @@ class Dialect:
 
         Raises:
             Unsupported: The dialect has no such operation.
-            BadSetting: The id cannot stand in a path.
+            BadInput: The id cannot stand in a path.
         """
         endpoint = self.endpoints.get(operation)
         if endpoint is None:
@@ -221,11 +221,11 @@ class Dialect:
             payee=answer.text(self.fields.payee),
         )
 
-    def read_claim(self, answer: Answer, agent_id: str) -> Claim:
+    def read_claim(self, answer: Answer, agent_id: str) -> FaucetClaim:
         """Read the answer to a granted claim. An amount that the service does not name stays unknown."""
         if answer.text("agent_id") not in (None, agent_id):
             raise AnswerProblem(Problem.WRONG_PARTY, "the claim is another agent's")
-        return Claim(
+        return FaucetClaim(
             outcome=ClaimOutcome.GRANTED,
             agent_id=agent_id,
             amount=next((found for found in map(answer.amount, _CREDITED) if found is not None), None),

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from runtime.errors import BadSetting, NotFound, Problem
+from runtime.errors import BadInput, NotFound, Problem
 from runtime.money import loads
 from runtime.payments.answer import Answer, AnswerProblem
 from runtime.payments.dialect import JSON, Dialect, Endpoint, Fields, Request, Service
-from runtime.payments.model import Claim, ClaimOutcome, DialectName, EscrowRequest, Operation
+from runtime.payments.model import ClaimOutcome, DialectName, EscrowRequest, FaucetClaim, Operation
 from runtime.redaction import excerpt
 
 _NO_METHOD, _NO_TOOL = -32601, -32602
@@ -43,7 +43,7 @@ class FlyDialect(Dialect):
     def create_body(self, order: EscrowRequest) -> Mapping[str, Any]:
         """Return `{payer_wallet, payee_wallet, amount_usdc, description, metadata}`."""
         if not order.payer:
-            raise BadSetting("the fly dialect needs the payer's wallet", operation=Operation.CREATE)
+            raise BadInput("the fly dialect needs the payer's wallet", operation=Operation.CREATE)
         return {
             "payer_wallet": order.payer,
             "payee_wallet": order.payee,
@@ -63,7 +63,7 @@ class FlyDialect(Dialect):
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
         return self.request(Operation.CLAIM, body=body)
 
-    def read_claim(self, answer: Answer, agent_id: str) -> Claim:
+    def read_claim(self, answer: Answer, agent_id: str) -> FaucetClaim:
         """Read the tool's result. A tool's failure arrives as HTTP 200 with `isError`."""
         result = answer.body.get("result")
         if not isinstance(result, dict):
@@ -74,7 +74,7 @@ class FlyDialect(Dialect):
         code = content.text("error")
         reason = content.text("message") or content.text("text") or code
         outcome = _OUTCOMES.get(code or "", ClaimOutcome.REFUSED)
-        return Claim(outcome=outcome, agent_id=agent_id, code=code, reason=reason)
+        return FaucetClaim(outcome=outcome, agent_id=agent_id, code=code, reason=reason)
 
 
 def _not_called(error: object) -> Exception:

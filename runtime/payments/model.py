@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.money import ZERO, Usdc
 from runtime.redaction import excerpt
 
@@ -96,11 +96,11 @@ def checked_escrow_id(escrow_id: str, operation: Operation | None = None) -> str
     """Return the id if it can stand in a path, whatever prefix it has.
 
     Raises:
-        BadSetting: Empty, too long, or with characters that would make it another path.
+        BadInput: Empty, too long, or with characters that would make it another path.
     """
     if not _ESCROW_ID.fullmatch(escrow_id):
         wanted = "letters, digits and . _ : ~ @ - only, 1 to 200 of them"
-        raise BadSetting(f"{excerpt(escrow_id, 40)!r} is not an escrow id: {wanted}", operation=operation)
+        raise BadInput(f"{excerpt(escrow_id, 40)!r} is not an escrow id: {wanted}", operation=operation)
     return escrow_id
 
 
@@ -130,13 +130,13 @@ class EscrowRequest:
 
     def __post_init__(self) -> None:
         if self.amount == ZERO:
-            raise BadSetting("an escrow of 0.00 USDC pays nobody", operation=Operation.CREATE)
+            raise BadInput("an escrow of 0.00 USDC pays nobody", operation=Operation.CREATE)
         if not self.payee.strip():
-            raise BadSetting("an escrow needs a payee", operation=Operation.CREATE)
+            raise BadInput("an escrow needs a payee", operation=Operation.CREATE)
         if not _TOKEN.fullmatch(self.token):
-            raise BadSetting(f"{self.token!r} is not a token: 8 to 64 of A-Za-z0-9._-", operation=Operation.CREATE)
+            raise BadInput(f"{self.token!r} is not a token: 8 to 64 of A-Za-z0-9._-", operation=Operation.CREATE)
         if self.timeout_hours is not None and not 1 <= self.timeout_hours <= 720:
-            raise BadSetting(f"timeout_hours is {self.timeout_hours}, not 1 to 720", operation=Operation.CREATE)
+            raise BadInput(f"timeout_hours is {self.timeout_hours}, not 1 to 720", operation=Operation.CREATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class FaucetClaim:
     """How a faucet claim ended, and the service's reason."""
 
     outcome: ClaimOutcome

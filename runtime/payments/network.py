@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.redaction import excerpt, protect
 
 VARIABLES: Final = {
@@ -32,17 +32,17 @@ def trust_store(*, plain: bool) -> ssl.SSLContext:
     """The certificates that are trusted; `plain` ignores the environment.
 
     Raises:
-        BadSetting: `SSL_CERT_FILE` or `SSL_CERT_DIR` cannot be used.
+        BadInput: `SSL_CERT_FILE` or `SSL_CERT_DIR` cannot be used.
     """
     file, folder = ("", "") if plain else (os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     if file:
         try:
             return ssl.create_default_context(cafile=file)
         except OSError as error:  # ssl.SSLError, too: no certificate in it
-            raise BadSetting(f"SSL_CERT_FILE is {file!r}: {error.strerror or error}") from None
+            raise BadInput(f"SSL_CERT_FILE is {file!r}: {error.strerror or error}") from None
     if folder:
         if not Path(folder).is_dir():  # which Python accepts, to trust nobody then
-            raise BadSetting(f"SSL_CERT_DIR is {folder!r}, which is no folder")
+            raise BadInput(f"SSL_CERT_DIR is {folder!r}, which is no folder")
         return ssl.create_default_context(capath=folder)
     import certifi  # here: it brings half of importlib along
 
@@ -53,7 +53,7 @@ def proxies() -> Mapping[str, str]:
     """The proxies of the environment by scheme (`https`, `http`, `all`), and `no`; empty where there are none.
 
     Raises:
-        BadSetting: One cannot be used. Its password is in no message, and protected from now on.
+        BadInput: One cannot be used. Its password is in no message, and protected from now on.
     """
     found = {scheme: value for scheme, value in getproxies_environment().items() if scheme in _SCHEMES}
     for scheme, value in found.items():
@@ -72,13 +72,13 @@ def _check_proxy(name: str, value: str) -> None:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"[!-~]+", url)
     except ValueError:
-        raise BadSetting(f"{name} is no URL: {expected}") from None
+        raise BadInput(f"{name} is no URL: {expected}") from None
     if not usable:
-        raise BadSetting(f"{name} is no URL: {expected}")
+        raise BadInput(f"{name} is no URL: {expected}")
     if parts.scheme in ("socks5", "socks5h") and importlib.util.find_spec("socksio") is None:
-        raise BadSetting(f"{name} names a SOCKS proxy, for which the package socksio is missing: {expected}")
+        raise BadInput(f"{name} names a SOCKS proxy, for which the package socksio is missing: {expected}")
     if parts.scheme not in ("http", "https", "socks5", "socks5h"):
-        raise BadSetting(f"{name} has the scheme {parts.scheme!r}: {expected}")
+        raise BadInput(f"{name} has the scheme {parts.scheme!r}: {expected}")
 
 
 def _protect_password(url: str) -> None:
@@ -92,4 +92,4 @@ def _check_exceptions(name: str, value: str) -> None:
     for host in value.split(","):
         if "[" in host or "]" in host or (":" in host and "/" in host):
             shown = excerpt(host.strip(), 60)
-            raise BadSetting(f"{name} names {shown!r}: write an IPv6 address alone, as ::1, without brackets or length")
+            raise BadInput(f"{name} names {shown!r}: write an IPv6 address alone, as ::1, without brackets or length")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.payments.http import HEADERS, Limits, NotConnected, TimedOut, Timeouts, Unwritable, named
 from runtime.payments.network import proxies
 
@@ -21,7 +21,7 @@ class PlainHttp:
         proxied: Whether it uses the proxies that the environment names.
 
     Raises:
-        BadSetting: Such a proxy cannot be used.
+        BadInput: Such a proxy cannot be used.
     """
 
     def __init__(self, trust: ssl.SSLContext, timeouts: Timeouts, limits: Limits, *, proxied: bool) -> None:
@@ -47,7 +47,7 @@ class PlainHttp:
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:  # what `proxies` does not know of
             names = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
-            raise BadSetting(f"{names} in the environment cannot be used: {named(error)}") from None
+            raise BadInput(f"{names} in the environment cannot be used: {named(error)}") from None
 
     @asynccontextmanager
     async def stream(

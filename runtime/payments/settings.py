@@ -48,7 +48,7 @@ class PaymentSettings:
     key: KeySettings = group(KeySettings)
 
     def client(self, http: MakeHttp | None = None) -> PaymentsClient:
-        """The client; raises BadSetting for a proxy or CA file in the environment that cannot work."""
+        """The client; raises BadInput for a proxy or CA file in the environment that cannot work."""
         return PaymentsClient(
             self.dialect,
             self.escrow_url,

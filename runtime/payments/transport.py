@@ -3,7 +3,7 @@
 What a failure means depends on one question, whether the service may have acted:
 
     before the first byte was sent                            Unreachable (Retryable)
-    429; 401; 3xx that says "ask elsewhere"                   refused unread: RateLimited; Unauthorized; BadSetting
+    429; 401; 3xx that says "ask elsewhere"                   refused unread: RateLimited; Unauthorized; BadInput
     another 4xx with a JSON object                            the service refused: NotFound, Conflict, Rejected
     all else: 5xx, 408, a 4xx page of some proxy, silence,    a repeatable operation: Unavailable (Retryable)
     half an answer, HTML, an empty or malformed 200           any other: OutcomeUnknown
@@ -23,7 +23,7 @@ from typing import Any
 
 from runtime.environment import checked_url
 from runtime.errors import (
-    BadSetting,
+    BadInput,
     Conflict,
     Facts,
     NotFound,
@@ -121,7 +121,7 @@ class Transport:
         except (TimedOut, TimeoutError) as error:
             raise lost(request, Problem.TIMEOUT, f"no complete answer in time: {named(error)}", facts) from None
         except Unwritable as error:
-            raise BadSetting(f"the request could not be written: {error}", **facts) from None
+            raise BadInput(f"the request could not be written: {error}", **facts) from None
         except PurpleFleaError:
             raise
         except Exception as error:  # also what a client lets through, e.g. ssl.SSLError: once sent, all is possible
@@ -131,12 +131,12 @@ class Transport:
     def _arguments(self, request: Request, facts: Facts) -> dict[str, Any]:
         base = self._urls.get(request.endpoint.service)
         if base is None:
-            raise BadSetting(f"no URL of the {request.endpoint.service} service is set", **facts)
+            raise BadInput(f"no URL of the {request.endpoint.service} service is set", **facts)
         headers = {"Accept": request.endpoint.accept, "X-Request-Id": facts["request_id"] or "", **outgoing()}
         if request.endpoint.authenticated:
             try:
                 headers["Authorization"] = f"Bearer {self._credentials.key()}"
-            except (Unauthorized, BadSetting) as error:
+            except (Unauthorized, BadInput) as error:
                 raise type(error)(error.message, **facts) from None
         content = None
         if request.body is not None:
@@ -203,7 +203,7 @@ def _refusal(request: Request, response: HttpAnswer, body: Mapping[str, Any] | N
         return Unauthorized(f"the key was refused: {message}", **facts)
     if status in (301, 307, 308):
         problem = Facts(problem=Problem.REDIRECT)
-        return BadSetting("the service URL redirects elsewhere; the key was not sent there", **facts | problem)
+        return BadInput("the service URL redirects elsewhere; the key was not sent there", **facts | problem)
     if 400 <= status < 500 and status not in (408, 425) and body is not None:
         kind = {404: NotFound, 409: Conflict}.get(status, Rejected)
         return kind(message, **facts)

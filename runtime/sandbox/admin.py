@@ -9,7 +9,7 @@ from starlette.routing import Route
 from runtime.money import ZERO, Usdc
 from runtime.sandbox.faults import Fault
 from runtime.sandbox.refused import RefusedError
-from runtime.sandbox.rest import Call, Endpoint, Operation, Service
+from runtime.sandbox.rest import Call, Endpoint, RestOperation, Service
 
 _MAX_ADVANCE_SECONDS: Final = 10 * 366 * 24 * 60 * 60
 
@@ -22,7 +22,7 @@ def admin_routes(service: Service, token: str) -> list[Route]:
 
 
 class _Guarded(Endpoint):
-    def __init__(self, service: Service, operation: Operation, token: str) -> None:
+    def __init__(self, service: Service, operation: RestOperation, token: str) -> None:
         super().__init__(service, operation)
         self._expected = f"Bearer {token}".encode()
 
@@ -89,8 +89,8 @@ def _resolve(service: Service, call: Call) -> dict[str, Any]:
     return {"status": service.escrows.resolve(call.path["id"], release=outcome == "release")["status"]}
 
 
-def _operation(name: str, method: str, path: str, run: Any) -> Operation:
-    return Operation(name, "admin", method, f"/admin/{path}", run, needs_key=False)
+def _operation(name: str, method: str, path: str, run: Any) -> RestOperation:
+    return RestOperation(name, "admin", method, f"/admin/{path}", run, needs_key=False)
 
 
 _OPERATIONS: Final = (

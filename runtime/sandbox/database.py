@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 
 SCHEMA_VERSION: Final = 1
 _APPLICATION_ID: Final = 0x50464C53  # "PFLS": tells our file from any other SQLite database
 _OLDEST_SQLITE: Final = (3, 37)  # STRICT tables
 
 
-class DatabaseUnusableError(BadSetting):
+class DatabaseUnusableError(BadInput):
     """The ledger's file cannot be used; the text says why and what to do, for a person."""
 
 

@@ -9,7 +9,7 @@ from runtime.sandbox.dialect_kubernetes import word
 from runtime.sandbox.dialect_server import usd
 from runtime.sandbox.escrows import Terms
 from runtime.sandbox.refused import RefusedError
-from runtime.sandbox.rest import Call, Operation, Service
+from runtime.sandbox.rest import Call, RestOperation, Service
 
 _MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["fly"])
 _METADATA_BYTES: Final = 4096
@@ -63,9 +63,9 @@ def _cancel(service: Service, call: Call) -> dict[str, Any]:
     return {"escrow_id": escrow["id"], "status": escrow["status"], "amount_refunded": usd(escrow["amount"])}
 
 
-def _operation(name: str, run: Any, refusals: tuple[int, ...], **extra: Any) -> Operation:
+def _operation(name: str, run: Any, refusals: tuple[int, ...], **extra: Any) -> RestOperation:
     refusals = (400, 401, 413, 500, *refusals)
-    return Operation(name, "fly", "POST", f"/api/escrow/{name}", run, refusals=refusals, **extra)
+    return RestOperation(name, "fly", "POST", f"/api/escrow/{name}", run, refusals=refusals, **extra)
 
 
 _ANSWER: Final = {"escrow_id": "string", "status": "string"}

@@ -8,7 +8,7 @@ from runtime.money import Usdc
 from runtime.sandbox.dialect_server import dispute, usd
 from runtime.sandbox.escrows import Terms
 from runtime.sandbox.refused import RefusedError
-from runtime.sandbox.rest import Call, Operation, Service
+from runtime.sandbox.rest import Call, RestOperation, Service
 
 _MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["kubernetes"])
 _FIRST_STATUS: Final = "pending"
@@ -69,8 +69,8 @@ def _claim(service: Service, call: Call) -> dict[str, Any]:
     return {"claim_id": claim_id, "agent_id": agent_id, "amount": 1.0}
 
 
-def _operation(name: str, path: str, run: Any, refusals: tuple[int, ...], **extra: Any) -> Operation:
-    return Operation(name, "kubernetes", "POST", path, run, refusals=(400, 401, 413, 500, *refusals), **extra)
+def _operation(name: str, path: str, run: Any, refusals: tuple[int, ...], **extra: Any) -> RestOperation:
+    return RestOperation(name, "kubernetes", "POST", path, run, refusals=(400, 401, 413, 500, *refusals), **extra)
 
 
 KUBERNETES: Final = (
@@ -88,7 +88,7 @@ KUBERNETES: Final = (
         "dispute", "/api/escrow/{id}/dispute", dispute, (403, 404, 409), request={"reason": _ID | {"maxLength": 1000}},
         answer={"escrow_id": "string", "status": "string"},
     ),
-    Operation(
+    RestOperation(
         "list", "kubernetes", "GET", "/api/escrows", _list, query=("status", "limit", "offset"),
         answer={"escrows": "array"}, refusals=(400, 401, 500),
     ),

@@ -8,7 +8,7 @@ from runtime.money import Usdc
 from runtime.sandbox.clock import iso_time
 from runtime.sandbox.escrows import DEFAULT_TIMEOUT_HOURS, Terms
 from runtime.sandbox.refused import RefusedError
-from runtime.sandbox.rest import Call, Operation, Service
+from runtime.sandbox.rest import Call, RestOperation, Service
 
 _MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["server"])
 _TEXT: Final = {"type": "string"}
@@ -134,16 +134,16 @@ def _register(service: Service, call: Call) -> dict[str, Any]:
     return {"agent_id": agent_id, "api_key": key, "referral_code": agent and agent["referral_code"], "balance": 0}
 
 
-def _act(name: str, run: Any, per_minute: int, refusals: tuple[int, ...], **extra: Any) -> Operation:
+def _act(name: str, run: Any, per_minute: int, refusals: tuple[int, ...], **extra: Any) -> RestOperation:
     refusals = (401, 403, 404, 409, 413, 429, 500, *refusals)
-    return Operation(
+    return RestOperation(
         name, "server", "POST", f"/escrow/{name}/{{id}}", run, per_minute=per_minute, refusals=refusals,
         answer={"escrow_id": "string", "status": "string"}, **extra,
     )  # fmt: skip
 
 
 SERVER: Final = (
-    Operation(
+    RestOperation(
         "create", "server", "POST", "/escrow/create", _create, success=201, per_minute=20,
         request={
             "amount_usd": {"type": "number", "minimum": 0.1},
@@ -159,23 +159,23 @@ SERVER: Final = (
     _act("complete", _complete, 30, ()),
     _act("release", _release, 30, ()),
     _act("dispute", dispute, 10, (400,), request={"reason": _TEXT | {"maxLength": 1000}}),
-    Operation(
+    RestOperation(
         "stats", "server", "GET", "/escrow/stats", _stats, needs_key=False,
         answer={"total_created": "integer", "total_volume_usd": "number"},
     ),
-    Operation(
+    RestOperation(
         "read", "server", "GET", "/escrow/{id}", _read, needs_key=False, refusals=(404,),
         answer={"escrow_id": "string", "status": "string", "amount_usd": "number", "created_at": "string"},
     ),
-    Operation("health", "server", "GET", "/health", _health, needs_key=False, answer={"status": "string"}),
-    Operation(
+    RestOperation("health", "server", "GET", "/health", _health, needs_key=False, answer={"status": "string"}),
+    RestOperation(
         "claim", "server", "POST", "/faucet/claim", _claim, needs_key=False,
         request={"agent_casino_id": {"type": "string", "minLength": 1, "maxLength": 200},
                  "referral_code": _CODE},
         required=("agent_casino_id",), answer={"credited": "number", "claim_id": "string", "agent_id": "string"},
         refusals=(400, 403, 404, 409, 413, 429, 500),
     ),
-    Operation(
+    RestOperation(
         "register", "server", "POST", "/api/v1/auth/register", _register, success=201, needs_key=False,
         request={"referral_code": _CODE}, answer={"agent_id": "string", "api_key": "string"},
         refusals=(400, 413, 500),

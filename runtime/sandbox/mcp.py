@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from runtime.sandbox.refused import RefusedError
-from runtime.sandbox.rest import Call, Endpoint, Operation, Service
+from runtime.sandbox.rest import Call, Endpoint, RestOperation, Service
 
 _ACCEPTED: Final = ("application/json", "text/event-stream")
 _METHOD_NOT_FOUND: Final = -32601
@@ -63,7 +63,7 @@ def _claim(service: Service, call: Call) -> dict[str, Any]:
     return {"credited": 1, "claim_id": claim_id, "agent_id": agent_id}
 
 
-MCP: Final = Operation(
+MCP: Final = RestOperation(
     "claim", "fly", "POST", "/mcp", _call_tool, needs_key=False,
     request={"jsonrpc": {"const": "2.0"}, "id": {"type": "integer"}, "method": {"const": "tools/call"},
              "params": {"type": "object"}},

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from runtime.sandbox.rest import Operation
+from runtime.sandbox.rest import RestOperation
 
 _REFUSAL = {
     "type": "object",
@@ -12,7 +12,7 @@ _REFUSAL = {
 }
 
 
-def describe(operations: tuple[Operation, ...]) -> dict[str, Any]:
+def describe(operations: tuple[RestOperation, ...]) -> dict[str, Any]:
     """An OpenAPI 3.1 document; dialects are tags."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -32,7 +32,7 @@ def describe(operations: tuple[Operation, ...]) -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: RestOperation) -> dict[str, Any]:
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", operation.path)]
     parameters += [_parameter(name, "query") for name in operation.query]
     described: dict[str, Any] = {
@@ -56,11 +56,11 @@ def _parameter(name: str, place: str) -> dict[str, Any]:
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
-def _body(operation: Operation) -> dict[str, Any]:
+def _body(operation: RestOperation) -> dict[str, Any]:
     return {"type": "object", "properties": operation.request, "required": list(operation.required)}
 
 
-def _answer(operation: Operation) -> dict[str, Any]:
+def _answer(operation: RestOperation) -> dict[str, Any]:
     properties = {name: {"type": kind} for name, kind in operation.answer.items()}
     schema = {"type": "object", "required": list(properties), "properties": properties}
     return {"description": "Done", "content": _json(schema)}

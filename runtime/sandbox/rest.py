@@ -122,7 +122,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Operation:
+class RestOperation:
     """One row of a dialect's table; the API description is made from it too.
 
     Args:
@@ -148,7 +148,7 @@ class Operation:
 class Endpoint:
     """The ASGI application of one operation."""
 
-    def __init__(self, service: Service, operation: Operation) -> None:
+    def __init__(self, service: Service, operation: RestOperation) -> None:
         self._service = service
         self._operation = operation
 

@@ -58,7 +58,7 @@ class SandboxServer:
         on_ready: Called once it serves.
 
     Raises:
-        BadSetting: The address or the database cannot be used.
+        BadInput: The address or the database cannot be used.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.trace import HEADER, tracing
 
 Scope = MutableMapping[str, Any]
@@ -182,7 +182,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """Sockets that listen on an address; `EVERY_ADDRESS` takes both families, or the one that the machine has.
 
     Raises:
-        BadSetting: The address cannot be listened on, e.g. because somebody else does.
+        BadInput: The address cannot be listened on, e.g. because somebody else does.
     """
     try:
         if host == EVERY_ADDRESS:
@@ -192,7 +192,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         shown = "every address" if host == EVERY_ADDRESS else host
         what = f"cannot listen on {shown} port {port}: {error.strerror}"
-        raise BadSetting(f"{what}; stop what uses it, or choose another") from None
+        raise BadInput(f"{what}; stop what uses it, or choose another") from None
 
 
 def _every_address(port: int) -> socket.socket:

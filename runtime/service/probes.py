@@ -61,7 +61,7 @@ class Probes:
         """Within the block every port serves the pages, on every address of both families.
 
         Raises:
-            BadSetting: A port cannot be listened on.
+            BadInput: A port cannot be listened on.
         """
         sockets = [each for port in ports for each in listen(EVERY_ADDRESS, port)]
         server = HttpServer(self, sockets, stop := asyncio.Event(), ProbeProtocol)

@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 from runtime import __version__
 from runtime.contract import ExitCode
 from runtime.environment import Variable, read, variables
-from runtime.errors import BadSetting, PurpleFleaError, Unauthorized
+from runtime.errors import BadInput, PurpleFleaError, Unauthorized
 from runtime.service.logs import configure
 from runtime.service.settings import Level, LogSettings
 
@@ -117,14 +117,14 @@ class Program(Generic[S]):
         configure(self.short_name, default, for_people=command)
         try:
             configure(self.short_name, read(LogSettings, environ).level or default, for_people=command)
-        except BadSetting as error:
+        except BadInput as error:
             mistakes.append(error)
         try:
             settings = read(self.settings, environ)
-        except (BadSetting, Unauthorized) as error:
+        except (BadInput, Unauthorized) as error:
             mistakes.append(error)
         if mistakes:
-            raise BadSetting("\n".join(mistake.message for mistake in mistakes))
+            raise BadInput("\n".join(mistake.message for mistake in mistakes))
         return settings
 
     def _parser(self) -> argparse.ArgumentParser:
@@ -212,10 +212,10 @@ def _exit_code(error: BaseException) -> int:
     match error:
         case KeyboardInterrupt() | asyncio.CancelledError():
             return ExitCode.INTERRUPTED
-        case BadSetting() | Unauthorized():
+        case BadInput() | Unauthorized():
             for line in str(error).splitlines():
                 _log.critical("%s", line)
-            return ExitCode.BAD_SETTING
+            return ExitCode.BAD_INPUT
         case Failure():
             _log.critical("%s", error)
             return error.code

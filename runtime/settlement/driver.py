@@ -16,11 +16,11 @@ from runtime.contract import Phase
 from runtime.errors import Conflict, OutcomeUnknown, PurpleFleaError, Retryable, Unauthorized
 from runtime.payments import Escrow, Operation, PaymentsClient, Receipt
 from runtime.redaction import redact
-from runtime.settlement.reading import Reader, Sight
+from runtime.settlement.reading import Observation, Reader
 from runtime.settlement.record import CLOSED, Case, Journal, JournalConflict, LastAnswer, Settlement
-from runtime.settlement.table import Action, Answer, Decision, Facts, Intent, Outcome, Seen, decide
+from runtime.settlement.table import Action, ActResult, Decision, Facts, Intent, Outcome, Seen, decide
 
-_DOUBTFUL: Final = (Answer.SENT, Answer.UNKNOWN)
+_DOUBTFUL: Final = (ActResult.SENT, ActResult.UNKNOWN)
 
 
 class Step(StrEnum):
@@ -128,18 +128,18 @@ class Settler:
         self._observe(Step.DECIDED, record)
         if record.phase in CLOSED:
             return self._progress(record)
-        sight, record = await self._first_look(record)
-        decision = self._decide(record, sight)
+        observed, record = await self._first_look(record)
+        decision = self._decide(record, observed)
         if decision.action is not Action.ACT:
-            return await self._conclude(record, decision, sight)
+            return await self._conclude(record, decision, observed)
         acted, receipt, delay_seconds = await self._act(record)
         if acted.attempts == record.attempts:  # nothing happened, so there is nothing to verify
             return self._progress(acted, delay_seconds)
-        sight = await self._reader.look(acted)
-        acted = self._learned(acted, sight, Step.VERIFIED)
-        return await self._conclude(acted, self._decide(acted, sight), sight, receipt)
+        observed = await self._reader.look(acted)
+        acted = self._learned(acted, observed, Step.VERIFIED)
+        return await self._conclude(acted, self._decide(acted, observed), observed, receipt)
 
-    async def _first_look(self, record: Settlement) -> tuple[Sight, Settlement]:
+    async def _first_look(self, record: Settlement) -> tuple[Observation, Settlement]:
         """Read. An intent that is new is written down with what follows from it, or sooner if the answer takes long."""
         reading = asyncio.create_task(self._reader.look(record))
         try:
@@ -148,27 +148,27 @@ class Settler:
                 and not (await asyncio.wait({reading}, timeout=self._policy.prompt.total_seconds()))[0]
             ):
                 record = await self._journal.write(record)
-            sight = await reading
+            observed = await reading
         finally:
             reading.cancel()
-        return sight, self._learned(record, sight, Step.READ)
+        return observed, self._learned(record, observed, Step.READ)
 
-    def _learned(self, record: Settlement, sight: Sight, step: Step) -> Settlement:
-        if sight.escrow and sight.seen is not Seen.DISAGREES:
+    def _learned(self, record: Settlement, observed: Observation, step: Step) -> Settlement:
+        if observed.escrow and observed.seen is not Seen.DISAGREES:
             record = replace(
                 record,
-                locked=sight.escrow.amount if record.locked is None else record.locked,
-                payee=record.payee or sight.escrow.payee,
-                refund_at=sight.escrow.auto_release_at or record.refund_at,
+                locked=observed.escrow.amount if record.locked is None else record.locked,
+                payee=record.payee or observed.escrow.payee,
+                refund_at=observed.escrow.auto_release_at or record.refund_at,
             )
         self._observe(step, record)
         return record
 
-    def _decide(self, record: Settlement, sight: Sight) -> Decision:
+    def _decide(self, record: Settlement, observed: Observation) -> Decision:
         answer = record.answer
         facts = Facts(
-            sight.seen,
-            answer.kind if answer else Answer.NONE,
+            observed.seen,
+            answer.kind if answer else ActResult.NONE,
             attempts_left=record.attempts < self._policy.max_attempts,
             patience_left=answer is None or self._now() - answer.at < self._policy.patience,
         )
@@ -177,7 +177,7 @@ class Settler:
     async def _act(self, before: Settlement) -> tuple[Settlement, Receipt | None, float | None]:
         """Note that the act is being sent, send it once, note the answer; the last value is a wish to wait (s)."""
         in_doubt = before.answer is not None and before.answer.kind in _DOUBTFUL
-        note = LastAnswer(Answer.UNKNOWN if in_doubt else Answer.SENT, self._now())
+        note = LastAnswer(ActResult.UNKNOWN if in_doubt else ActResult.SENT, self._now())
         noted = replace(before, phase=Phase.VERIFYING, attempts=before.attempts + 1, answer=note)
         noted = await self._journal.write(noted)
         self._observe(Step.SENDING, noted)
@@ -188,14 +188,14 @@ class Settler:
             undone = replace(noted, attempts=before.attempts, answer=before.answer)
             return await self._journal.write(undone), None, getattr(error, "delay_seconds", None)
         except PurpleFleaError as error:
-            kind = Answer.CONFLICT if isinstance(error, Conflict) else Answer.REFUSED
+            kind = ActResult.CONFLICT if isinstance(error, Conflict) else ActResult.REFUSED
             if in_doubt or isinstance(error, OutcomeUnknown):
-                kind = Answer.UNKNOWN  # an earlier act may have happened: only a yes ends that doubt
+                kind = ActResult.UNKNOWN  # an earlier act may have happened: only a yes ends that doubt
             answer = LastAnswer(kind, self._now(), error.status, error.code or error.problem or "", _digest(str(error)))
             noted = await self._journal.write(replace(noted, answer=answer))
             self._observe(Step.ANSWERED, noted)
             return noted, None, None
-        answer = LastAnswer(Answer.ACCEPTED, self._now(), 200, receipt.status, _digest(repr(receipt)))
+        answer = LastAnswer(ActResult.ACCEPTED, self._now(), 200, receipt.status, _digest(repr(receipt)))
         noted = replace(noted, answer=answer)  # written together with what the verifying read says
         self._observe(Step.ANSWERED, noted)
         return noted, receipt, None
@@ -212,11 +212,11 @@ class Settler:
                 return await self._client.complete(record.escrow_id)
 
     async def _conclude(
-        self, record: Settlement, decision: Decision, sight: Sight, receipt: Receipt | None = None
+        self, record: Settlement, decision: Decision, observed: Observation, receipt: Receipt | None = None
     ) -> Progress:
         wrong = ""
         if decision.outcome is Outcome.PAID:
-            record, wrong = _with_money(record, sight.escrow, receipt)
+            record, wrong = _with_money(record, observed.escrow, receipt)
         if wrong:
             decision = replace(decide(record.intent, Facts(Seen.DISAGREES)), reason=wrong)
         if decision.action in (Action.SETTLE, Action.REVIEW):
@@ -225,15 +225,15 @@ class Settler:
                 phase=Phase.SETTLED if decision.action is Action.SETTLE else Phase.NEEDS_REVIEW,
                 outcome=decision.outcome,
                 drift=decision.drift,
-                evidence=_evidence(record, decision.reason, sight),
+                evidence=_evidence(record, decision.reason, observed),
                 remedy=decision.remedy,
                 closed_at=self._now(),
             )
         elif receipt is None and record.version:  # to wait, with nothing new to write down
-            return self._progress(record, sight.delay_seconds)
+            return self._progress(record, observed.delay_seconds)
         record = await self._journal.write(record)
         self._observe(Step.RECORDED, record)
-        return self._progress(record, sight.delay_seconds)
+        return self._progress(record, observed.delay_seconds)
 
     def _progress(self, record: Settlement, delay_seconds: float | None = None) -> Progress:
         """Return the round's result; the delay is a tenth of the settlement's age, or what the service asks for."""
@@ -262,10 +262,10 @@ def _with_money(record: Settlement, escrow: Escrow | None, receipt: Receipt | No
     return replace(record, paid=paid, fee=fee, referral=receipt.referral if receipt else None), ""
 
 
-def _evidence(record: Settlement, reason: str, sight: Sight) -> str:
+def _evidence(record: Settlement, reason: str, observed: Observation) -> str:
     """Everything a person needs to see at once, below what is already there."""
     answer = record.answer
-    lines = [record.evidence, f"{record.reason}: {reason}", f"attempts: {record.attempts}; read: {sight.note}"]
+    lines = [record.evidence, f"{record.reason}: {reason}", f"attempts: {record.attempts}; read: {observed.note}"]
     if answer:
         what = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
         lines.append(f"last answer: {what} at {answer.at:%Y-%m-%dT%H:%M:%SZ}")

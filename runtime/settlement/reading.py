@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from runtime.errors import (
     Contradiction,
     NotFound,
+    Permanent,
     Problem,
     PurpleFleaError,
     Rejected,
@@ -14,14 +15,13 @@ from runtime.errors import (
     Unavailable,
     Unsupported,
 )
-from runtime.errors import Final as FinalError
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.record import Settlement
-from runtime.settlement.table import STILL_OPEN, WANTED, Answer, Seen
+from runtime.settlement.table import STILL_OPEN, WANTED, ActResult, Seen
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """What one read showed.
 
     Args:
@@ -44,8 +44,8 @@ class Reader:
         self._client = client
         self._lists = _SharedLists(client)
 
-    async def look(self, record: Settlement) -> Sight:
-        """Read the record's escrow. Never raises a `PurpleFleaError`: what went wrong is part of the sight."""
+    async def look(self, record: Settlement) -> Observation:
+        """Read the record's escrow. Never raises a `PurpleFleaError`: what went wrong is part of the observed."""
         reads, lists = (self._client.supports(operation) for operation in (Operation.READ, Operation.LIST))
         complete = True
         try:
@@ -54,22 +54,22 @@ class Reader:
             elif lists:
                 escrow, complete = await self._find(record)
             else:
-                return Sight(Seen.UNREADABLE, "the dialect has neither a read nor a list")
+                return Observation(Seen.UNREADABLE, "the dialect has neither a read nor a list")
         except NotFound as error:
-            return Sight(Seen.NOT_FOUND, str(error))
-        except FinalError as error:
+            return Observation(Seen.NOT_FOUND, str(error))
+        except Permanent as error:
             # A key can be mended, and a bad line in a list may be about another escrow: neither is a finding here.
             waits = isinstance(error, Unauthorized) or (isinstance(error, Contradiction) and not reads)
-            return Sight(Seen.SILENT if waits else Seen.DISAGREES, str(error))
+            return Observation(Seen.SILENT if waits else Seen.DISAGREES, str(error))
         except PurpleFleaError as error:
-            return Sight(Seen.SILENT, str(error), delay_seconds=getattr(error, "delay_seconds", None))
+            return Observation(Seen.SILENT, str(error), delay_seconds=getattr(error, "delay_seconds", None))
         if escrow is None and not complete:
-            return Sight(Seen.UNREADABLE, "a list is too long to be read")
+            return Observation(Seen.UNREADABLE, "a list is too long to be read")
         if escrow is None:
-            return Sight(Seen.UNLISTED, f"not listed as {', '.join(self._places(record))}")
+            return Observation(Seen.UNLISTED, f"not listed as {', '.join(self._places(record))}")
         if wrong := _disagreement(record, escrow):
-            return Sight(Seen.DISAGREES, wrong, escrow)
-        return Sight(Seen(escrow.status.value), f"status {escrow.status}", escrow)
+            return Observation(Seen.DISAGREES, wrong, escrow)
+        return Observation(Seen(escrow.status.value), f"status {escrow.status}", escrow)
 
     async def _find(self, record: Settlement) -> tuple[Escrow | None, bool]:
         """Return the escrow if a list has it, and whether every list that was needed could be read to its end."""
@@ -91,7 +91,7 @@ class Reader:
     def _places(self, record: Settlement) -> list[EscrowStatus]:
         """Return the lists to look in: in the order of an escrow's life, so that one on the move is met."""
         statuses = list(self._client.dialect.list_words)
-        if record.answer is not None and record.answer.kind is Answer.ACCEPTED:
+        if record.answer is not None and record.answer.kind is ActResult.ACCEPTED:
             # Only being open still would speak against a plain yes; the lists of what is closed grow for ever.
             return [status for status in statuses if status.value in STILL_OPEN]
         if record.attempts:

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from runtime.contract import Phase
 from runtime.money import Usdc
-from runtime.settlement.table import Answer, Intent, Outcome
+from runtime.settlement.table import ActResult, Intent, Outcome
 
 CLOSED: Final = (Phase.SETTLED, Phase.NEEDS_REVIEW)
 """Phases in which nothing is sent any more."""
@@ -53,7 +53,7 @@ class LastAnswer:
         digest: First 16 hex digits of the SHA-256 of the answer as understood; tells two answers apart.
     """
 
-    kind: Answer
+    kind: ActResult
     at: datetime
     status: int | None = None
     code: str = ""
@@ -205,7 +205,7 @@ def from_json(data: dict[str, Any], version: str) -> Settlement:
     for name, kind in (("intent", Intent), ("phase", Phase), ("outcome", Outcome)):
         values[name] = data[name] and kind(data[name])
     if answer := data["answer"]:
-        values["answer"] = LastAnswer(**answer | {"kind": Answer(answer["kind"]), "at": _time(answer["at"])})
+        values["answer"] = LastAnswer(**answer | {"kind": ActResult(answer["kind"]), "at": _time(answer["at"])})
     return Settlement(**values, version=version)
 
 

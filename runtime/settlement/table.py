@@ -50,7 +50,7 @@ class Seen(StrEnum):
     """The service did not answer the read, this time."""
 
 
-class Answer(StrEnum):
+class ActResult(StrEnum):
     """The last answer to our own act, as far as the record goes."""
 
     NONE = "none"
@@ -149,7 +149,7 @@ class Facts:
     """All that a decision rests on, besides the intent."""
 
     seen: Seen
-    answer: Answer = Answer.NONE
+    answer: ActResult = ActResult.NONE
     attempts_left: bool = True
     """Fewer acts were sent than the policy allows."""
     patience_left: bool = True
@@ -175,7 +175,7 @@ def standing(intent: Intent, seen: Seen) -> Standing:
 def decide(intent: Intent, facts: Facts) -> Decision:
     """The next action for an escrow; defined for every combination of intent and facts."""
     where = standing(intent, facts.seen)
-    match RULES[where][list(Answer).index(facts.answer)]:
+    match RULES[where][list(ActResult).index(facts.answer)]:
         case Rule.SETTLE:
             return _settled(intent, facts)
         case Rule.ACT:
@@ -193,12 +193,12 @@ def decide(intent: Intent, facts: Facts) -> Decision:
 def _settled(intent: Intent, facts: Facts) -> Decision:
     goal = outcome_of(WANTED[intent])
     outcome = outcome_of(facts.seen) if facts.seen in STATUSES else goal  # else the direct answer is the service's word
-    ours = facts.answer in (Answer.SENT, Answer.UNKNOWN, Answer.ACCEPTED)
+    ours = facts.answer in (ActResult.SENT, ActResult.UNKNOWN, ActResult.ACCEPTED)
     if outcome is not goal:
         reason = f"{intent} was intended, but the escrow was found {facts.seen}"
     elif not ours:
         reason = f"found {facts.seen}, and no {intent} of ours was accepted"
-    elif facts.answer is Answer.ACCEPTED:
+    elif facts.answer is ActResult.ACCEPTED:
         reason = f"{intent} was accepted" + (f" and reads {facts.seen}" if facts.seen in STATUSES else "")
     else:
         reason = f"the answer to {intent} was lost, but the escrow reads {facts.seen}"
@@ -229,9 +229,9 @@ _REVIEWS: Final[dict[Standing, tuple[str, str]]] = {
 def _for_a_person(intent: Intent, where: Standing, facts: Facts) -> tuple[str, str]:
     """Reason and remedy of a NeedsReview."""
     what = f"{intent}: last answer {facts.answer}, read {facts.seen}: "
-    if facts.answer is Answer.REFUSED and where in (Standing.OPEN, Standing.UNREADABLE):
+    if facts.answer is ActResult.REFUSED and where in (Standing.OPEN, Standing.UNREADABLE):
         return what + "the service refuses the act", "Mend what the service names in the evidence, then retry."
-    if facts.answer is Answer.ACCEPTED and where is Standing.OPEN:
+    if facts.answer is ActResult.ACCEPTED and where is Standing.OPEN:
         return what + "the service accepted the act, but the escrow still reads open", _LOOK_UP
     if where is Standing.OTHER and intent is not Intent.RELEASE:
         return what + "another act overtook this one", _LOOK_UP

@@ -62,6 +62,6 @@ def test_it_leaves_nothing_running_and_no_file(tmp_path):
 
 def test_an_unknown_dialect_is_refused_with_the_known_ones():
     ran = demo("--dialect", "graphql")
-    assert ran.returncode == ExitCode.BAD_SETTING
+    assert ran.returncode == ExitCode.BAD_INPUT
     assert "kubernetes" in ran.stderr
     assert "Traceback" not in ran.stderr

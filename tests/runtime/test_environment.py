@@ -20,7 +20,7 @@ from runtime.environment import (
     url,
     variables,
 )
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.money import ZERO, Usdc
 from runtime.redaction import redact
 
@@ -48,7 +48,7 @@ class Outer:
 
     def __post_init__(self):
         if self.on and not self.count:
-            raise BadSetting("ON needs a COUNT")
+            raise BadInput("ON needs a COUNT")
 
 
 def test_what_is_unset_empty_or_blank_has_its_default():
@@ -70,7 +70,7 @@ def test_blanks_around_a_value_do_not_count():
 
 @pytest.mark.parametrize("word", ["yes", "no", "1", "0", "on", "t", "true false", "wahr"])
 def test_a_flag_has_one_meaning(word):
-    with pytest.raises(BadSetting, match=f"ON is '{word}': expected true or false"):
+    with pytest.raises(BadInput, match=f"ON is '{word}': expected true or false"):
         read(Outer, {"WORDS": "w", "ON": word})
 
 
@@ -78,13 +78,13 @@ def test_a_flag_has_one_meaning(word):
     "word", ["-1", "11", "1.0", "1e1", "0x1", "+1", "1_0", "\N{ARABIC-INDIC DIGIT ONE}", "nan", "9" * 99]
 )
 def test_a_number_is_whole_and_within_its_bounds(word):
-    with pytest.raises(BadSetting, match=r"COUNT is .*: expected a whole number from 0 to 10"):
+    with pytest.raises(BadInput, match=r"COUNT is .*: expected a whole number from 0 to 10"):
         read(Outer, {"WORDS": "w", "COUNT": word})
 
 
 def test_every_mistake_is_named_at_once():
     wrong = {"BUDGET": "-1", "ON": "yes", "COUNT": "many", "COLOUR": "green", "SERVICE": "ftp://x"}
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(BadInput) as caught:
         read(Outer, wrong)
     lines = caught.value.message.splitlines()
     assert [line.split(":")[0].split()[0] for line in lines] == ["WORDS", "BUDGET", "ON", "COUNT", "COLOUR", "SERVICE"]
@@ -93,7 +93,7 @@ def test_every_mistake_is_named_at_once():
 
 
 def test_settings_that_do_not_fit_together_are_named():
-    with pytest.raises(BadSetting, match="ON needs a COUNT"):
+    with pytest.raises(BadInput, match="ON needs a COUNT"):
         read(Outer, {"WORDS": "w", "ON": "true", "COUNT": "0"})
 
 
@@ -103,7 +103,7 @@ def test_plain_http_is_allowed_by_the_flag_alone(allowed, fine):
     if fine:
         assert read(Outer, environ).service == "http://sandbox:8080"
     else:
-        with pytest.raises(BadSetting, match="SERVICE: http://sandbox:8080 would send the key in the clear"):
+        with pytest.raises(BadInput, match="SERVICE: http://sandbox:8080 would send the key in the clear"):
             read(Outer, environ)
 
 
@@ -123,7 +123,7 @@ def test_a_secret_as_it_should_be_is_not_spoken_of(caplog):
 def test_a_key_in_the_wrong_variable_is_not_shown():
     read(Outer, {"WORDS": "w", "KEY": "pf_live_elsewhere"})
     for prefix in ("", "x" * 30):  # across the cut, too
-        with pytest.raises(BadSetting) as caught:
+        with pytest.raises(BadInput) as caught:
             read(Outer, {"WORDS": "w", "COUNT": f"{prefix}pf_live_elsewhere"})
         assert "pf_live" not in str(caught.value)
 

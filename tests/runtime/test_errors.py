@@ -5,7 +5,7 @@ import re
 import pytest
 
 from runtime import errors
-from runtime.errors import Final, OutcomeUnknown, Problem, PurpleFleaError, Retryable
+from runtime.errors import OutcomeUnknown, Permanent, Problem, PurpleFleaError, Retryable
 from runtime.redaction import protect, redact
 
 KEY = "pf_live_s3cret+/key=="
@@ -20,7 +20,7 @@ def _key():
 def test_every_error_has_exactly_one_policy():
     leaves = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, PurpleFleaError)]
     for error in set(leaves) - {PurpleFleaError}:
-        assert sum(issubclass(error, policy) for policy in (Retryable, Final, OutcomeUnknown)) == 1, error
+        assert sum(issubclass(error, policy) for policy in (Retryable, Permanent, OutcomeUnknown)) == 1, error
 
 
 def test_the_tree_at_the_top_names_every_class():

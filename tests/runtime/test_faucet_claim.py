@@ -19,9 +19,9 @@ import pytest
 from runtime import faucet_claim
 from runtime.contract import Env, ExitCode
 from runtime.environment import read
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.faucet_claim import PERHAPS_GRANTED, Settings, record, write
-from runtime.payments import Claim, ClaimOutcome
+from runtime.payments import ClaimOutcome, FaucetClaim
 from runtime.sandbox.faults import Fault
 from runtime.sandbox.testing import running_sandbox
 from runtime.service import Failure, Start
@@ -81,8 +81,8 @@ def run(caplog):
         caplog.clear()
         try:
             code = asyncio.run(faucet_claim.run(Start(read(Settings, environment), argparse.Namespace())))
-        except BadSetting as error:  # what `Program.main` makes of it
-            return check(environment, ExitCode.BAD_SETTING, f"{error} {caplog.text}")
+        except BadInput as error:  # what `Program.main` makes of it
+            return check(environment, ExitCode.BAD_INPUT, f"{error} {caplog.text}")
         except Failure as error:
             return check(environment, error.code, f"{error} {caplog.text}")
         return check(environment, code, caplog.text)
@@ -260,12 +260,12 @@ def test_an_unreachable_faucet_is_tried_until_the_deadline_and_then_follows_the_
 )
 def test_a_wrong_setting_is_named_and_writes_nothing(run, environment, wrong, named):
     code, found, printed = run(environment | wrong)
-    assert (code, found) == (ExitCode.BAD_SETTING, None)
+    assert (code, found) == (ExitCode.BAD_INPUT, None)
     assert named in printed
 
 
 def test_a_wrong_setting_of_the_process_ends_it_without_a_traceback(environment):
-    assert run_process(environment | {Env.AGENT_ID: ""})[0] == ExitCode.BAD_SETTING
+    assert run_process(environment | {Env.AGENT_ID: ""})[0] == ExitCode.BAD_INPUT
 
 
 def test_a_workspace_that_is_not_there_is_said(run, environment):
@@ -310,7 +310,7 @@ def test_a_reader_sees_all_of_a_result_or_none(tmp_path):
 def test_the_document_names_every_field_outcome_and_exit_code():
     text = DOC.read_text()
     settings = read(Settings, {Env.AGENT_ID: "ag_1", Env.FAUCET_URL: "https://faucet.example"})
-    found = record(settings, Claim(outcome=ClaimOutcome.GRANTED, agent_id="ag_1"), answer_lost=False)
+    found = record(settings, FaucetClaim(outcome=ClaimOutcome.GRANTED, agent_id="ag_1"), answer_lost=False)
     assert re.findall(r"^\| `(\w+)` \|", text.split("## The result")[1], re.MULTILINE) == list(found)
     for outcome in (*ClaimOutcome, PERHAPS_GRANTED, "unavailable"):
         assert f"`{outcome}`" in text

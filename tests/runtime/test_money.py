@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import AmountError, Final
+from runtime.errors import AmountError, Permanent
 from runtime.money import MAX_MICRO, ZERO, Usdc, loads
 
 amounts = st.integers(0, MAX_MICRO).map(Usdc)
@@ -118,7 +118,7 @@ def test_rounding_is_the_published_servers(amount, fee, referral):
 def test_what_is_not_an_amount_is_refused(value):
     with pytest.raises(AmountError) as caught:
         Usdc.parse(value)
-    assert isinstance(caught.value, Final)
+    assert isinstance(caught.value, Permanent)
     assert len(str(caught.value)) < 200
 
 

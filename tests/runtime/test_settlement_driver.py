@@ -14,7 +14,7 @@ from runtime.settlement.driver import Policy, Step
 from runtime.settlement.journal import SqliteJournal
 from runtime.settlement.reading import Reader
 from runtime.settlement.record import CaseMismatch, Settlement
-from runtime.settlement.table import Answer, Intent, Outcome, Seen
+from runtime.settlement.table import ActResult, Intent, Outcome, Seen
 from tests.runtime.settling import AMOUNT, DIALECTS, PATIENT, READABLE, TLS, Shop, check_against_books
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ async def test_work_that_is_done_is_paid_once_and_every_amount_is_on_record(shop
     assert progress.retry_after_seconds is None
     assert (record.phase, record.outcome, record.drift, record.attempts) == (Phase.SETTLED, Outcome.PAID, False, 1)
     assert (record.locked, record.paid, record.fee) == (AMOUNT, Usdc.parse("0.099"), Usdc.parse("0.001"))
-    assert record.answer.kind is Answer.ACCEPTED
+    assert record.answer.kind is ActResult.ACCEPTED
     assert await shop.journal.load(case.key) == record
     check_against_books(shop, case, record)
 
@@ -117,7 +117,11 @@ async def test_a_refund_after_a_release_of_unknown_outcome_is_for_a_person(tmp_p
             await shop.settler().settle(case)
         own.advance(hours=25)
         record = await shop.until_closed(case)
-        assert (record.phase, record.answer.kind, record.answer.status) == (Phase.NEEDS_REVIEW, Answer.UNKNOWN, later)
+        assert (record.phase, record.answer.kind, record.answer.status) == (
+            Phase.NEEDS_REVIEW,
+            ActResult.UNKNOWN,
+            later,
+        )
         assert "refunded" in record.evidence
         await shop.close()
 
@@ -144,7 +148,7 @@ async def test_somebody_elses_escrow_is_refused_and_for_a_person(shop, tmp_path)
     case = await shop.case()
     stranger = Shop(shop.sandbox, "server", tmp_path / "stranger.db")
     record = await stranger.until_closed(case)
-    assert (record.phase, record.answer.kind, record.answer.status) == (Phase.NEEDS_REVIEW, Answer.REFUSED, 403)
+    assert (record.phase, record.answer.kind, record.answer.status) == (Phase.NEEDS_REVIEW, ActResult.REFUSED, 403)
     assert shop.paid(case) == []
     await stranger.close()
 

@@ -9,7 +9,7 @@ from runtime.contract import Phase
 from runtime.sandbox.testing import running_sandbox
 from runtime.settlement.driver import Step
 from runtime.settlement.journal import SqliteJournal
-from runtime.settlement.table import Answer, Outcome
+from runtime.settlement.table import ActResult, Outcome
 from tests.runtime.settling import DIALECTS, IMPATIENT, READABLE, Crash, Shop, check_against_books
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +181,7 @@ async def test_a_settler_that_dies_at_any_step_is_taken_over_from_the_journal(sh
     if shop.dialect in READABLE or step not in (Step.SENDING, Step.ANSWERED, Step.VERIFIED):
         assert record.phase is Phase.SETTLED
     else:
-        assert (record.phase, record.answer.kind) == (Phase.NEEDS_REVIEW, Answer.SENT)
+        assert (record.phase, record.answer.kind) == (Phase.NEEDS_REVIEW, ActResult.SENT)
 
 
 class DyingJournal(SqliteJournal):

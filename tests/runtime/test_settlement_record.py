@@ -23,7 +23,7 @@ from runtime.settlement.record import (
     resolve,
     to_json,
 )
-from runtime.settlement.table import Answer, Intent, Outcome
+from runtime.settlement.table import ActResult, Intent, Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ CASE = Case("job-1", "esc_1", Intent.RELEASE, "Job complete", Usdc.parse("0.10")
 
 times = st.datetimes(timezones=st.just(UTC))
 amounts = st.none() | st.integers(0, 10**12).map(Usdc)
-answers = st.none() | st.builds(LastAnswer, st.sampled_from(Answer), times, st.none() | st.integers(100, 599))
+answers = st.none() | st.builds(LastAnswer, st.sampled_from(ActResult), times, st.none() | st.integers(100, 599))
 records = st.builds(
     Settlement,
     st.text(),

@@ -10,7 +10,7 @@ from runtime.settlement.table import (
     STATUSES,
     WANTED,
     Action,
-    Answer,
+    ActResult,
     Facts,
     Intent,
     Outcome,
@@ -27,10 +27,10 @@ BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 COMBINATIONS = [
     (intent, Facts(seen, answer, attempts, patience))
     for intent, seen, answer, attempts, patience in itertools.product(
-        Intent, Seen, Answer, (True, False), (True, False)
+        Intent, Seen, ActResult, (True, False), (True, False)
     )
 ]
-DOUBTFUL = (Answer.SENT, Answer.UNKNOWN, Answer.CONFLICT)
+DOUBTFUL = (ActResult.SENT, ActResult.UNKNOWN, ActResult.CONFLICT)
 
 
 def having(*, action: Action):
@@ -49,13 +49,15 @@ def test_nothing_is_sent_again_after_a_doubtful_answer_without_a_read_that_says_
     acts = having(action=Action.ACT)
     assert acts
     for _, facts in acts:
-        if facts.answer is not Answer.NONE:
+        if facts.answer is not ActResult.NONE:
             assert facts.seen in (Seen.LOCKED, Seen.COMPLETED)
             assert facts.attempts_left
 
 
 def test_nothing_is_sent_after_a_yes_or_a_final_no():
-    assert not [facts for _, facts in having(action=Action.ACT) if facts.answer in (Answer.ACCEPTED, Answer.REFUSED)]
+    assert not [
+        facts for _, facts in having(action=Action.ACT) if facts.answer in (ActResult.ACCEPTED, ActResult.REFUSED)
+    ]
 
 
 def test_nothing_is_sent_to_an_escrow_that_has_ended():
@@ -69,27 +71,27 @@ def test_settled_rests_on_the_services_word_alone():
         if facts.seen in STATUSES:
             assert outcome.value.lower() == {"released": "paid"}.get(facts.seen.value, facts.seen.value)
         else:
-            assert facts.answer is Answer.ACCEPTED
+            assert facts.answer is ActResult.ACCEPTED
             assert outcome is outcome_of(WANTED[intent])
 
 
 def test_a_conflict_counts_as_paid_only_once_a_read_says_released():
     for seen, left in itertools.product(Seen, (True, False)):
-        facts = Facts(seen, Answer.CONFLICT, left, left)
+        facts = Facts(seen, ActResult.CONFLICT, left, left)
         paid = decide(Intent.RELEASE, facts).outcome is Outcome.PAID
         assert paid == (facts.seen is Seen.RELEASED)
 
 
 def test_a_release_of_unknown_outcome_that_reads_refunded_is_for_a_person():
     for seen in (Seen.REFUNDED, Seen.DISPUTED, Seen.CANCELLED):
-        assert decide(Intent.RELEASE, Facts(seen, Answer.UNKNOWN)).action is Action.REVIEW
+        assert decide(Intent.RELEASE, Facts(seen, ActResult.UNKNOWN)).action is Action.REVIEW
 
 
-@pytest.mark.parametrize("answer", Answer)
+@pytest.mark.parametrize("answer", ActResult)
 def test_only_a_silent_service_is_waited_for_without_end(answer):
     for intent, seen in itertools.product(Intent, Seen):
         action = decide(intent, Facts(seen, answer, attempts_left=False, patience_left=False)).action
-        if answer is Answer.NONE and action is Action.ACT:
+        if answer is ActResult.NONE and action is Action.ACT:
             continue  # nothing was sent so far: this act is the first one
         assert action is (Action.WAIT if seen is Seen.SILENT else action)
         assert action is not Action.ACT
@@ -107,15 +109,16 @@ def tables() -> str:
     """The document's two tables, from the code."""
     lines = ["| intent | " + " | ".join(STATUSES) + " |", "|---" * (len(STATUSES) + 1) + "|"]
     lines += [f"| {intent} | " + " | ".join(standing(intent, seen) for seen in STATUSES) + " |" for intent in Intent]
-    lines += ["", "| standing | " + " | ".join(Answer) + " |", "|---" * (len(Answer) + 1) + "|"]
+    lines += ["", "| standing | " + " | ".join(ActResult) + " |", "|---" * (len(ActResult) + 1) + "|"]
     lines += [
-        f"| {where} | " + " | ".join(cell(Intent.RELEASE, where, answer) for answer in Answer) + " |" for where in RULES
+        f"| {where} | " + " | ".join(cell(Intent.RELEASE, where, answer) for answer in ActResult) + " |"
+        for where in RULES
     ]
     return "\n".join(lines) + "\n"
 
 
 def test_a_cell_does_not_depend_on_which_intent_or_status_led_to_its_standing():
-    for where, answer, left in itertools.product(Standing, Answer, (True, False)):
+    for where, answer, left in itertools.product(Standing, ActResult, (True, False)):
         actions = {
             decide(intent, Facts(seen, answer, left, left)).action
             for intent, seen in itertools.product(Intent, Seen)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from lightkube import KubeConfig
 from lightkube.config.client_adapter import Client, ConnectionParams
 
-from components.settings import Settings, SettingsError
+from components.settings import BadSettings, Settings
 from tests.components.settings import rules_table as table
 from tests.components.settings.test_rules import quantities, schedules
 from tests.toolchain.cluster import Cluster
@@ -136,7 +136,7 @@ def ours(kind: str, text: str) -> bool:
     """Whether the settings take the value."""
     try:
         Settings.parse(SETTING[kind](text))
-    except SettingsError:
+    except BadSettings:
         return False
     return True
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings import Settings, SettingsError
+from components.settings import BadSettings, Settings
 
 
 def mistakes(mapping) -> list[str]:
     """The lines that a person reads, after the heading."""
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(BadSettings) as caught:
         Settings.parse(mapping)
     return [str(problem) for problem in caught.value.problems]
 
@@ -140,7 +140,7 @@ def test_message_is_what_the_readme_shows():
         "escrow": {"defaultBudgetUsdc": 0.1},
         "payroll": {"schedule": "61 * * * *"},
     }
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(BadSettings) as caught:
         Settings.parse(mapping)
     readme = Path(__file__).parents[3] / "README.md"
     assert f"```\n{caught.value}\n```" in readme.read_text()
@@ -152,7 +152,7 @@ _json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | s
 @given(section=st.sampled_from([str(f.alias) for f in Settings.model_fields.values()]), value=_json)
 def test_anything_else_is_right_or_told(section, value):
     """Whatever stands in a section: it is taken, or it is an error that a person can read. Nothing else gets out."""
-    with contextlib.suppress(SettingsError):
+    with contextlib.suppress(BadSettings):
         Settings.parse({section: value})
         return
     assert all(line.startswith("purpleflea") for line in mistakes({section: value}))

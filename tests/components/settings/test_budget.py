@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings import Settings, SettingsError
+from components.settings import BadSettings, Settings
 from components.settings.budget import exposure
 
 
@@ -39,7 +39,7 @@ def test_what_the_service_would_refuse_is_refused_before(dialect, least):
     exposure(Settings.parse(mapping | {"agents": [{"name": "a", "budgetUsdc": least}]}))
     for amount in ("0", "0.00", str(Decimal(least) - Decimal("0.000001"))):
         for part in ({"agents": [{"name": "a", "budgetUsdc": amount}]}, {"worker": {"budgetUsdc": amount}}):
-            with pytest.raises(SettingsError, match="below the service's minimum"):
+            with pytest.raises(BadSettings, match="below the service's minimum"):
                 Settings.parse(mapping | part)
 
 
@@ -49,5 +49,5 @@ def test_cap_is_exact(workers, budget):
     total = exposure(Settings.parse(mapping)).total
     assert total >= workers * budget * Decimal("1.01")
     Settings.parse(mapping | {"budget": {"capUsdc": str(total)}})
-    with pytest.raises(SettingsError, match="less than the stack may lock"):
+    with pytest.raises(BadSettings, match="less than the stack may lock"):
         Settings.parse(mapping | {"budget": {"capUsdc": str(total - Decimal("0.000001"))}})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.settings import Settings, SettingsError
+from components.settings import BadSettings, Settings
 from components.settings.fly import FlySettings, fly_problems
 
 
@@ -32,7 +32,7 @@ def test_defaults_are_without_problems():
     ],
 )
 def test_a_wrong_value_is_named_with_its_path(fly, path, message):
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(BadSettings) as refused:
         Settings.parse({"fly": fly})
     assert f"purpleflea.fly.{path}: " in str(refused.value)
     assert message in str(refused.value)

@@ -9,7 +9,7 @@ import pytest
 
 from components.manifests import encryption, fly_config, stack
 from components.outputs import stack_outputs
-from components.settings import Settings, SettingsError
+from components.settings import BadSettings, Settings
 from components.settings.description import ROOT, Key, describe
 from tests.components import stacks
 
@@ -66,7 +66,7 @@ def base(name: str, of_fly: bool) -> str:
 
 
 def outputs(mapping: dict[str, Any], of_fly: bool) -> str:
-    """The same of any mapping; the Fly files apart, because they take the longest. Raises `SettingsError`."""
+    """The same of any mapping; the Fly files apart, because they take the longest. Raises `BadSettings`."""
     settings = Settings.parse(mapping)
     if of_fly:
         return json.dumps(fly_config.fly_files(settings) if settings.fly.enabled else None)
@@ -104,7 +104,7 @@ def has_effect(path: str, key: Key) -> bool:
         for value in values(key):
             try:
                 found = outputs(changed(mapping, path.removeprefix(f"{ROOT}."), value), of_fly)
-            except SettingsError:
+            except BadSettings:
                 continue
             if found != base(name, of_fly):
                 return True

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings import Settings, SettingsError, names, quantity
+from components.settings import BadSettings, Settings, names, quantity
 from components.settings.image_reference import ImageReference
 from components.settings.schedule import Schedule
 from tests.components.settings import rules_table as table
@@ -61,7 +61,7 @@ def takes_settings(check: Callable[[str], object], text: str) -> bool:
     """Whether the settings take the text in its place."""
     try:
         check(text)
-    except SettingsError:
+    except BadSettings:
         return False
     return True
 
@@ -183,7 +183,7 @@ def test_what_is_no_url_of_a_service(text):
 
 
 def test_upper_case_does_not_hide_plain_http():
-    with pytest.raises(SettingsError, match="must be https"):
+    with pytest.raises(BadSettings, match="must be https"):
         Settings.parse({"services": {"escrowUrl": "HTTP://host"}})
 
 
@@ -197,7 +197,7 @@ def test_nobody_is_shown_a_pattern():
         "credentials": {"apiKeyKey": "a b"},
         "agents": [{"name": "-", "payee": " ", "schedule": "x"}],
     }
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(BadSettings) as caught:
         Settings.parse(wrong)
     assert len(caught.value.problems) == 12
     assert not re.search(r"\\|\[[a-z]-|\^|\$", str(caught.value))

@@ -10,7 +10,7 @@ from runtime.kubernetes.errors import MalformedObject
 from runtime.kubernetes.escrow import ESCROW, Ending, Escrow, new_escrow
 from runtime.kubernetes.escrow_journals import read_record, status_of
 from runtime.money import Usdc
-from runtime.settlement.table import Answer, Intent, Outcome
+from runtime.settlement.table import ActResult, Intent, Outcome
 
 NOW = "2026-01-01T00:00:00.123456Z"
 MOMENT = datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_a_record_is_read_as_it_was_written():
     assert record is not None
     assert (record.intent, record.outcome, record.paid) == (Intent.RELEASE, Outcome.PAID, Usdc(99_000))
     assert record.answer is not None
-    assert record.answer.kind is Answer.ACCEPTED
+    assert record.answer.kind is ActResult.ACCEPTED
     again = _merged(status_of(record, Phase.SETTLED))
     assert read_record(read(whole(STATUS | again))) == record
     assert read_record(read(whole({"phase": "Funded"}))) is None

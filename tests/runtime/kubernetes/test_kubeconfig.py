@@ -15,7 +15,7 @@ import yaml
 from aiohttp import web
 
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import KubernetesError, LoginError, Unreachable
+from runtime.kubernetes.errors import ApiUnreachable, KubernetesError, LoginError
 from runtime.kubernetes.kubeconfig import KubeconfigLogin
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import NAMED
@@ -311,13 +311,13 @@ PAGES = {
         502,
         "text/html",
         "<html><h1>502 Bad Gateway</h1></html>",
-        Unreachable,
+        ApiUnreachable,
         "502 Bad Gateway: no answer",
     ),
-    "a login page": (200, "text/html", "<!DOCTYPE html><title>Sign in</title>", Unreachable, "Sign in"),
+    "a login page": (200, "text/html", "<!DOCTYPE html><title>Sign in</title>", ApiUnreachable, "Sign in"),
     "a redirect": (302, "text/html", "", KubernetesError, "302 Found: no answer of an API server"),
     "a proxy's refusal": (403, "text/html", "<html>no</html>", KubernetesError, "403 Forbidden: no answer of an API"),
-    "JSON of somebody else": (200, "application/json", '["x"]', Unreachable, "no answer of an API server"),
+    "JSON of somebody else": (200, "application/json", '["x"]', ApiUnreachable, "no answer of an API server"),
     "a proxy that is full": (503, "text/plain", "busy", KubernetesError, "503 Service Unavailable: no answer"),
 }
 

@@ -26,7 +26,7 @@ from runtime.contract import (
     Phase,
 )
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import AlreadyExists, KubernetesError, Unreachable, is_transient
+from runtime.kubernetes.errors import AlreadyExists, ApiUnreachable, KubernetesError, is_transient
 from runtime.kubernetes.escrow import new_escrow
 from runtime.kubernetes.shape import WHOLE, Json, stamp
 from runtime.money import Usdc
@@ -116,7 +116,7 @@ async def _create(api: KubernetesApi, path: str, body: Json) -> Json:
             return await api.create(path, body)
         except AlreadyExists:
             return await api.get(f"{path}/{body['metadata']['name']}", WHOLE)
-        except (KubernetesError, Unreachable) as error:
+        except (KubernetesError, ApiUnreachable) as error:
             if not is_transient(error):
                 raise
             await asyncio.sleep(1)

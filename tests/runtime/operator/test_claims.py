@@ -15,7 +15,7 @@ from runtime.kubernetes.escrow import ESCROW
 from runtime.kubernetes.escrow import Escrow as Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.claims import LABELS, Claims, claim_name
-from runtime.operator.review import ForAPerson
+from runtime.operator.review import ReviewRequired
 from tests.runtime.operator.world import Escrow, await_list, eventually
 
 ESCROW_ID = "esc_1"
@@ -43,7 +43,7 @@ async def outcome(claims: Claims, found: Account) -> str:
     """The claim, or why there is none."""
     try:
         return (await claims.hold(found))["claim"]
-    except ForAPerson as case:
+    except ReviewRequired as case:
         return case.problem
 
 

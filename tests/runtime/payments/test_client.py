@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runtime.errors import BadSetting, Contradiction, OutcomeUnknown, Problem, Unavailable, Unsupported
+from runtime.errors import BadInput, Contradiction, OutcomeUnknown, Problem, Unavailable, Unsupported
 from runtime.money import Usdc
 from runtime.payments import (
     Credentials,
@@ -331,7 +331,7 @@ async def test_a_field_that_would_be_lost_is_refused(dialect, change, server, cl
 
 
 async def test_fly_needs_a_payer(server, client_of):
-    with pytest.raises(BadSetting, match="payer"):
+    with pytest.raises(BadInput, match="payer"):
         await client_of("fly").create_escrow(ORDER)
 
 
@@ -343,7 +343,7 @@ NO_IDS = ["", ".", "..", "a/b", "a?b", "a#b", "a b", "a\nb", "a%2fb", "ü", "x" 
 @pytest.mark.parametrize("escrow_id", NO_IDS)
 async def test_an_id_that_would_be_another_path_is_never_sent(escrow_id, server, client_of):
     for dialect in ("kubernetes", "fly", "server"):
-        with pytest.raises(BadSetting, match=r"release.*is not an escrow id"):
+        with pytest.raises(BadInput, match=r"release.*is not an escrow id"):
             await client_of(dialect).release(escrow_id)
     assert server.received == []
 
@@ -365,7 +365,7 @@ def test_ids_are_not_judged_by_their_prefix(escrow_id):
     ],
 )
 def test_an_order_that_cannot_work_is_refused(change):
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadInput):
         replace(ORDER, **change)
 
 
@@ -392,12 +392,12 @@ def test_the_environment_is_enough():
     ],
 )
 def test_an_environment_that_cannot_work_says_what_is_wrong(environment):
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadInput):
         PaymentsClient.from_environment(environment)
 
 
 async def test_a_service_without_url_is_named(client_of):
-    with pytest.raises(BadSetting, match="faucet"):
+    with pytest.raises(BadInput, match="faucet"):
         await client_of(faucet_url=None).claim("ag_1")
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runtime.errors import BadSetting, Rejected, Retryable, Unreachable
+from runtime.errors import BadInput, Rejected, Retryable, Unreachable
 from runtime.money import Usdc
 from runtime.payments import Created, EscrowRequest, NeedsReview, create_once, escrow_token
 from runtime.payments.creation import GRACE, LISTED, MOST_ATTEMPTS
@@ -252,6 +252,6 @@ async def test_an_escrow_with_the_token_but_other_terms_is_for_a_person(change, 
 @pytest.mark.parametrize("change", [{"amount": Usdc.parse("0.20")}, {"payee": "ag_other"}], ids=str)
 async def test_a_token_used_for_another_payment_is_a_bug_and_says_so(change, create, service):
     await create()
-    with pytest.raises(BadSetting, match="another request"):
+    with pytest.raises(BadInput, match="another request"):
         await create(replace(ORDER, **change))
     assert service.creates == 1

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from runtime.environment import read
-from runtime.errors import BadSetting, Unauthorized
+from runtime.errors import BadInput, Unauthorized
 from runtime.payments import Credentials, PaymentsClient
 from runtime.payments.settings import KeySettings
 from tests.runtime.payments.scripted_server import Reply
@@ -71,9 +71,9 @@ async def test_without_a_key_nothing_is_sent_and_it_says_what_to_set(environment
 def test_what_cannot_stand_in_a_header_is_refused_unseen(key, tmp_path):
     file = tmp_path / "api-key"
     file.write_text(key)
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(BadInput) as caught:
         Credentials(file=file).key()
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadInput):
         Credentials(key)
     assert key not in str(caught.value)
 
@@ -81,7 +81,7 @@ def test_what_cannot_stand_in_a_header_is_refused_unseen(key, tmp_path):
 def test_an_empty_file_is_refused(tmp_path):
     file = tmp_path / "api-key"
     file.write_text("\n")
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadInput):
         Credentials(file=file).key()
 
 

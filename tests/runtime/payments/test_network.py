@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from runtime.contract import ExitCode
-from runtime.errors import BadSetting
+from runtime.errors import BadInput
 from runtime.payments import Credentials, PaymentsClient
 from runtime.payments.busy_http import BusyHttp
 from runtime.payments.network import VARIABLES
@@ -60,7 +60,7 @@ def make(http=None, **changes):
 def test_a_wrong_one_is_named_and_its_password_is_not(case, monkeypatch):
     name, value, said = WRONG[case]
     monkeypatch.setenv(name, value)
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(BadInput) as caught:
         make()
     assert name.upper() in str(caught.value)
     assert said in str(caught.value)
@@ -73,7 +73,7 @@ def test_a_wrong_one_is_named_and_its_password_is_not(case, monkeypatch):
 def test_the_other_client_names_its_certificates_too(case, monkeypatch):
     name, value, said = WRONG[case]
     monkeypatch.setenv(name, value)
-    with pytest.raises(BadSetting, match=name) as caught:
+    with pytest.raises(BadInput, match=name) as caught:
         make(BusyHttp)
     assert said in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_a_program_ends_with_the_setting_and_no_traceback(tmp_path):
     }  # fmt: skip
     command = [sys.executable, "-m", "runtime.faucet_claim"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == ExitCode.BAD_SETTING
+    assert ended.returncode == ExitCode.BAD_INPUT
     assert "HTTPS_PROXY names a SOCKS proxy" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from runtime.environment import checked_url
 from runtime.errors import (
-    BadSetting,
+    BadInput,
     NotFound,
     OutcomeUnknown,
     Problem,
@@ -235,7 +235,7 @@ async def test_an_expired_key_is_named_whoever_says_so(reply, server, client_of)
 @pytest.mark.parametrize("status", [301, 307, 308])
 async def test_a_redirect_is_not_followed_and_the_key_stays_here(status, server, client_of):
     server.replies(Reply(status, b"", {"Location": f"{server.url}/stolen?key={KEY}"}))
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(BadInput) as caught:
         await client_of().release("esc_1")
     assert caught.value.problem is Problem.REDIRECT
     assert len(server.received) == 1
@@ -339,7 +339,7 @@ def test_a_server_cannot_write_into_our_log_lines():
     ],
 )
 def test_a_url_that_cannot_work_is_refused_without_showing_credentials(url):
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(BadInput) as caught:
         checked_url(url, allow_http=False)
     assert KEY not in str(caught.value)
     assert "user" not in str(caught.value)

@@ -79,14 +79,14 @@ def test_sigterm_ends_it_as_the_first_process_of_a_container_too(tmp_path):
 @pytest.mark.parametrize("arguments", [["--port", "70000"], ["--port", "http"], ["--oops"]])
 def test_a_wrong_argument_is_named(arguments):
     ended = run(*arguments)
-    assert ended.returncode == ExitCode.BAD_SETTING
+    assert ended.returncode == ExitCode.BAD_INPUT
     assert arguments[-1] in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_a_wrong_log_level_is_named():
     ended = run(**{Env.LOG_LEVEL: "chatty"})
-    assert ended.returncode == ExitCode.BAD_SETTING
+    assert ended.returncode == ExitCode.BAD_INPUT
     assert "PF_LOG_LEVEL is 'chatty'" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 
@@ -95,7 +95,7 @@ def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run("--port", port, "--database", str(tmp_path / "ledger.db"))
-    assert ended.returncode == ExitCode.BAD_SETTING
+    assert ended.returncode == ExitCode.BAD_INPUT
     assert f"cannot listen on 127.0.0.1 port {port}" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 
@@ -103,7 +103,7 @@ def test_a_port_in_use_is_named(tmp_path):
 def test_an_unusable_database_is_named(tmp_path):
     (tmp_path / "ledger.db").write_bytes(b"not a database, " * 500)
     ended = run("--port", "0", **{Env.SANDBOX_DATABASE: str(tmp_path / "ledger.db")})
-    assert ended.returncode == ExitCode.BAD_SETTING
+    assert ended.returncode == ExitCode.BAD_INPUT
     assert "is not a usable sandbox ledger" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 

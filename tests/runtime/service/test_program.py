@@ -59,7 +59,7 @@ def test_the_example_serves_probes_on_both_families_and_ends_on_sigterm():
 def test_the_example_names_every_mistake_at_once():
     with started(EXAMPLE, PF_POLL_SECONDS="1e3", PF_HEALTH_PORT="none", PF_LOG_LEVEL="LOUD") as child:
         code, entries, err = child.end()
-    assert (code, err) == (ExitCode.BAD_SETTING, "")
+    assert (code, err) == (ExitCode.BAD_INPUT, "")
     assert [entry["level"] for entry in entries] == ["CRITICAL"] * 3
     said = [entry["message"] for entry in entries]
     assert said[0].startswith("PF_LOG_LEVEL is 'LOUD': expected one of DEBUG, INFO")
@@ -74,7 +74,7 @@ def test_a_port_that_is_taken_is_a_wrong_setting():
         eventually(lambda: _listens(first.port), "it serves")
         with started(EXAMPLE, PF_HEALTH_PORT=str(first.port)) as second:
             code, (entry,), _ = second.end()
-    assert code == ExitCode.BAD_SETTING
+    assert code == ExitCode.BAD_INPUT
     assert f"cannot listen on every address port {first.port}" in entry["message"]
 
 
@@ -176,8 +176,8 @@ def test_sigterm_while_a_service_is_still_being_loaded_is_its_end():
     ("raised", "code", "said"),
     [
         ("Failure('no such thing')", ExitCode.FAILED, ["no such thing"]),
-        ("Failure('no such thing', 2)", ExitCode.BAD_SETTING, ["no such thing"]),
-        ("ExceptionGroup('two', [Failure('one', 2), Failure('other', 2)])", ExitCode.BAD_SETTING, ["one", "other"]),
+        ("Failure('no such thing', 2)", ExitCode.BAD_INPUT, ["no such thing"]),
+        ("ExceptionGroup('two', [Failure('one', 2), Failure('other', 2)])", ExitCode.BAD_INPUT, ["one", "other"]),
         ("ExceptionGroup('two', [Failure('one', 2), Failure('other')])", ExitCode.FAILED, ["one", "other"]),
     ],
 )

@@ -5,7 +5,7 @@ from runtime.kubernetes.escrow import OPEN
 from runtime.operator.jobs import JobFacts
 
 
-class KnownPhases:
+class PhaseCache:
     """Phases of Escrows by the UIDs of their Jobs, as last seen.
 
     Settled ones only ever become more, so a list leaves them out, and of these only those are kept whose Job is still
