@@ -21,7 +21,7 @@ from runtime.operator.jobs import JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
-from runtime.operator.reconcile import Reconciler
+from runtime.operator.settlements import Settlements
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.reading import Observation, Reader
 from runtime.settlement.record import Case, Settlement
@@ -66,7 +66,7 @@ class Comparison:
         self,
         client: PaymentsClient,
         escrows: EscrowObjects,
-        reconciler: Reconciler,
+        settlements: Settlements,
         known: PhaseCache,
         queue: WorkQueue[str, JobFacts],
         metrics: Metrics,
@@ -75,7 +75,7 @@ class Comparison:
         self._client = client
         self._reader = Reader(client)
         self._escrows = escrows
-        self._reconciler = reconciler
+        self._settlements = settlements
         self._known = known
         self._queue = queue
         self._metrics = metrics
@@ -125,13 +125,13 @@ class Comparison:
         last = ""
         while batch := self._after(last, at_once, known):
             await self._turn()
-            sights = await asyncio.gather(*map(self._look, batch), return_exceptions=True)
-            for one, sight in zip(batch, sights, strict=True):
-                await self._note(one, sight)
+            observed = await asyncio.gather(*map(self._observe, batch), return_exceptions=True)
+            for one, found in zip(batch, observed, strict=True):
+                await self._note(one, found)
             last = batch[-1].uid
-            silent = [s for s in sights if isinstance(s, Observation) and s.seen is Seen.SILENT]
+            silent = [s for s in observed if isinstance(s, Observation) and s.seen is Seen.SILENT]
             if silent:
-                await self._back_off(max(sight.delay_seconds or 0.0 for sight in silent))
+                await self._back_off(max(one.delay_seconds or 0.0 for one in silent))
             else:
                 self._silences = 0
 
@@ -159,21 +159,21 @@ class Comparison:
         self._silences += 1
         await asyncio.sleep(max(asked_seconds or 0.0, min(2.0**self._silences, LONGEST_BACK_OFF_SECONDS)))
 
-    async def _look(self, one: Funded) -> Observation:
+    async def _observe(self, one: Funded) -> Observation:
         case = Case(one.uid, one.escrow_id, Intent.RELEASE, "compared with the service")
         return await self._reader.look(Settlement.decided(case, datetime.now(UTC)))
 
-    async def _note(self, one: Funded, sight: Observation | BaseException) -> None:
+    async def _note(self, one: Funded, found: Observation | BaseException) -> None:
         """Record or log what was seen. What goes wrong with one is no reason to leave out the others."""
         with tracing(namespace=one.namespace, escrow=one.escrow_id):
             try:
-                if isinstance(sight, BaseException):
-                    raise sight
-                self._metrics.comparisons.labels(sight.seen).inc()
-                if sight.seen not in STATUSES:
-                    self._tell(one, sight)
-                elif sight.escrow is not None and sight.seen not in STILL_OPEN:
-                    await self._record(one, sight.escrow)
+                if isinstance(found, BaseException):
+                    raise found
+                self._metrics.comparisons.labels(found.seen).inc()
+                if found.seen not in STATUSES:
+                    self._tell(one, found)
+                elif found.escrow is not None and found.seen not in STILL_OPEN:
+                    await self._record(one, found.escrow)
             except Exception as error:
                 _log.warning("not compared this time: %s: %s", type(error).__name__, error)
 
@@ -181,12 +181,13 @@ class Comparison:
         async with self._recording:
             account = await self._escrows.get(one.namespace, one.uid)
             if account is not None and account.phase is Phase.FUNDED:
-                await self._reconciler.closed_by_others(account, found)
+                phase = await self._settlements.record_closing_by_others(account, found)
+                self._known.note(one.uid, phase)
 
-    def _tell(self, one: Funded, sight: Observation) -> None:
+    def _tell(self, one: Funded, found: Observation) -> None:
         """Log what cannot be compared: a silence each time, anything else once an Escrow."""
-        if sight.seen is not Seen.SILENT:
+        if found.seen is not Seen.SILENT:
             if one.uid in self._told:
                 return
             self._told.add(one.uid)
-        _log.warning("cannot be compared with the service: %s", sight.note)
+        _log.warning("cannot be compared with the service: %s", found.note)

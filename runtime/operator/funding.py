@@ -8,14 +8,11 @@ from typing import Final
 
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, MINIMUM_ESCROW_USDC, Phase
 from runtime.errors import Permanent, Rejected, Retryable, Unauthorized, Unsupported
-from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.escrow import NOT_SETTLED, Escrow
 from runtime.kubernetes.escrow_journals import CreationJournal
-from runtime.kubernetes.escrow_objects import EscrowObjects
-from runtime.kubernetes.events import Events
 from runtime.kubernetes.shape import Json, stamp
 from runtime.money import ZERO, Usdc
-from runtime.operator.claims import Claims
+from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
 from runtime.operator.metrics import Metrics
@@ -38,17 +35,14 @@ class Funding:
 
     def __init__(
         self,
-        api: KubernetesApi,
+        objects: ClusterObjects,
         client: PaymentsClient,
-        claims: Claims,
-        events: Events,
         metrics: Metrics,
         config: OperatorConfig,
     ) -> None:
-        self._escrows = EscrowObjects(api)
+        self._objects = objects
+        self._escrows = objects.escrows
         self._client = client
-        self._claims = claims
-        self._events = events
         self._metrics = metrics
         self._config = config
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -65,7 +59,7 @@ class Funding:
     async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Have the escrow of a pending Escrow object created, once; the object, and when to come back."""
         begun = escrow.status.creation is not None
-        if not begun and job.ending:
+        if not begun and (job.ending or job.gone):
             return await self._nothing_locked(job, escrow), None
         journal = CreationJournal(self._escrows, escrow)
         if begun and (delay := await self._perhaps_under_way(escrow)):
@@ -148,7 +142,7 @@ class Funding:
         found, (payee, amount) = created.escrow, _agreed(escrow)
         status: Json = {
             "phase": Phase.FUNDED.value,
-            **await self._claims.hold(escrow),
+            **await self._objects.claims.hold(escrow),
             "lockedUsdc": str(amount),
             "payee": payee,
             "lockedAt": stamp(datetime.now(UTC)),
@@ -159,7 +153,7 @@ class Funding:
         escrow = await self._escrows.set_status(escrow, **status)
         self._metrics.funded.labels("created").inc()
         words = f"escrow {created.escrow_id} holds {status['lockedUsdc']} USDC for {status['payee']}"
-        await self._events.post(job, "EscrowFunded", words)
+        await self._objects.events.post(job, "EscrowFunded", words)
         return escrow
 
     async def _wait(self, job: JobFacts, escrow: Escrow, reason: str, message: str) -> Escrow:
@@ -167,7 +161,7 @@ class Funding:
         if escrow.status.conditions and escrow.status.conditions[0].reason == reason:
             return escrow
         self._metrics.funded.labels(reason).inc()
-        await self._events.post(job, reason, f"{message}; the Job waits and goes on by itself", warning=True)
+        await self._objects.events.post(job, reason, f"{message}; the Job waits and goes on by itself", warning=True)
         return await self._escrows.set_status(
             escrow, phase=Phase.PENDING.value, conditions=[_condition(False, reason, message)]
         )

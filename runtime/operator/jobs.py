@@ -120,9 +120,14 @@ class JobFacts:
         return found
 
     @property
+    def asks(self) -> bool:
+        """Whether it asks to be paid, by an escrow of its own or a request for one."""
+        return self.escrow_id is not None or self.request is not None
+
+    @property
     def concerned(self) -> bool:
         """Whether this Job has to do with money at all."""
-        return self.escrow_id is not None or self.request is not None or self.finalizer
+        return self.asks or self.finalizer
 
 
 def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:

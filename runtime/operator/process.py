@@ -10,7 +10,7 @@ from urllib.request import getproxies
 
 import stamina
 
-from runtime.contract import ACT_LABEL, DOMAIN, OPERATOR_LEASE, ExitCode
+from runtime.contract import ACT_LABEL, OPERATOR_LEASE, ExitCode
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import (
     ApiUnreachable,
@@ -21,13 +21,13 @@ from runtime.kubernetes.errors import (
     ObjectNotFound,
     is_transient,
 )
-from runtime.kubernetes.escrow_objects import EscrowObjects, escrows_path
-from runtime.kubernetes.events import Events
+from runtime.kubernetes.escrow_objects import escrows_path
 from runtime.kubernetes.leader import RETRY_SECONDS, Leader
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import NAMED
 from runtime.kubernetes.watch import watch
-from runtime.operator.claims import Claims
+from runtime.operator.accounts import Accounts
+from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.comparison import Comparison, Funded
 from runtime.operator.config import OperatorConfig
 from runtime.operator.funding import Funding
@@ -38,13 +38,14 @@ from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
+from runtime.operator.settlements import Settlements
 from runtime.payments import PaymentsClient
 from runtime.payments.busy_http import BusyHttp
 from runtime.service import Failure, Start
 from runtime.service.probes import Probes
 from runtime.trace import tracing
 
-FAREWELL_SECONDS: Final = 15
+SHUTDOWN_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
 
 LEADERS_TURNS: Final = 3
@@ -69,20 +70,21 @@ class Operator:
         self._config = config
         self._api = api
         metrics = Metrics()
-        events = Events(api, f"{DOMAIN}/escrow-operator", config.pod_name)
-        escrows = EscrowObjects(api)
-        self._claims = claims = Claims(api, escrows, config.pod_namespace)
+        objects = ClusterObjects.of(api, config)
+        self._claims = objects.claims
         self._known = known = PhaseCache()
-        funding = Funding(api, client, claims, events, metrics, config)
-        self._reconciler = reconciler = Reconciler(
-            api, client, funding, claims, known, events, metrics, auto_release=config.auto_release
-        )
-        self._queue = WorkQueue(self._look, config.settlements_at_once, metrics)
+        funding = Funding(objects, client, metrics, config)
+        settlements = Settlements(objects, client, metrics)
+        accounts = Accounts(objects, client, funding)
+        self._reconciler = Reconciler(objects, accounts, funding, settlements, known, auto_release=config.auto_release)
+        self._queue = WorkQueue(self._reconcile, config.settlements_at_once, metrics)
         self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
         self._probes = Probes(self._health.stalled, self._health.unready, metrics.registry)
         self._leader = Leader(api, config.pod_namespace, OPERATOR_LEASE, config.pod_name, metrics.leader.set)
-        self._comparison = Comparison(client, escrows, reconciler, known, self._queue, metrics, self._leader.leading)
-        self._resync = Resync(api, known, self._queue, events, metrics, self._listed)
+        self._comparison = Comparison(
+            client, objects.escrows, settlements, known, self._queue, metrics, self._leader.leading
+        )
+        self._resync = Resync(api, known, self._queue, objects.events, metrics, self._listed)
         self._parting = asyncio.Event()
         """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
         self._asked_to_stop = asked_to_stop
@@ -90,15 +92,15 @@ class Operator:
         self._stopping = asyncio.Event()
         """Set when it may begin nothing any more: asked to stop, and what was left to it is settled."""
 
-    async def _look(self, job: JobFacts) -> float | None:
+    async def _reconcile(self, job: JobFacts) -> float | None:
         if not await self._leading():
             return None
         with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
             try:
-                return await self._reconciler.look(job)
+                return await self._reconciler.reconcile(job)
             except MalformedObject as error:
                 self._api.malformed.note(error)
-                return None  # a look at it comes with its next change, and with the next list
+                return None  # it is reconciled with its next change, and with the next list
 
     async def _leading(self) -> bool:
         """Wait until this replica may act; False when it has to stop before."""
@@ -137,11 +139,11 @@ class Operator:
                 self._health.ready = True
                 _log.info("serving namespaces %s", ", ".join(versions))
 
-    async def _farewell(self, namespaces: tuple[str, ...]) -> None:
-        """Let go of Jobs that are deleted together with the operator: nobody else will."""
+    async def _settle_deleted_jobs(self, namespaces: tuple[str, ...]) -> None:
+        """On shutdown, settle the Jobs that are being deleted and remove their finalizers: nobody else will."""
         begun: dict[str, JobFacts] = {}
         try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
                 # Listed again, because the Jobs of a CronJob that is deleted follow it a moment later.
                 while new := {job.uid: job for job in await self._left_to_us(namespaces) if job.uid not in begun}:
                     begun |= new
@@ -154,8 +156,8 @@ class Operator:
         except (KubernetesError, ApiUnreachable, TimeoutError) as error:
             words = "not every deleted Job was settled; where one hangs, `escrowctl let-go --all` lets go of it"
             _log.warning("%s: %s %s", words, type(error).__name__, error)
-            lets_go = map(self._reconciler.let_go_on_record, begun.values())
-            await asyncio.gather(*lets_go, return_exceptions=True)
+            removals = map(self._reconciler.remove_finalizer_on_record, begun.values())
+            await asyncio.gather(*removals, return_exceptions=True)
 
     async def _left_to_us(self, namespaces: tuple[str, ...]) -> list[JobFacts]:
         """Jobs that are deleted and still held, after the leader, where another replica is it, had time for them."""
@@ -184,7 +186,7 @@ class Operator:
                 for each in watches:
                     each.cancel()
             if found is None:  # a signal
-                await self._farewell(tuple(versions))
+                await self._settle_deleted_jobs(tuple(versions))
                 self._stopping.set()
             versions = found or {}
 

@@ -1,14 +1,16 @@
 """Handing an Escrow to a person, before anything was decided about it."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from runtime.contract import Phase
 from runtime.kubernetes.escrow import Escrow, escrow_name
-from runtime.kubernetes.escrow_objects import EscrowObjects
-from runtime.kubernetes.events import Events
 from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import JobFacts
 from runtime.redaction import excerpt
+
+if TYPE_CHECKING:
+    from runtime.operator.cluster_objects import ClusterObjects  # it holds the claims, which raise `ReviewRequired`
 
 
 class ReviewRequired(Exception):
@@ -27,7 +29,7 @@ class ReviewRequired(Exception):
         self.remedy = remedy
 
 
-async def require_review(escrows: EscrowObjects, events: Events, job: JobFacts, case: ReviewRequired) -> Escrow:
+async def require_review(objects: "ClusterObjects", job: JobFacts, case: ReviewRequired) -> Escrow:
     """Write it into the Escrow, say it on the Job; the Escrow as written."""
     status: Json = {
         "evidence": excerpt(case.problem, 4096),
@@ -36,9 +38,9 @@ async def require_review(escrows: EscrowObjects, events: Events, job: JobFacts, 
     }
     if job.ending:
         status["jobEnding"] = job.ending_status()
-    escrow = await escrows.set_status(case.escrow, phase=Phase.NEEDS_REVIEW.value, **status)
+    escrow = await objects.escrows.set_status(case.escrow, phase=Phase.NEEDS_REVIEW.value, **status)
     words = f"{case.problem}. {case.remedy} {command(job)}"
-    await events.post(job, "EscrowNeedsReview", words, warning=True)
+    await objects.events.post(job, "EscrowNeedsReview", words, warning=True)
     return escrow
 
 

@@ -1,11 +1,14 @@
 """A Job that asks for its escrow gets one, once, within the budget, and only then runs."""
 
 import json
+import uuid
 
 import pytest
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
-from tests.runtime.operator.world import PAYEE, eventually
+from runtime.kubernetes.escrow import new_escrow
+from runtime.money import Usdc
+from tests.runtime.operator.world import PAYEE, Escrow, eventually
 
 
 def request(amount: str | None = "0.50", payee: str = PAYEE) -> str:
@@ -28,6 +31,24 @@ def test_a_suspended_job_is_funded_resumed_and_paid(world):
     world.finish("translate")
     assert world.await_phase("translate", "Settled")["status"]["outcome"] == "Paid"
     assert world.payments() == {escrow_id: "released"}
+
+
+def test_nothing_is_locked_for_a_job_that_is_gone(world):
+    """Its Escrow is there, by a crash between the two or by somebody's hand, and no Job."""
+    wanted = new_escrow(
+        world.namespace,
+        "ghost",
+        str(uuid.uuid4()),
+        dialect="server",
+        token="token-of-a-ghost",
+        escrow_id=None,
+        payee=PAYEE,
+        amount=Usdc.parse("5.00"),
+    )
+    world.client.create(Escrow.from_dict(wanted))
+    world.operator()
+    assert world.await_phase("ghost", "Settled")["status"]["outcome"] == "Cancelled"
+    assert not world.payments()
 
 
 def test_the_default_budget_is_locked_where_no_amount_is_named(world):

@@ -1,0 +1,32 @@
+"""What the operator reads and writes at the API server, in one place."""
+
+from dataclasses import dataclass
+
+from runtime.contract import DOMAIN
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.events import Events
+from runtime.operator.claims import Claims
+from runtime.operator.config import OperatorConfig
+from runtime.operator.job_objects import JobObjects
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterObjects:
+    """The objects of the cluster that the operator works on."""
+
+    jobs: JobObjects
+    escrows: EscrowObjects
+    claims: Claims
+    events: Events
+
+    @classmethod
+    def of(cls, api: KubernetesApi, config: OperatorConfig) -> "ClusterObjects":
+        """With the claims in the operator's own namespace, and events in its own name."""
+        escrows = EscrowObjects(api)
+        return cls(
+            jobs=JobObjects(api),
+            escrows=escrows,
+            claims=Claims(api, escrows, config.pod_namespace),
+            events=Events(api, f"{DOMAIN}/escrow-operator", config.pod_name),
+        )

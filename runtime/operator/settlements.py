@@ -1,0 +1,121 @@
+"""Settles the escrow of a Job that has ended, and tells of the end once: by metrics and by an event."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from runtime.contract import Phase
+from runtime.kubernetes.escrow import OPEN, Ending, Escrow
+from runtime.kubernetes.escrow_journals import SettlementJournal, read_record
+from runtime.money import MICRO
+from runtime.operator.cluster_objects import ClusterObjects
+from runtime.operator.jobs import JobFacts, failure_reason, job_of
+from runtime.operator.metrics import Metrics
+from runtime.operator.review import ReviewRequired, command, require_review
+from runtime.payments import Escrow as FoundEscrow
+from runtime.payments import EscrowStatus, PaymentsClient
+from runtime.settlement.driver import Progress, Settler, intent_after
+from runtime.settlement.record import Case, Settlement
+from runtime.settlement.table import ActResult, Intent, Outcome
+
+_CLOSED_BY_OTHERS: Final = {
+    EscrowStatus.RELEASED: (Intent.RELEASE, Outcome.PAID),
+    EscrowStatus.DISPUTED: (Intent.DISPUTE, Outcome.DISPUTED),
+    EscrowStatus.REFUNDED: (Intent.CANCEL, Outcome.REFUNDED),
+    EscrowStatus.CANCELLED: (Intent.CANCEL, Outcome.CANCELLED),
+}
+
+
+class Settlements:
+    """Settles escrows through the one `Settler`, with the Escrow objects as its journal."""
+
+    def __init__(self, objects: ClusterObjects, client: PaymentsClient, metrics: Metrics) -> None:
+        self._objects = objects
+        self._client = client
+        self._metrics = metrics
+        self._journal = SettlementJournal(objects.escrows)
+        self._settler = Settler(client, self._journal)
+
+    async def settle(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
+        """Act on the end of the Job, or go on with what was decided before; the seconds after which to go on, or None.
+
+        Raises:
+            ReviewRequired: Another Job holds the claim on the escrow.
+        """
+        record = read_record(escrow)
+        extra = {} if record or escrow.ending is not None else {"jobEnding": job.ending_status()}
+        extra |= await self._objects.claims.hold(escrow)  # bound by an earlier version, or retried by a person
+        case = _case_again(record) if record else await self._case(job, escrow)
+        with self._journal.opened(escrow, extra) as entry:
+            progress = await self._settler.settle(case)
+        await self._report(job, record, progress)
+        return entry.escrow, progress.retry_after_seconds
+
+    async def _case(self, job: JobFacts, escrow: Escrow) -> Case:
+        succeeded = job.ending is Ending.COMPLETE
+        pods = [] if succeeded else await self._objects.jobs.pods(job)
+        return Case(
+            key=job.uid,
+            escrow_id=escrow.escrow_id or "",
+            intent=intent_after(self._client, succeeded=succeeded),
+            reason=f"Job {job.name} completed" if succeeded else failure_reason(job, pods),
+            locked=escrow.amount,
+            payee=escrow.spec.payee,
+        )
+
+    async def record_closing_by_others(self, escrow: Escrow, found: FoundEscrow) -> Phase:
+        """Record of a funded Escrow how somebody else closed it at the service; its phase then.
+
+        Raises `JournalConflict`.
+        """
+        intent, outcome = _CLOSED_BY_OTHERS[found.status]
+        job = job_of(escrow)
+        try:
+            claim = await self._objects.claims.hold(escrow)
+        except ReviewRequired as case:
+            return (await require_review(self._objects, job, case)).phase
+        now = datetime.now(UTC)
+        reason = f"found {found.status} at the payment service, and the operator had sent nothing"
+        case = Case(job.uid, found.id, intent, reason, found.amount, found.payee)
+        record = replace(
+            Settlement.decided(case, now),
+            phase=Phase.SETTLED,
+            outcome=outcome,
+            drift=True,
+            evidence=reason,
+            closed_at=now,
+        )
+        with self._journal.opened(escrow, claim):
+            await self._journal.write(record)
+        self._metrics.settlements.labels("none", outcome).inc()
+        await self._objects.events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
+        return Phase.SETTLED
+
+    async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
+        record = progress.record
+        answer, told = record.answer, before and before.answer
+        if answer and answer.kind is not ActResult.ACCEPTED and answer != told:
+            self._metrics.api_errors.labels("payments", answer.kind).inc()
+        if record.phase in OPEN or (before and before.phase not in OPEN):
+            return
+        self._count(job, record)
+        if record.phase is Phase.NEEDS_REVIEW:
+            words = f"escrow {record.escrow_id}: {record.remedy} {command(job)}"
+            await self._objects.events.post(job, "EscrowNeedsReview", words, warning=True)
+            return
+        amount = record.locked if record.paid is None else record.paid
+        words = f"escrow {record.escrow_id}: {'an unknown amount' if amount is None else f'{amount} USDC'}"
+        paid = record.outcome is Outcome.PAID
+        words += f" to {record.payee or 'its payee'}" if paid else f"; {record.reason}"
+        await self._objects.events.post(job, f"Escrow{record.outcome}", words, warning=not paid)
+
+    def _count(self, job: JobFacts, record: Settlement) -> None:
+        self._metrics.settlements.labels(record.intent, record.outcome or Phase.NEEDS_REVIEW).inc()
+        if record.outcome is Outcome.PAID and record.paid is not None:
+            self._metrics.paid.inc(record.paid.micro / MICRO)
+        if job.ended_at and record.closed_at:
+            self._metrics.settlement_seconds.observe(max(0.0, (record.closed_at - job.ended_at).total_seconds()))
+
+
+def _case_again(record: Settlement) -> Case:
+    return Case(record.key, record.escrow_id, record.intent, record.reason, record.locked, record.payee)
