@@ -1,5 +1,6 @@
 """docs/operator.md promises nothing that no test shows."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -32,5 +33,4 @@ def test_every_metric_named_exists():
 def test_the_kubectl_plugin_is_installed_under_the_name_that_kubectl_looks_for():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     module, function = scripts["kubectl-purpleflea"].split(":")
-    assert (ROOT / Path(*module.split("."))).with_suffix(".py").exists()
-    assert f"def {function}()" in (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
+    assert callable(getattr(importlib.import_module(module), function))

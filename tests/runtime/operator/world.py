@@ -109,6 +109,7 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
 _RUN = """
 import os, pathlib, runpy, sys
 sys.modules.update(dict.fromkeys(sys.argv[1:]))
+del sys.argv[1:]
 if "KUBECONFIG" not in os.environ:
     from runtime.kubernetes import connection
     connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
