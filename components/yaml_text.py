@@ -19,7 +19,7 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
 
 
 def _scalar(dumper: Any, text: str) -> Any:
-    style = "|" if "\n" in text else '"' if re.match(r"[-+.0-9]|[yYnN]$", text) else None
+    style = "|" if "\n" in text else '"' if re.match(r"[-+.0-9]|[yYnN]\Z", text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

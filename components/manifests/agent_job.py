@@ -88,7 +88,7 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
         "backoffLimit": settings.job.backoff_limit,
         "activeDeadlineSeconds": settings.job.active_deadline_seconds,
         "parallelism": agent.parallelism,
-        "completions": agent.completions or agent.parallelism,
+        "completions": agent.parallelism if agent.completions is None else agent.completions,
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {
             "metadata": {"labels": _labels(agent)},

@@ -27,7 +27,7 @@ STATUS_WORDS: Final[Mapping[str, EscrowStatus]] = {
 
 T = TypeVar("T")
 
-_TOKEN_AT_END: Final = re.compile(r"\[([A-Za-z0-9._-]{8,64})\]\s*$")
+_TOKEN_AT_END: Final = re.compile(r"\[([A-Za-z0-9._-]{8,64})\]\s*\Z")
 
 
 class AnswerProblem(Exception):
