@@ -19,7 +19,6 @@ from components.manifests.stack import PLACEHOLDER, objects
 from components.output_folder import LISTING
 from components.rendering import render
 from components.synth import main
-from components.yaml_text import yaml_text
 from tests.components.variants import ROOT, VARIANTS, stack
 
 OBJECT = re.compile(r"(foundation|kubernetes)/(?!kustomization)")
@@ -146,16 +145,6 @@ def test_pure_python_yaml_writes_the_same_bytes_as_libyaml(dev):
     assert done.returncode == 1, done.stderr
     added = "".join(line[1:] for line in done.stdout.splitlines(keepends=True) if re.match(r"\+(?!\+\+)", line))
     assert added == "".join(dev[path] for path in sorted(dev))
-
-
-@pytest.mark.parametrize(
-    "text", ["12e45678", "0x1f", "1_000", ".5", "-", "on", "y", "null", "", "08", "1:30", "a: b", "é\nü"]
-)
-def test_every_yaml_parser_reads_a_text_as_a_text(text):
-    written = yaml_text({"value": text})
-    assert yaml.safe_load(written) == {"value": text}
-    if re.match(r"[-+.\d]|[yn]$", text):
-        assert f'"{text}"' in written, "YAML 1.2 takes it for a number, or the oldest parsers for a bool"
 
 
 def test_check_shows_a_unified_diff_and_leaves_everything_as_it_is(tmp_path, capsys):
