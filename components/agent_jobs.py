@@ -20,13 +20,13 @@ class AgentJobs(Component):
             manifest = agent_job.build(self._settings, agent)
             names[agent.name] = manifest["metadata"]["name"]
             if agent.schedule:
-                self._declare(CronJob, manifest, name=agent.name)
+                self._declare(CronJob, manifest)
                 continue
             # Pulumi would wait until the work is done, and for ever on a Job that waits for its money.
             annotations = {**manifest["metadata"].get("annotations", {}), "pulumi.com/skipAwait": "true"}
             manifest = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
             # A content hash in the name gives a changed Job a new name, so the new one starts before the old one goes.
             stable = self._settings.job.stable_name
-            self._declare(Job, manifest, name=agent.name, delete_before_replace=stable)
+            self._declare(Job, manifest, delete_before_replace=stable)
         self.names = pulumi.Output.from_input(names)
         self.register_outputs({"names": self.names})

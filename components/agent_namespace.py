@@ -18,6 +18,6 @@ class AgentNamespace(Component):
         if self._settings.create_namespace:
             # Escrows live in the namespace: to delete it would delete the accounts.
             keep = self._settings.retention.keep_escrows
-            self._declare(Namespace, namespace.namespace(self._settings), name="namespace", retain_on_delete=keep)
+            self._declare(Namespace, namespace.namespace(self._settings), retain_on_delete=keep)
         self.name = pulumi.Output.from_input(self._settings.namespace)
         self.register_outputs({"name": self.name})

@@ -1,7 +1,6 @@
 """What all components have in common: checked settings, and children with explicit names that Pulumi tells apart."""
 
 import re
-from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
 import pulumi
@@ -37,16 +36,13 @@ class Component(pulumi.ComponentResource):
         kind: type[R],
         manifest: Manifest,
         *,
-        name: str = "",
         after: list[pulumi.Resource] | None = None,
         delete_before_replace: bool = True,
         retain_on_delete: bool = False,
     ) -> R:
         """One resource from one manifest, below this component.
 
-        Its logical name, by which Pulumi knows it again, is the object's own, without the namespace of the stack: so
-        neither a content hash in the name nor another namespace makes it a stranger. Its real name is explicit, so a
-        replacement must delete first, unless the name changes with the content.
+        Its real name is explicit, so a replacement must delete first, unless the name changes with the content.
         """
         opts = pulumi.ResourceOptions(
             parent=self,
@@ -55,13 +51,7 @@ class Component(pulumi.ComponentResource):
             retain_on_delete=retain_on_delete,
         )
         fields = {_snake(key): value for key, value in manifest.items()}
-        return cast(Any, kind)(name or self._logical_name(manifest), opts=opts, **fields)
-
-    def _logical_name(self, manifest: Mapping[str, Any]) -> str:
-        metadata = manifest["metadata"]
-        elsewhere = metadata.get("namespace", self._settings.namespace) != self._settings.namespace
-        name = metadata["name"].removesuffix(naming.cluster_name(self._settings, ""))
-        return f"{name}.{metadata['namespace']}" if elsewhere else name
+        return cast(Any, kind)(naming.logical_name(self._settings, manifest), opts=opts, **fields)
 
 
 def _snake(key: str) -> str:

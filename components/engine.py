@@ -17,7 +17,7 @@ from pulumi import automation
 
 from components import pulumi_cli
 from components.errors import BadInput
-from components.rendering import run_program
+from components.program import run_program
 from components.settings import BadSettings
 from components.stack_values import PROJECT_FILE, ROOT, StackValues
 from runtime.contract import ExitCode

@@ -8,9 +8,6 @@ from components.component import Component, StackArgs
 from components.manifests import naming, rbac, sandbox, services
 from runtime.contract import Component as Program
 
-API_KEY = "pf_sandbox_0000000000000000"
-"""The key of a sandbox stack that sets none. It opens nothing but that sandbox, so it is no secret."""
-
 
 class Sandbox(Component):
     """A local Purple Flea with its own ledger, in place of the real one. No money moves."""

@@ -7,8 +7,8 @@ import pulumi
 from pulumi.runtime import config as engine_config
 from pulumi_kubernetes import Provider
 
-from components import sandbox
 from components.errors import BadInput
+from components.manifests.credentials import SANDBOX_API_KEY
 from components.settings import BadSettings, Settings
 from components.settings.warnings import warnings
 from components.stack_values import API_KEY, StackValues, check_stack_file
@@ -67,7 +67,7 @@ def _api_key(settings: Settings) -> pulumi.Output[str] | None:
     if pulumi.Config().get(API_KEY):
         return pulumi.Config().require_secret(API_KEY)
     if settings.sandbox.enabled:
-        return pulumi.Output.from_input(sandbox.API_KEY)
+        return pulumi.Output.from_input(SANDBOX_API_KEY)
     raise pulumi.RunError(
         f"purpleflea.{API_KEY}: is required: `pulumi config set --secret {API_KEY}`, "
         "or name a Secret that exists in purpleflea.credentials.existingSecret"

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pulumi
-
 from components.errors import BadInput
 from components.output_folder import OutputFolder
 from components.rendering import render
@@ -34,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         if options.check:
             return _check(folder, files)
         changed = folder.replace(files)
-    except (BadInput, BadSettings, pulumi.RunError) as error:
+    except (BadInput, BadSettings) as error:
         print(error, file=sys.stderr)
         return ExitCode.BAD_INPUT
     print(f"{folder.root}: {len(files)} files, {changed} changed; start with {folder.root / 'README.md'}")

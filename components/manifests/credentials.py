@@ -12,6 +12,10 @@ SANDBOX_AGENT = "agent-sandbox-001"
 """Agent id of a sandbox stack that names none."""
 
 
+SANDBOX_API_KEY = "pf_sandbox_0000000000000000"
+"""The key of a sandbox stack that sets none. It opens nothing but that sandbox, so it is no secret."""
+
+
 def secret_name(settings: Settings) -> str:
     """Name of the Secret, created or existing."""
     return settings.credentials.existing_secret or SECRET_NAME

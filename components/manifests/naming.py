@@ -5,7 +5,7 @@ import json
 from typing import Any, Final
 
 from components.settings import Settings
-from runtime.contract import DOMAIN, METRICS_SERVICE, OPERATOR_LEASE, Component
+from runtime.contract import AGENT_LABEL, DOMAIN, METRICS_SERVICE, OPERATOR_LEASE, Component
 
 Manifest = dict[str, Any]
 """A Kubernetes object, or a part of one, as the API server takes it."""
@@ -61,6 +61,22 @@ def metadata(
     if annotations:
         found["annotations"] = annotations
     return found
+
+
+def logical_name(settings: Settings, manifest: Manifest) -> str:
+    """The name by which Pulumi and the rendered files know an object again, among those of its kind.
+
+    It has neither the content hash of a Job's name nor the stack's namespace in it, so that another content or another
+    namespace does not make it another object.
+    """
+    metadata = manifest["metadata"]
+    if manifest["kind"] == "Namespace":
+        return "namespace"
+    if manifest["kind"] in ("Job", "CronJob") and (agent := metadata["labels"].get(AGENT_LABEL)):
+        return agent
+    name = metadata["name"].removesuffix(cluster_name(settings, ""))
+    elsewhere = metadata.get("namespace", settings.namespace) != settings.namespace
+    return f"{name}.{metadata['namespace']}" if elsewhere else name
 
 
 def content_hash(content: Any) -> str:

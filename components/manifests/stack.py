@@ -4,6 +4,7 @@ The components declare each of them as an explicit resource of its own; this lis
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from components.manifests import (
     admission,
@@ -30,15 +31,49 @@ PLACEHOLDER = "SET-BEFORE-USE"
 """Stands where a secret value belongs in what is written to files."""
 
 
+PURPOSES: Final = {
+    "AgentNamespace": "The ground everything else stands on. With `retention.keepEscrows` it outlives the stack, "
+    "accounts and all.",
+    "EscrowLedger": "One account a Job: what was locked, for whom, what was paid, and why. It outlives the stack.",
+    "Credentials": "The Secret with the API key, the agents' account that may read it, and the policy that keeps other "
+    "pods off.",
+    "NetworkPolicies": "Default deny, then for each program only what it needs.",
+    "Sandbox": "A local Purple Flea with its own ledger, in place of the real one. No money moves.",
+    "EscrowOperator": "Pays for a Job when it completes, disputes when it fails. It outlives the Jobs, because it lets "
+    "go of them.",
+    "AgentWorkers": "Agents that stay and take one task after the other.",
+    "Autoscaling": "The queue as a metric, and the autoscaler that reads it: Kubernetes' own, or KEDA.",
+    "Payroll": "Pays long-running workers for the tasks in their work logs.",
+    "AgentJobs": "One Job for each agent, or a CronJob where it has a schedule.",
+}
+"""Part of a stack → what its objects are for. A part is named like the component that declares its objects."""
+
+
 def objects(settings: Settings, api_key: str = PLACEHOLDER) -> list[Manifest]:
     """All objects; none where `purpleflea.enabled` is false."""
-    return list(_objects(settings, api_key)) if settings.enabled else []
+    return [manifest for part in parts(settings, api_key).values() for manifest in part]
 
 
-def _objects(settings: Settings, api_key: str) -> Iterator[Manifest]:
-    if settings.create_namespace:
-        yield namespace.namespace(settings)
-    yield escrow_crd.custom_resource_definition(settings)
+def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Manifest]]:
+    """Part, as in `PURPOSES` → its objects."""
+    if not settings.enabled:
+        return {}
+    found = {
+        "AgentNamespace": [namespace.namespace(settings)] if settings.create_namespace else [],
+        "EscrowLedger": [escrow_crd.custom_resource_definition(settings)],
+        "Credentials": [*_credentials(settings, api_key)],
+        "NetworkPolicies": [*_network(settings)] if settings.network_policy.enabled else [],
+        "Sandbox": [*_sandbox(settings)] if settings.sandbox.enabled else [],
+        "EscrowOperator": [*_operator(settings)] if settings.operator.enabled else [],
+        "AgentWorkers": [agent_workers.deployment(settings)] if settings.worker.enabled else [],
+        "Autoscaling": [*_scaling(settings)] if settings.scales_workers else [],
+        "Payroll": [*_payroll(settings)] if settings.pays_workers else [],
+        "AgentJobs": [agent_job.build(settings, agent) for agent in settings.agents],
+    }
+    return {part: manifests for part, manifests in found.items() if manifests}
+
+
+def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:
     if not settings.credentials.existing_secret:
         yield credentials.secret(settings, api_key)
     if settings.admission.enabled:
@@ -47,28 +82,6 @@ def _objects(settings: Settings, api_key: str) -> Iterator[Manifest]:
     yield rbac.service_account(settings, naming.AGENT_ACCOUNT, Component.AGENT)
     yield rbac.secret_reader(settings)
     yield rbac.agent_reads_secret(settings)
-    if settings.network_policy.enabled:
-        yield from _network(settings)
-    if settings.sandbox.enabled:
-        yield rbac.service_account(settings, naming.SANDBOX_ACCOUNT, Component.SANDBOX)
-        yield sandbox.volume_claim(settings)
-        yield sandbox.service(settings)
-        yield sandbox.deployment(settings)
-    if settings.operator.enabled:
-        if settings.admission.job_gate == "policy":
-            yield from _job_gate(settings)
-        yield from _operator(settings)
-    if settings.worker.enabled:
-        yield agent_workers.deployment(settings)
-    if settings.scales_workers:
-        yield from _scaling(settings)
-    if settings.pays_workers:
-        yield rbac.service_account(settings, naming.PAYROLL_ACCOUNT, Component.PAYROLL)
-        yield rbac.payroll_role(settings)
-        yield rbac.payroll_role_binding(settings)
-        yield payroll.cron_job(settings)
-    for agent in settings.agents:
-        yield agent_job.build(settings, agent)
 
 
 def _network(settings: Settings) -> Iterator[Manifest]:
@@ -87,6 +100,13 @@ def _network(settings: Settings) -> Iterator[Manifest]:
         yield network_policy.sandbox(settings)
 
 
+def _sandbox(settings: Settings) -> Iterator[Manifest]:
+    yield rbac.service_account(settings, naming.SANDBOX_ACCOUNT, Component.SANDBOX)
+    yield sandbox.volume_claim(settings)
+    yield sandbox.service(settings)
+    yield sandbox.deployment(settings)
+
+
 def _job_gate(settings: Settings) -> Iterator[Manifest]:
     yield job_gate.policy(settings)
     yield job_gate.policy_binding(settings)
@@ -95,6 +115,8 @@ def _job_gate(settings: Settings) -> Iterator[Manifest]:
 
 
 def _operator(settings: Settings) -> Iterator[Manifest]:
+    if settings.admission.job_gate == "policy":
+        yield from _job_gate(settings)
     yield rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Component.OPERATOR)
     for watched in operator.watched_namespaces(settings):
         yield rbac.operator_role(settings, watched)
@@ -129,3 +151,10 @@ def _scaling(settings: Settings) -> Iterator[Manifest]:
     for version in CUSTOM_METRICS_VERSIONS:
         yield metrics_server.api_service(settings, version)
     yield autoscaling.horizontal_pod_autoscaler(settings)
+
+
+def _payroll(settings: Settings) -> Iterator[Manifest]:
+    yield rbac.service_account(settings, naming.PAYROLL_ACCOUNT, Component.PAYROLL)
+    yield rbac.payroll_role(settings)
+    yield rbac.payroll_role_binding(settings)
+    yield payroll.cron_job(settings)

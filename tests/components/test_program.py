@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pulumi
 import pytest
+from hypothesis import HealthCheck, given, settings
 from pulumi.runtime import mocks
 
-from components.manifests.stack import PLACEHOLDER, objects
-from components.recording import Hidden, record
-from components.rendering import run_program
-from components.sandbox import API_KEY as SANDBOX_KEY
+from components.component import Component
+from components.manifests.credentials import SANDBOX_API_KEY as SANDBOX_KEY
+from components.manifests.naming import logical_name
+from components.manifests.stack import PLACEHOLDER, PURPOSES, objects, parts
+from components.program import run_program
+from tests.components.recording import Hidden, record
+from tests.components.stacks import mappings
 from tests.components.variants import VARIANTS, stack
 
 
@@ -38,19 +42,51 @@ def plain(inputs):
     return {**found, "metadata": metadata}
 
 
-def identity(manifest):
-    return manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"]
+def component(urn):
+    """The component right above a resource."""
+    return urn.split("::")[2].split("$")[-2].rpartition(":")[2]
+
+
+def differences(values):
+    """Whatever the program and the pure functions declare differently: objects, names by which Pulumi and the files
+    know them, and the part of the stack that each belongs to."""
+    settings = values.settings()
+    found = [
+        (component(r.urn), r.name, plain(r.inputs))
+        for r in declared(values).resources
+        if r.type.startswith("kubernetes:")
+    ]
+    wanted = [
+        (part, logical_name(settings, manifest), json.loads(json.dumps(manifest)))
+        for part, manifests in parts(settings, SANDBOX_KEY).items()
+        for manifest in manifests
+    ]
+    return [one for one in found if one not in wanted] + [one for one in wanted if one not in found]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_object_of_the_manifests_is_a_resource_of_its_own_and_nothing_else_is(name):
-    values = VARIANTS[name]
-    recording = declared(values)
-    found = {
-        identity(plain(r.inputs)): plain(r.inputs) for r in recording.resources if r.type.startswith("kubernetes:")
-    }
-    wanted = {identity(m): json.loads(json.dumps(m)) for m in objects(values.settings(), SANDBOX_KEY)}
-    assert found == wanted
+    assert differences(VARIANTS[name]) == []
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mappings())
+def test_any_stack_is_declared_as_the_manifests_have_it(mapping):
+    given = {**mapping, "credentials": {**mapping["credentials"], "existingSecret": "purpleflea-creds"}}
+    assert differences(stack(**{"sandbox": {}, **given})) == []
+
+
+def test_the_files_purposes_are_the_components_own_words():
+    said = {kind.__name__: (kind.__doc__ or "").partition("\n")[0] for kind in Component.__subclasses__()}
+    assert {name: said[name] for name in PURPOSES} == PURPOSES
+    assert {*said} - {*PURPOSES} == {"FlyApp"}, "a component without a purpose for its files"
+
+
+def test_two_objects_of_a_stack_never_share_a_file():
+    for values in VARIANTS.values():
+        settings = values.settings()
+        names = [(m["kind"], logical_name(settings, m)) for m in objects(settings)]
+        assert len({*names}) == len(names)
 
 
 def test_names_of_resources_are_unique_and_independent_of_content_and_namespace():

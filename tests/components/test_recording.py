@@ -4,7 +4,7 @@ import pulumi
 import pytest
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
-from components.recording import Hidden, record
+from tests.components.recording import Hidden, record
 
 
 def run(program, config=None, secrets=None):

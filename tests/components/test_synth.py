@@ -6,15 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import pulumi
 import pytest
 import yaml
-from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service
 
-from components.errors import BadInput
 from components.manifests.stack import PLACEHOLDER, objects
 from components.output_folder import LISTING
 from components.rendering import render
@@ -98,30 +96,17 @@ def test_a_secret_is_a_placeholder_with_a_way_to_supply_it_and_is_not_applied():
     assert path not in _listed(files, "foundation/") + _listed(files)
 
 
-def test_a_secret_of_ones_own_is_never_written():
-    """Somebody extends the program with a secret that the synth knows nothing of."""
-
-    def program():
-        ConfigMap("public", metadata={"name": "public"}, data={"a": "b"})
-        Secret("mine", metadata={"name": "mine"}, string_data={"password": pulumi.Output.secret("hunter2")})
-        ConfigMap("tainted", metadata={"name": "tainted"}, data={"p": pulumi.Output.secret("hunter2")})
-        pulumi.export("agentConfig", {})
-
-    files = render(stack(), program)
-    assert "hunter2" not in json.dumps(files)
-    assert yaml.safe_load(files["foundation/secret-mine.yaml"])["stringData"] == {"password": PLACEHOLDER}
-    assert yaml.safe_load(files["foundation/configmap-public.yaml"])["data"] == {"a": "b"}
-    assert _listed(files, "foundation/") == ["foundation/configmap-public.yaml"]
+def test_a_text_that_reads_like_the_placeholder_is_no_secret():
+    files = render(stack(agents=[{"name": "a", "task": f"explain {PLACEHOLDER}"}, {"name": "b", "task": PLACEHOLDER}]))
+    assert {"kubernetes/job-a.yaml", "kubernetes/job-b.yaml"} <= {*_listed(files)}
 
 
-def test_what_only_a_deployment_would_tell_is_refused_and_not_written_as_something_else():
-    def program():
-        first = Service("first", metadata={"name": "first"}, spec={"ports": []})
-        ConfigMap("second", metadata={"name": "second"}, data={"address": first.spec["cluster_ip"]})
-        pulumi.export("agentConfig", {})
-
-    with pytest.raises(BadInput, match=r"ConfigMap 'second': .* known only after `pulumi up`"):
-        render(stack(), program)
+def test_a_key_that_a_sandbox_stack_sets_is_not_rendered_either():
+    values = stack()
+    keyed = replace(values, values={**values.values, "purpleflea:apiKey": ""}, secret_keys={"purpleflea:apiKey"})
+    path = "foundation/secret-purpleflea-creds.yaml"
+    assert yaml.safe_load(render(values)[path])["stringData"]["api-key"] == "pf_sandbox_0000000000000000"
+    assert yaml.safe_load(render(keyed)[path])["stringData"]["api-key"] == PLACEHOLDER
 
 
 def test_what_hashes_differently_is_written_the_same(tmp_path):

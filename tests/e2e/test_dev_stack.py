@@ -14,7 +14,7 @@ import yaml
 
 from components import synth
 from components.manifests import naming
-from components.sandbox import API_KEY
+from components.manifests.credentials import SANDBOX_API_KEY as API_KEY
 from components.settings import Settings
 from runtime.contract import ESCROW_REQUEST_ANNOTATION
 from runtime.sandbox.testing import running_sandbox
