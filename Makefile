@@ -30,13 +30,13 @@ render-check: $(VENV)/.installed-render ## exit 1 with a diff when dist/$(STACK)
 demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
 	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)
 
-preview: $(VENV)/.installed-render ## show what `make up` would change; finds or fetches the Pulumi engine
+preview: $(VENV)/.installed-pulumi ## show what `make up` would change; finds or fetches the Pulumi engine
 	@$(PY) -m components.engine preview --stack $(STACK)
 
-up: $(VENV)/.installed-render ## create or change a stack; asks before it changes a cluster (YES=1: does not)
+up: $(VENV)/.installed-pulumi ## create or change a stack; asks before it changes a cluster (YES=1: does not)
 	@$(PY) -m components.engine up --stack $(STACK) $(if $(YES),--yes)
 
-destroy: $(VENV)/.installed-render ## remove a stack, but for the accounts; asks first (YES=1: does not)
+destroy: $(VENV)/.installed-pulumi ## remove a stack, but for the accounts; asks first (YES=1: does not)
 	@$(PY) -m components.engine destroy --stack $(STACK) $(if $(YES),--yes)
 
 test: $(VENV)/.installed-dev ## run the tests; says what it skipped and why
@@ -80,7 +80,7 @@ docs: $(VENV)/.installed-render $(VENV)/.installed-runtime ## write the referenc
 
 requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt
-	@for set in render runtime; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+	@for set in render pulumi runtime; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove .venv, dist and caches
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
