@@ -15,6 +15,7 @@ from components.component import StackArgs
 from components.credentials import Credentials
 from components.escrow_ledger import EscrowLedger
 from components.escrow_operator import EscrowOperator
+from components.extra_manifests import ExtraManifests
 from components.fly_app import FlyApp
 from components.manifests.encryption import encryption_files
 from components.network_policies import NetworkPolicies
@@ -53,14 +54,15 @@ def declare(stack: stack_config.StackConfig) -> None:
     # Declared even where there is nothing to write: what a stack no longer has is removed from its folder.
     FlyApp("fly", {**args, "folder": folder})
     ArtifactFolder("encryption", {"folder": folder, "files": encryption_files(settings)})
+    extras = ExtraManifests("extra", {**args, "manifests": stack.extra_manifests}, after(ledger, *ground, *payer))
     # Last, so that they go first: a Job is only gone when the operator has settled it and let go.
-    AgentJobs("jobs", args, after(ledger, *ground, *payer))
+    AgentJobs("jobs", args, after(ledger, *ground, *payer, extras))
 
 
 folder = f"dist/{pulumi.get_stack()}"
 config = stack_config.read()
 if config.settings.target == "artifacts":
-    files = rendering.render(config.values)
+    files = rendering.render(config.values, config.folder)
     ArtifactFolder("dist", {"folder": folder, "files": files})
 elif config.settings.enabled:
     declare(config)

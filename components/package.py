@@ -11,6 +11,7 @@ from components.autoscaling import Autoscaling
 from components.credentials import Credentials
 from components.escrow_ledger import EscrowLedger
 from components.escrow_operator import EscrowOperator
+from components.extra_manifests import ExtraManifests
 from components.fly_app import FlyApp
 from components.network_policies import NetworkPolicies
 from components.payroll import Payroll
@@ -29,6 +30,7 @@ COMPONENTS = [
     Autoscaling,
     Payroll,
     AgentJobs,
+    ExtraManifests,
     FlyApp,
     ArtifactFolder,
 ]

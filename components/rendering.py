@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from components.manifests import encryption, fly_config, kustomization, naming, stack
+from components.manifests import encryption, extra, fly_config, kustomization, naming, stack
 from components.manifests.agent_config import agent_config
 from components.manifests.credentials import SANDBOX_API_KEY
 from components.manifests.naming import Manifest
 from components.manifests.stack import PLACEHOLDER
 from components.settings import Settings
-from components.stack_values import API_KEY, StackValues
+from components.stack_values import API_KEY, ROOT, StackValues
 from components.yaml_text import yaml_text
 
 AGENT_CONFIG = "agent-config.json"
@@ -28,16 +29,18 @@ class _File:
     """Of the object in it that is applied; empty for what is no object, and for one that needs a secret first."""
 
 
-def render(values: StackValues) -> dict[str, str]:
+def render(values: StackValues, folder: Path = ROOT) -> dict[str, str]:
     """Path → content of every file of a stack; no engine, cluster, account or secret is needed.
 
-    The same stack gives the same bytes on every machine. No secret is in them, because none is asked for.
+    The same stack gives the same bytes on every machine. No secret is in them, because none is asked for. `folder` is
+    the stack file's, in which the manifests of the stack's own are.
 
     Raises:
         BadSettings: what is wrong with the stack's settings, all at once.
     """
     settings = values.settings()
-    files = sorted(_files(settings, _api_key(values, settings)), key=lambda file: file.path)
+    found = [*_files(settings, _api_key(values, settings)), *_extra_files(settings, folder)]
+    files = sorted(found, key=lambda file: file.path)
     rendered = {file.path: file.text for file in files}
     applied = [(file.path, file.kind) for file in files if file.kind]
     rendered |= {path: yaml_text(found) for path, found in kustomization.kustomizations(applied).items()}
@@ -68,12 +71,27 @@ def _object_file(settings: Settings, manifest: Manifest, purpose: str) -> _File:
     # By the logical name: a content hash in the object's own name would make every change another file.
     logical = naming.logical_name(settings, manifest)
     stem = f"{kind.lower()}-{logical}" if logical != kind.lower() else logical
-    path = f"{kustomization.folder(kind)}/{stem}.yaml"
-    text, subject = yaml_text(_in_reading_order(manifest)), f"{kind} `{name}`"
+    file = _manifest_file(manifest, stem, purpose)
     if PLACEHOLDER in manifest.get("stringData", {}).values():
         supply = _SUPPLY.format(placeholder=PLACEHOLDER, name=name, namespace=settings.namespace)
-        return _File(path, supply + text, subject, purpose)
-    return _File(path, text, subject, purpose, kind)
+        return replace(file, text=supply + file.text, kind="")
+    return file
+
+
+def _extra_files(settings: Settings, folder: Path) -> Iterator[_File]:
+    for found in extra.load(settings, folder):
+        manifest = extra.without_pulumi(found.manifest)
+        # A prefix that no file of ours has, so that neither can take the other's place.
+        stem = f"extra-{manifest['kind'].lower()}-{extra.logical_name(settings, manifest)}"
+        yield _manifest_file(manifest, stem, f"Your own: {found.source}.")
+
+
+def _manifest_file(manifest: Manifest, stem: str, purpose: str) -> _File:
+    kind = manifest["kind"]
+    path = f"{kustomization.folder(kind)}/{stem}.yaml"
+    return _File(
+        path, yaml_text(_in_reading_order(manifest)), f"{kind} `{manifest['metadata']['name']}`", purpose, kind
+    )
 
 
 _SUPPLY = """\

@@ -8,10 +8,12 @@ from pulumi.runtime import config as engine_config
 from pulumi_kubernetes import Provider
 
 from components.errors import BadInput
+from components.manifests import extra
 from components.manifests.credentials import SANDBOX_API_KEY
+from components.manifests.naming import Manifest
 from components.settings import BadSettings, Settings
 from components.settings.warnings import warnings
-from components.stack_values import API_KEY, StackValues, check_stack_file
+from components.stack_values import API_KEY, ROOT, StackValues, check_stack_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,11 @@ class StackConfig:
     """What a program is told about its stack."""
 
     values: StackValues
+    folder: Path
+    """The stack file's."""
     settings: Settings
+    extra_manifests: list[Manifest]
+    """Of the stack's own files, checked."""
     api_key: pulumi.Output[str] | None
     """Set unless the settings name an existing Secret."""
 
@@ -34,16 +40,18 @@ def read() -> StackConfig:
     given = {**engine_config.get_config_env(), **engine_config.CONFIG.get()}
     secret = frozenset(key for key in given if pulumi.runtime.is_config_secret(key))
     values = StackValues(pulumi.get_project(), pulumi.get_stack(), given, secret)
+    folder = Path(pulumi.get_root_directory() or ROOT)  # the engine tells none where it runs an inline program
     try:
         stack_file = Path.cwd() / f"Pulumi.{values.stack}.yaml"
         if stack_file.is_file():  # elsewhere where the engine was given --config-file
             check_stack_file(stack_file, values.project)
         settings = values.settings()
+        extras = [found.manifest for found in extra.load(settings, folder)]
     except (BadInput, BadSettings) as error:
         raise pulumi.RunError(str(error)) from None
     for doubt in warnings(settings):
         pulumi.log.warn(str(doubt))
-    return StackConfig(values, settings, _api_key(settings))
+    return StackConfig(values, folder, settings, extras, _api_key(settings))
 
 
 def adopting_provider() -> Provider:

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         values = StackValues.from_files(options.project, options.stack)
         for doubt in warnings(values.settings()):
             print(f"warning: {doubt}", file=sys.stderr)
-        files = render(values)
+        files = render(values, options.project)
         if options.check:
             return _check(folder, files)
         changed = folder.replace(files)

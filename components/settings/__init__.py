@@ -23,7 +23,7 @@ from components.settings.payments import (
 from components.settings.platform import Encryption, Images, NetworkPolicy
 from components.settings.problems import BadSettings, Problem, dotted, from_pydantic, removable, rests_on, without
 from components.settings.section import Section
-from components.settings.values import DnsLabel, usdc_text
+from components.settings.values import DnsLabel, ManifestPath, usdc_text
 from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker
 
 __all__ = ["Agent", "BadSettings", "FlySettings", "Problem", "Settings", "usdc_text"]
@@ -80,6 +80,8 @@ class Settings(Section):
     """Encryption of Secrets at rest."""
     sandbox: Sandbox = Sandbox()
     """A local stand-in for Purple Flea."""
+    extra_manifests: tuple[ManifestPath, ...] = ()
+    """YAML files of your own, relative to the stack file's folder: checked, and carried wherever the stack goes."""
     retention: Retention = Retention()
     """What outlives the stack."""
     fly: FlySettings = FlySettings()

@@ -117,6 +117,15 @@ def _optional(check: Callable[[str], str]) -> Callable[[str], str]:
     return lambda text: check(text) if text else text
 
 
+def _manifest_path(text: str) -> str:
+    parts = text.split("/")
+    if not re.fullmatch(r"[^\\\x00-\x1f\x7f]{1,1000}\.ya?ml", text) or {"", ".", ".."} & {*parts}:
+        raise ValueError(
+            f"{text!r}: a path below the stack file's folder that ends in .yaml, e.g. 'manifests/rules.yaml'"
+        )
+    return text
+
+
 def _schema(pattern: str, *examples: str) -> Any:
     """What Helm and editors are told: the validator's rule as far as a pattern can say it."""
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
@@ -161,3 +170,4 @@ Prose = Annotated[str, AfterValidator(_prose), WithJsonSchema({"type": "string",
 SecretKey = Annotated[str, AfterValidator(names.data_key), _schema(names.DATA_KEY_PATTERN, "api-key")]
 EnvName = Annotated[str, AfterValidator(names.variable), _schema(names.VARIABLE_PATTERN, "MY_NAME")]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
+ManifestPath = Annotated[str, AfterValidator(_manifest_path), _schema(r"^[^/].*\.ya?ml$", "manifests/rules.yaml")]

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pulumi
@@ -84,17 +85,26 @@ class _Engine:
 
 
 def record(
-    program: Callable[[], None], *, project: str, stack: str, config: Mapping[str, str], secrets: Mapping[str, str]
+    program: Callable[[], None],
+    *,
+    project: str,
+    stack: str,
+    config: Mapping[str, str],
+    secrets: Mapping[str, str],
+    folder: Path | None = None,
 ) -> Recording:
     """Run `program` as Pulumi would and return what it declared.
 
     It has a thread, an event loop and Pulumi settings of its own, so that a program that the real engine is running can
-    call it too. `config` and `secrets` are full keys (`purpleflea:hpa`) with values as the engine passes them.
+    call it too. `config` and `secrets` are full keys (`purpleflea:hpa`) with values as the engine passes them; `folder`
+    is where it would find `Pulumi.yaml`.
     """
     monitor = _Monitor()
 
     async def run() -> None:
-        settings = pulumi.runtime.Settings(project, stack, monitor=monitor, engine=_Engine(), dry_run=True)
+        settings = pulumi.runtime.Settings(
+            project, stack, monitor=monitor, engine=_Engine(), dry_run=True, root_directory=folder and str(folder)
+        )
         pulumi.runtime.configure(settings)
         pulumi.runtime.set_all_config({**config, **secrets}, list(secrets))
         await run_in_stack(program)
