@@ -1,8 +1,10 @@
-"""Rendering without an engine, by number of agent Jobs, beside a plain `pulumi preview` of the same program."""
+"""Rendering, by number of agent Jobs: beside the revision that still ran the Pulumi program for it, beside a plain
+`pulumi preview`, and beside the floor: Python's start, the libraries, the writing of the YAML."""
 
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,9 @@ from tests.toolchain import tools
 
 COUNTS = (None, 10, 100, 500)
 """Agent Jobs; None is the dev stack as it is."""
+BEFORE = "5f9aa65"
+"""The last revision whose `make render` ran the Pulumi program and decoded what it declared."""
+RUNS = 5
 
 
 class Run(NamedTuple):
@@ -32,44 +37,91 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    """Print what each way takes, and their ratio; processor seconds are what a busy machine leaves comparable."""
+    """Print what each way takes, and the ratios; processor seconds are what a busy machine leaves comparable."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = _checkout(Path(folder))
+        engine = _engine()
+        print(f"{'stack':<10}{'what':<22}{'wall s':>8}{'cpu s':>8}{'memory':>10}{'of before':>11}{'a Job more':>12}")
+        dev: Run | None = None
+        for count in COUNTS:
+            here = Path(folder) / str(count)
+            now = _synth(ROOT, here / "now", count)
+            dev = dev or now
+            then = _synth(before, here / "before", count) if before else None
+            name = "dev" if count is None else f"{count} Jobs"
+            each = f"{(now.cpu - dev.cpu) / count * 1000:>9.1f} ms" if count else ""
+            share = f"{now.cpu / then.cpu:>10.2f}x" if then else f"{'':>11}"
+            print(f"{name:<10}{'make render, again':<22}{now}{share}{each}")
+            if then:
+                print(f"{'':<10}{f'the same at {BEFORE}':<22}{then}", flush=True)
+            for what, floor in _floor(here / "now").items():
+                print(f"{'':<10}{what:<22}{floor}")
+            if engine:
+                print(f"{'':<10}{'pulumi preview':<22}{_preview(here / 'now', engine)}", flush=True)
+
+
+def _checkout(folder: Path) -> Path | None:
+    """The revision before in a folder of its own; None, with the reason, where git does not have it."""
+    place = folder / "revision"
+    place.mkdir()
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", BEFORE], capture_output=True, check=False)
+    if archive.returncode:
+        print(f"revision {BEFORE}: not measured, {archive.stderr.decode().strip().splitlines()[0]}")
+        return None
+    subprocess.run(["tar", "-x", "-C", str(place)], input=archive.stdout, check=True)
+    return place
+
+
+def _engine() -> Path | None:
     try:
-        engine = tools.find("pulumi").path
+        return tools.find("pulumi").path
     except tools.Missing as missing:
         print(f"preview: not measured, {missing}")
-        engine = None
-    print(f"{'':<12}{'synth':>8}{'':>18}{'a Job more':>12}{'preview':>10}{'':>18}{'ratio':>8}")
-    columns = f"{'wall s':>8}{'cpu s':>8}{'memory':>10}"
-    print(f"{'stack':<12}{columns}{'cpu ms':>12}  {columns}{'cpu':>8}")
-    dev = None
-    for count in COUNTS:
-        with tempfile.TemporaryDirectory() as folder:
-            _project(Path(folder), count)
-            synth = sorted(_synth(Path(folder)) for _ in range(3))[1]
-            dev = dev or synth
-            each = f"{(synth.cpu - dev.cpu) / count * 1000:.1f}" if count else ""
-            line = f"{'dev' if count is None else f'{count} Jobs':<12}{synth}{each:>12}"
-            if engine:
-                preview = _preview(Path(folder), engine)
-                line += f"  {preview}{preview.cpu / synth.cpu:>7.1f}x"
-            print(line, flush=True)
+        return None
 
 
-def _project(folder: Path, count: int | None) -> None:
-    """A copy of the project's stack with so many agents; the code stays where it is."""
-    config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+def _project(folder: Path, code: Path, count: int | None) -> None:
+    """A copy of a revision's stack with so many agents; the code stays where it is."""
+    config = yaml.safe_load((code / "Pulumi.dev.yaml").read_text())["config"]
     if count is not None:
         config["purpleflea:agents"] = [
             {"name": f"agent-{n}", "task": f"Task number {n}", "payee": "worker-agent-007"} for n in range(count)
         ]
     config["purpleflea:target"] = "cluster"
-    (folder / "Pulumi.yaml").write_text((ROOT / "Pulumi.yaml").read_text())
+    folder.mkdir(parents=True)
+    (folder / "Pulumi.yaml").write_text((code / "Pulumi.yaml").read_text())
     (folder / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))
 
 
-def _synth(folder: Path) -> Run:
+def _synth(code: Path, folder: Path, count: int | None) -> Run:
+    """The middle of several runs that find everything as it should be, after one that writes it."""
+    _project(folder, code, count)
     command = [sys.executable, "-m", "components.synth", "--project", str(folder), "--out", str(folder / "dist")]
-    return _measure(command, dict(os.environ))
+    _measure(command, dict(os.environ), code)
+    return _middle([_measure(command, dict(os.environ), code) for _ in range(RUNS)])
+
+
+def _middle(runs: list[Run]) -> Run:
+    return Run(*(statistics.median(figures) for figures in zip(*runs, strict=True)))
+
+
+def _floor(folder: Path) -> dict[str, Run]:
+    """What no way to render can leave out: the interpreter, its libraries and the settings, the writing of the YAML."""
+    objects = [yaml.load(file.read_text(), yaml.CSafeLoader) for file in sorted((folder / "dist").rglob("*.yaml"))]
+    (folder / "objects.json").write_text(json.dumps(objects))
+    write = (
+        "import json, sys; from components.yaml_text import yaml_text; "
+        "print(sum(len(yaml_text(one)) for one in json.load(open(sys.argv[1]))))"
+    )
+    programs = {
+        "Python's start": ["-c", "pass"],
+        "and the settings": ["-c", "import components.settings"],
+        "Python and the YAML": ["-c", write, str(folder / "objects.json")],
+    }
+    return {
+        what: _middle([_measure([sys.executable, *words], dict(os.environ)) for _ in range(RUNS)])
+        for what, words in programs.items()
+    }
 
 
 def _preview(folder: Path, engine: Path) -> Run:
@@ -87,17 +139,17 @@ def _preview(folder: Path, engine: Path) -> Run:
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
     }
     program = (
-        "import sys; from pulumi import automation; from components.rendering import run_program; "
+        "import sys; from pulumi import automation; from components.program import run_program; "
         "stack = automation.create_or_select_stack('dev', 'purpleflea', run_program, "
         "opts=automation.LocalWorkspaceOptions(work_dir=sys.argv[1])); stack.preview()"
     )
     return _measure([sys.executable, "-c", program, str(folder)], environment)
 
 
-def _measure(command: list[str], environment: dict[str, str]) -> Run:
+def _measure(command: list[str], environment: dict[str, str], code: Path = ROOT) -> Run:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=code, env=environment, stdout=subprocess.DEVNULL)
     most = 0
     while process.poll() is None:
         most = max(most, _resident(process.pid))
