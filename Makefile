@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STACK  ?= dev
+AGAINST ?= origin/main
 DIALECT ?= kubernetes
+OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs render render-check preview up destroy test check bench requirements clean toolchain toolchain-status cluster cluster-down image
+.PHONY: help demo docs render render-check render-diff preview up destroy test check bench requirements clean toolchain toolchain-status cluster cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +23,14 @@ $(VENV)/.installed-%: requirements/%.txt | $(PY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-render: $(VENV)/.installed-render ## write every artifact of a stack under dist/$(STACK)/
-	@$(PY) -m components.synth --stack $(STACK)
+render: $(VENV)/.installed-render ## write every artifact of a stack under $(OUT)/$(STACK)/
+	@$(PY) -m components.synth --stack $(STACK) --out $(OUT)
 
-render-check: $(VENV)/.installed-render ## exit 1 with a diff when dist/$(STACK)/ is out of date
-	@$(PY) -m components.synth --stack $(STACK) --check
+render-check: $(VENV)/.installed-render ## exit 1 with a diff when $(OUT)/$(STACK)/ is out of date (OUT=deploy: committed files)
+	@$(PY) -m components.synth --stack $(STACK) --out $(OUT) --check
+
+render-diff: $(VENV)/.installed-render ## show what the working tree changes in a stack's files (AGAINST=revision)
+	@$(PY) -m components.synth --stack $(STACK) --diff $(AGAINST)
 
 demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
 	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)

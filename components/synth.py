@@ -9,6 +9,7 @@ from pathlib import Path
 from components.errors import BadInput
 from components.output_folder import OutputFolder
 from components.rendering import render
+from components.revision import rendered_at
 from components.settings import BadSettings
 from components.settings.warnings import warnings
 from components.stack_values import ROOT, StackValues
@@ -16,12 +17,13 @@ from runtime.contract import ExitCode
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Write or check a stack's files; 1 when `--check` finds them out of date, 2 for what only the user can mend."""
+    """Write, check or compare a stack's files; 1 where `--check` finds a difference, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m components.synth", description=__doc__)
     parser.add_argument("--stack", default="dev", help="name of the stack, as in Pulumi.<stack>.yaml (default: dev)")
     parser.add_argument("--project", type=Path, default=root, help="folder of Pulumi.yaml and the stack files")
     parser.add_argument("--out", type=Path, default=root / "dist", help="folder that gets a folder for each stack")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff when out of date")
+    parser.add_argument("--diff", metavar="REVISION", help="write nothing; show what has changed since a git revision")
     options = parser.parse_args(arguments)
     folder = OutputFolder(options.out / options.stack)
     try:
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         for doubt in warnings(values.settings()):
             print(f"warning: {doubt}", file=sys.stderr)
         files = render(values, options.project)
+        if options.diff:
+            return _compare(options.diff, options.stack, options.project, files)
         if options.check:
             return _check(folder, files)
         changed = folder.replace(files)
@@ -36,6 +40,14 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return ExitCode.BAD_INPUT
     print(f"{folder.root}: {len(files)} files, {changed} changed; start with {folder.root / 'README.md'}")
+    return ExitCode.OK
+
+
+def _compare(revision: str, stack: str, project: Path, files: dict[str, str]) -> int:
+    with rendered_at(revision, stack, project) as before:
+        differences = [*OutputFolder(before).differences(files)]
+    sys.stdout.writelines(differences)
+    print(f"{len(differences)} of the files of {stack} differ from {revision}", file=sys.stderr)
     return ExitCode.OK
 
 
