@@ -12,7 +12,7 @@ from typing import Any
 from components.manifests import kinds, stack
 from components.manifests.kubernetes_yaml import NotReadable, documents
 from components.manifests.naming import Manifest, content_hash
-from components.settings import Problem, Settings, SettingsError
+from components.settings import BadSettings, Problem, Settings
 from runtime.contract import DOMAIN, ESCROW_REQUEST_ANNOTATION
 
 MOST_BYTES = 1 << 20
@@ -32,7 +32,7 @@ def load(settings: Settings, folder: Path) -> list[Extra]:
     """The objects of every file that `extraManifests` names, relative to `folder`; none where the stack is disabled.
 
     Raises:
-        SettingsError: every file that cannot be read and every object that cannot be applied, by file and document.
+        BadSettings: every file that cannot be read and every object that cannot be applied, by file and document.
     """
     if not (settings.enabled and settings.extra_manifests):
         return []
@@ -60,7 +60,7 @@ def load(settings: Settings, folder: Path) -> list[Extra]:
         if complaint:
             problems.append(Problem(where, f"{source}{_named(document)}: {complaint}"))
     if problems:
-        raise SettingsError(problems)
+        raise BadSettings(problems)
     return extras
 
 

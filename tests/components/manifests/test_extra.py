@@ -12,7 +12,7 @@ from components.manifests import kinds
 from components.manifests.extra import MOST_BYTES
 from components.program import run_program
 from components.rendering import render
-from components.settings import SettingsError
+from components.settings import BadSettings
 from components.synth import main
 from tests.components.recording import record
 from tests.components.variants import ROOT, stack
@@ -39,7 +39,7 @@ def own(folder, **files):
 
 
 def refusal(values, folder):
-    with pytest.raises(SettingsError) as error:
+    with pytest.raises(BadSettings) as error:
         render(values, folder)
     return str(error.value)
 
