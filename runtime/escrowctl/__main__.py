@@ -24,7 +24,7 @@ import yaml
 
 from runtime.contract import ExitCode
 from runtime.environment import read
-from runtime.errors import BadInput, PurpleFleaError
+from runtime.errors import BadInput, PurpleFleaError, Unauthorized
 from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.funding import FundSettings, fund
 from runtime.escrowctl.resolution import resolution
@@ -148,7 +148,9 @@ def run(start: Start[NoSettings]) -> None:
     logging.getLogger("runtime.kubernetes").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
     try:
         said = asyncio.run(_run(start.arguments))
-    except (BadInput, PurpleFleaError, LoginError, MalformedObject) as error:
+    except (BadInput, Unauthorized):
+        raise  # said as every program says them, a line each
+    except (PurpleFleaError, LoginError, MalformedObject) as error:
         raise Failure(str(error), ExitCode.BAD_INPUT) from error
     except KubernetesError as error:
         raise Failure(f"the API server refused: {error.message}", ExitCode.BAD_INPUT) from error

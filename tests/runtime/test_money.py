@@ -11,7 +11,6 @@ from runtime.money import MAX_MICRO, ZERO, Usdc, loads
 amounts = st.integers(0, MAX_MICRO).map(Usdc)
 
 
-@given(amounts)
 def test_an_amount_is_no_truth_value():
     """Else `amount or default` takes an amount of zero for one that was not given."""
     for amount in (ZERO, Usdc(1)):
@@ -19,6 +18,7 @@ def test_an_amount_is_no_truth_value():
             bool(amount)
 
 
+@given(amounts)
 def test_text_and_json_number_read_back_as_the_same_amount(amount):
     assert Usdc.parse(str(amount)) == amount
     assert Usdc.parse(loads(json.dumps(amount.to_json_number()))) == amount
