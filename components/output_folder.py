@@ -1,11 +1,14 @@
 """A folder that generated files share with files of other hands: only what was written here is changed or removed."""
 
 import difflib
+import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.errors import BadInput
@@ -30,10 +33,13 @@ class OutputFolder:
             return {}
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{self.root / LISTING} cannot be read ({error}); restore it or delete it") from error
-        return {path: digest for digest, _, path in (line.partition("  ") for line in text.splitlines()) if path}
+        found = {path: digest for digest, _, path in (line.partition("  ") for line in text.splitlines()) if path}
+        self._refuse_outside(found)
+        return found
 
     def differences(self, files: Mapping[str, str]) -> Iterator[str]:
         """A unified diff for each file that `replace` would write or remove; nothing when the folder is up to date."""
+        self._refuse_outside(files)
         for path in sorted({*files, *self.owned()}):
             old, new = self._read(path), files.get(path)
             if old != new:
@@ -45,22 +51,29 @@ class OutputFolder:
         Everything is staged beside the folder first, so that a full disk, a crash or a refusal leaves the old output.
 
         Raises:
-            BadInput: a file that was not written here is in the way, or the folder cannot be written.
+            BadInput: a file that was not written here is in the way, one would stand outside, or the folder cannot be
+                written.
         """
+        self._refuse_outside(files)
+        try:
+            with self._alone():
+                return self._replace(files)
+        except OSError as error:
+            raise BadInput(f"cannot write {self.root}: {error.strerror or error}; nothing was changed there") from error
+
+    def _replace(self, files: Mapping[str, str]) -> int:
         owned = self.owned()
         changed = {path: text for path, text in files.items() if self._read(path) != text}
         stale = [path for path in owned if path not in files and self._digest(path) == owned[path]]
         self._refuse_foreign(changed, owned)
-        try:
-            self._commit({**changed, LISTING: _listing({path: _sha256(text) for path, text in files.items()})})
-        except OSError as error:
-            raise BadInput(f"cannot write {self.root}: {error.strerror or error}; nothing was changed there") from error
+        self._commit({**changed, LISTING: _listing({path: _sha256(text) for path, text in files.items()})})
         for path in stale:
             self._remove(path)
         return len(changed) + len(stale)
 
     def put(self, path: str, text: str) -> None:
         """Write one generated file; the others stay as they are."""
+        self._refuse_outside([path])
         with self._lock:
             owned = self.owned()
             if self._read(path) != text:
@@ -76,6 +89,29 @@ class OutputFolder:
             if self._digest(path) == digest:
                 self._remove(path)
             self._commit({LISTING: _listing(owned)})
+
+    def _refuse_outside(self, paths: Iterable[str]) -> None:
+        """A listing that somebody changed, or a link among the folders, must not make this touch anything elsewhere."""
+        inside = self.root.resolve()
+        outside = [path for path in sorted(paths) if inside not in (self.root / path).resolve().parents]
+        if outside:
+            raise BadInput(
+                f"in {self.root} these lead out of it, by `..`, an absolute path or a link: {', '.join(outside)}. "
+                f"Remove the link, or the line in {LISTING}; nothing was written"
+            )
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Two renders of one folder at once take turns: the second sees what the first has written."""
+        with suppress(FileExistsError):  # of a file in its place, which the next line names
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+        # The folder itself is locked, so that no lock file stays behind.
+        folder = os.open(self.root.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _commit(self, files: Mapping[str, str]) -> None:
         self.root.mkdir(parents=True, exist_ok=True)

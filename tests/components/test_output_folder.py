@@ -1,5 +1,6 @@
 """A folder of generated files never harms what other hands put there."""
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -106,3 +107,80 @@ OutputFolder(Path({str(folder.root)!r}))._commit(files)
     assert done.returncode == -9
     assert contents(folder)["a"] == "old"
     assert folder.replace({"a": "new"}) == 1
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A file of somebody else's, and the line of a listing that would claim it."""
+    file = tmp_path / "elsewhere" / "a"
+    file.parent.mkdir()
+    file.write_text("somebody's")
+    return file
+
+
+@pytest.mark.parametrize("line", ["../../elsewhere/a", "{absolute}", "a/../../../elsewhere/a", ".", ".."])
+def test_a_listing_claims_nothing_outside_the_folder(folder, elsewhere, line):
+    folder.replace({"a": "1"})
+    digest = hashlib.sha256(b"somebody's").hexdigest()
+    listing = folder.root / LISTING
+    listing.write_text(listing.read_text() + f"{digest}  {line.format(absolute=elsewhere)}\n")
+    for act in (lambda: folder.replace({"a": "2"}), lambda: [*folder.differences({"a": "2"})]):
+        with pytest.raises(BadInput, match="lead out of it"):
+            act()
+    assert elsewhere.read_text() == "somebody's"
+    assert (folder.root / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize("path", ["../a", "/tmp/never", "b/../../a"])
+def test_a_file_outside_the_folder_is_not_written(folder, path):
+    with pytest.raises(BadInput, match="lead out of it"):
+        folder.replace({path: "x", "b": "x"})
+    assert not folder.root.exists()
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(folder, elsewhere):
+    folder.replace({"sub/b": "1"})
+    (folder.root / "sub" / "b").unlink()
+    (folder.root / "sub").rmdir()
+    (folder.root / "sub").symlink_to(elsewhere.parent)
+    for files in ({"sub/b": "2"}, {"sub/a": "2"}, {}):
+        with pytest.raises(BadInput, match=r"by `\.\.`, an absolute path or a link: sub/"):
+            folder.replace(files)
+    assert [*elsewhere.parent.iterdir()] == [elsewhere]
+    assert elsewhere.read_text() == "somebody's"
+
+
+def test_a_folder_that_is_itself_a_link_is_the_users_choice(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "dist").symlink_to("real")
+    assert OutputFolder(tmp_path / "dist" / "dev").replace({"a": "1"}) == 1
+    assert (tmp_path / "real/dev/a").read_text() == "1"
+
+
+def test_two_renders_at_once_take_turns(folder):
+    """From the look at what is there to the last change, no other render is in the folder."""
+    looks = []
+
+    def alone():
+        descriptor = os.open(folder.root.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    class Watched(OutputFolder):
+        def owned(self):
+            looks.append(alone())
+            return super().owned()
+
+        def _remove(self, path):
+            looks.append(alone())
+            super()._remove(path)
+
+    folder.replace({"a": "1"})
+    Watched(folder.root).replace({"b": "1"})
+    assert looks == [True, True]
+    assert not alone()
