@@ -1,6 +1,7 @@
 """What all components have in common: checked settings, and children with explicit names that Pulumi tells apart."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
 import pulumi
@@ -11,6 +12,17 @@ from components.manifests.naming import Manifest
 from components.settings import Settings
 
 R = TypeVar("R", bound=pulumi.CustomResource)
+
+WRITTEN_BY_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "Job": ("spec.suspend", "metadata.finalizers"),  # the operator resumes a funded Job and lets go of a settled one
+    "APIService": ("spec.caBundle",),  # the metrics server's, or cert-manager's
+    "Deployment": ("spec.replicas",),  # an autoscaler's
+}
+"""Kind → fields that somebody else writes once the object exists: Pulumi neither compares nor applies them, else a
+`refresh` and the next `up` would suspend a running Job or take an autoscaler's pods away. What a manifest never carries
+(annotations of the operator's, `status`) needs no line here: Pulumi compares only what was declared."""
+_IF_ABSENT = ("spec.replicas",)
+"""Ignored only where the manifest leaves them out, as it does for an autoscaler; else the stack sets them."""
 
 
 class StackArgs(TypedDict):
@@ -49,9 +61,17 @@ class Component(pulumi.ComponentResource):
             depends_on=after,
             delete_before_replace=delete_before_replace,
             retain_on_delete=retain_on_delete,
+            ignore_changes=ignored_fields(manifest),
         )
         fields = {_snake(key): value for key, value in manifest.items()}
         return cast(Any, kind)(naming.logical_name(self._settings, manifest), opts=opts, **fields)
+
+
+def ignored_fields(manifest: Manifest) -> list[str]:
+    """Paths of the object's fields that Pulumi leaves to others."""
+    declared = {f"spec.{key}" for key in manifest.get("spec", {})}
+    paths = WRITTEN_BY_OTHERS.get(manifest["kind"], ())
+    return [path for path in paths if not (path in _IF_ABSENT and path in declared)]
 
 
 def _snake(key: str) -> str:

@@ -10,6 +10,7 @@ from pulumi_kubernetes.admissionregistration.v1 import (
 from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
+from components import existing_secret
 from components.component import Component, StackArgs
 from components.manifests import admission, credentials, naming, rbac
 from runtime.contract import Component as Program
@@ -31,7 +32,9 @@ class Credentials(Component):
     def __init__(self, name: str, args: CredentialsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         settings = self._settings
-        if not settings.credentials.existing_secret:
+        if settings.credentials.existing_secret:
+            existing_secret.declare(settings, self)
+        else:
             if "api_key" not in args:
                 raise ValueError("apiKey is needed unless credentials.existingSecret names a Secret")
             self._declare(Secret, credentials.secret(settings, pulumi.Output.secret(args["api_key"])))

@@ -9,14 +9,16 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pulumi import automation
 
 from components import pulumi_cli
 from components.errors import BadInput
+from components.outputs import NEXT, RETAINED
 from components.program import run_program
 from components.settings import BadSettings
 from components.stack_values import PROJECT_FILE, ROOT, StackValues
@@ -117,14 +119,36 @@ def _cluster(values: StackValues) -> str:
 
 
 def _run(stack: automation.Stack, operation: str) -> int:
-    how = {"preview": {"diff": True}, "up": {"suppress_outputs": False}, "destroy": {}}[operation]
+    before = _outputs(stack)
+    # The program runs in `destroy` too, because it removes the files that it wrote.
+    how = {"preview": {"diff": True}, "up": {"suppress_outputs": True}, "destroy": {"run_program": True}}[operation]
     try:
-        getattr(stack, operation)(on_output=print, on_error=lambda text: print(text, file=sys.stderr), **how)
+        getattr(stack, operation)(on_output=_say, on_error=lambda text: print(text, file=sys.stderr), **how)
     except automation.ConcurrentUpdateError:
         raise BadInput(f"another update of {stack.name!r} is running; wait, or `pulumi cancel` if it died") from None
     except automation.CommandError:
         return ExitCode.FAILED  # the engine has said why, line by line
+    if operation == "up":
+        _tell("What to look at next", _outputs(stack).get(NEXT))
+    if operation == "destroy":
+        _tell("What is left, and how to let go of it", before.get(RETAINED))
     return ExitCode.OK
+
+
+def _outputs(stack: automation.Stack) -> dict[str, Any]:
+    return {name: output.value for name, output in stack.outputs().items()}
+
+
+def _tell(title: str, rows: Mapping[str, Any] | None) -> None:
+    if not rows:
+        return
+    _say(f"\n{title}:")
+    for name, value in rows.items():
+        _say(f"  {name:<8} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # progress, also where standard output is a pipe
 
 
 def _last_words(error: Exception) -> str:

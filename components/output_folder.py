@@ -1,4 +1,8 @@
-"""A folder that generated files share with files of other hands: only what was written here is changed or removed."""
+"""A folder that generated files share with files of other hands: only what was written here is changed or removed.
+
+What is on disk counts, at every call. A generated file that somebody has edited since is no longer the generator's: it
+is neither overwritten nor removed.
+"""
 
 import difflib
 import fcntl
@@ -6,7 +10,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,79 +19,96 @@ from components.errors import BadInput
 LISTING = ".purpleflea-files"
 """The files that belong to the generator, in the format of `sha256sum`, so that anybody can check them."""
 
+Digests = dict[str, frozenset[str]]
+"""Path → SHA-256 of each content that is the generator's; two while a write is under way."""
+
 
 class OutputFolder:
     """Generated files below `root`, each remembered with its digest in the listing beside them."""
 
-    _lock = threading.Lock()
-
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def owned(self) -> dict[str, str]:
-        """Path → SHA-256 of every file that was written here and is still listed."""
+    def owned(self) -> Digests:
+        """Every file that was written here and is still listed.
+
+        Raises:
+            BadInput: the listing cannot be read, or a line of it leads out of the folder.
+        """
         try:
             text = (self.root / LISTING).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{self.root / LISTING} cannot be read ({error}); restore it or delete it") from error
-        found = {path: digest for digest, _, path in (line.partition("  ") for line in text.splitlines()) if path}
+        found: Digests = {}
+        for digest, _, path in (line.partition("  ") for line in text.splitlines()):
+            if path:
+                found[path] = found.get(path, frozenset()) | {digest}
         self._refuse_outside(found)
         return found
 
     def differences(self, files: Mapping[str, str]) -> Iterator[str]:
         """A unified diff for each file that `replace` would write or remove; nothing when the folder is up to date."""
-        self._refuse_outside(files)
         for path in sorted({*files, *self.owned()}):
             old, new = self._read(path), files.get(path)
             if old != new:
                 yield "".join(_diff(old, new, path))
 
-    def replace(self, files: Mapping[str, str]) -> int:
-        """Make the folder hold exactly these generated files; returns how many were written or removed.
+    def outdated(self, files: Mapping[str, str]) -> list[str]:
+        """Paths of those files that are not on disk as given."""
+        return [path for path, text in sorted(files.items()) if self._read(path) != text]
 
-        Everything is staged beside the folder first, so that a full disk, a crash or a refusal leaves the old output.
+    def replace(self, files: Mapping[str, str]) -> int:
+        """Make the folder hold exactly these generated files; returns how many were written or removed."""
+        return self.change(files, [path for path in self.owned() if path not in files])
+
+    def check(self, files: Mapping[str, str]) -> None:
+        """Whether these files can be written; changes nothing.
 
         Raises:
-            BadInput: a file that was not written here is in the way, one would stand outside, or the folder cannot be
-                written.
+            BadInput: a file that was not written here, or was edited since, is in the way; or one would stand outside.
         """
         self._refuse_outside(files)
+        owned = self.owned()
+        in_the_way = [path for path in self.outdated(files) if (self.root / path).exists()]
+        edited = [path for path in in_the_way if path in owned and self._digest(path) not in owned[path]]
+        foreign = [path for path in in_the_way if path not in owned]
+        problems = []
+        if foreign:
+            problems.append(f"these were not written by this command: {', '.join(foreign)}; move them away first")
+        if edited:
+            keep = "keep your edit elsewhere (a setting may say the same), then delete the file"
+            problems.append(f"these were edited since they were written: {', '.join(edited)}; {keep}")
+        if problems:
+            raise BadInput(f"in {self.root}, {'. And '.join(problems)}. Nothing was written there")
+
+    def change(self, files: Mapping[str, str], stale: Iterable[str]) -> int:
+        """Write these files and remove the stale ones; returns how many were written or removed.
+
+        The files are staged beside the folder first, so that a full disk, a crash or a refusal leaves the old output.
+
+        Raises:
+            BadInput: `check` refuses, or the folder cannot be written.
+        """
         try:
             with self._alone():
-                return self._replace(files)
+                return self._change(files, stale)
         except OSError as error:
             raise BadInput(f"cannot write {self.root}: {error.strerror or error}; nothing was changed there") from error
 
-    def _replace(self, files: Mapping[str, str]) -> int:
+    def _change(self, files: Mapping[str, str], stale: Iterable[str]) -> int:
+        self.check(files)
         owned = self.owned()
-        changed = {path: text for path, text in files.items() if self._read(path) != text}
-        stale = [path for path in owned if path not in files and self._digest(path) == owned[path]]
-        self._refuse_foreign(changed, owned)
-        self._commit({**changed, LISTING: _listing({path: _sha256(text) for path, text in files.items()})})
-        for path in stale:
+        stale = [path for path in stale if path in owned]
+        removed = [path for path in stale if self._digest(path) in owned[path]]
+        changed = self.outdated(files)
+        listed: Digests = {path: owned[path] for path in owned if path not in stale}
+        listed |= {path: frozenset({_sha256(text)}) for path, text in files.items()}
+        self._commit({path: files[path] for path in changed}, listed, owned)
+        for path in removed:
             self._remove(path)
-        return len(changed) + len(stale)
-
-    def put(self, path: str, text: str) -> None:
-        """Write one generated file; the others stay as they are."""
-        self._refuse_outside([path])
-        with self._lock:
-            owned = self.owned()
-            if self._read(path) != text:
-                self._refuse_foreign({path: text}, owned)
-            self._commit({path: text, LISTING: _listing({**owned, path: _sha256(text)})})
-
-    def drop(self, path: str) -> None:
-        """Remove one generated file, unless somebody has changed it since."""
-        with self._lock:
-            owned = self.owned()
-            if (digest := owned.pop(path, None)) is None:
-                return
-            if self._digest(path) == digest:
-                self._remove(path)
-            self._commit({LISTING: _listing(owned)})
+        return len(changed) + len(removed)
 
     def _refuse_outside(self, paths: Iterable[str]) -> None:
         """A listing that somebody changed, or a link among the folders, must not make this touch anything elsewhere."""
@@ -113,29 +133,31 @@ class OutputFolder:
         finally:
             os.close(folder)
 
-    def _commit(self, files: Mapping[str, str]) -> None:
+    def _commit(self, files: Mapping[str, str], listed: Digests, before: Digests) -> None:
+        if not files and listed == before:
+            return
         self.root.mkdir(parents=True, exist_ok=True)
+        # Both contents are ours until the last rename, so that a crash between two of them leaves no stranger.
+        either = {path: listed.get(path, frozenset()) | before.get(path, frozenset()) for path in {*listed, *before}}
         staging = Path(tempfile.mkdtemp(prefix=f".{self.root.name}-", dir=self.root.parent))
         try:
             for path, text in files.items():
-                staged = staging / path
+                staged = staging / "files" / path
                 staged.parent.mkdir(parents=True, exist_ok=True)
                 staged.write_bytes(text.encode())
                 staged.chmod(0o755 if text.startswith("#!") else 0o644)
+            (staging / "before").write_text(_listing(either))
+            (staging / "after").write_text(_listing(listed))
             for path in files:
                 (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-            for path in files:  # renames only: the listing comes last
-                (staging / path).replace(self.root / path)
+            (staging / "before").replace(self.root / LISTING)
+            for path in files:  # renames only
+                (staging / "files" / path).replace(self.root / path)
+            (staging / "after").replace(self.root / LISTING)
+            if not listed:
+                (self.root / LISTING).unlink()
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-
-    def _refuse_foreign(self, files: Mapping[str, str], owned: Mapping[str, str]) -> None:
-        foreign = [path for path in sorted(files) if path not in owned and (self.root / path).exists()]
-        if foreign:
-            raise BadInput(
-                f"in {self.root} these were not written by this command, and it would overwrite them: "
-                f"{', '.join(foreign)}; move them away first. Nothing was written"
-            )
 
     def _remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
@@ -161,8 +183,8 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _listing(digests: Mapping[str, str]) -> str:
-    return "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
+def _listing(digests: Digests) -> str:
+    return "".join(f"{digest}  {path}\n" for path in sorted(digests) for digest in sorted(digests[path]))
 
 
 def _diff(old: str | None, new: str | None, path: str) -> Iterator[str]:

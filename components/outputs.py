@@ -3,12 +3,15 @@
 import json
 from typing import Any
 
+from components.manifests import naming
 from components.manifests.agent_config import agent_config, budget
 from components.manifests.escrow_crd import NAME as ESCROW_DEFINITION
 from components.settings import Settings
-from runtime.contract import ABANDONED_ANNOTATION, SETTLEMENT_FINALIZER
+from runtime.contract import ABANDONED_ANNOTATION, SETTLEMENT_FINALIZER, Port
 
 AGENT_CONFIG = "agentConfig"
+RETAINED = "retained"
+NEXT = "next"
 
 
 def stack_outputs(settings: Settings) -> dict[str, Any]:
@@ -16,13 +19,30 @@ def stack_outputs(settings: Settings) -> dict[str, Any]:
     return {
         AGENT_CONFIG: agent_config(settings),
         "budget": budget(settings),
-        "retained": _retained(settings),
+        RETAINED: _retained(settings),
         "lettingGo": _letting_go(settings),
+        NEXT: _next(settings),
     }
+
+
+def _next(settings: Settings) -> dict[str, str]:
+    """What to look at when `up` has ended: the work, its money, and where there is one the sandbox's ledger."""
+    if settings.target == "artifacts":
+        return {"files": "README.md in the stack's folder below dist/ says what each is for and how to apply them"}
+    if not settings.enabled:
+        return {}
+    in_namespace = f"kubectl -n {settings.namespace}"
+    look = {"work": f"{in_namespace} get jobs,cronjobs,pods", "money": f"{in_namespace} get escrows"}
+    if settings.sandbox.enabled:
+        port = Port.SANDBOX.value
+        look["ledger"] = f"{in_namespace} port-forward service/{naming.SANDBOX} {port}, then http://127.0.0.1:{port}/"
+    return look
 
 
 def _retained(settings: Settings) -> dict[str, Any]:
     """What `pulumi destroy` leaves, and how to remove it when the accounts are no longer needed."""
+    if settings.target == "artifacts":
+        return {"objects": [], "note": "`pulumi destroy` removes the generated files, but for those edited since"}
     if not settings.retention.keep_escrows:
         return {"objects": [], "note": "`pulumi destroy` deletes every Escrow account (retention.keepEscrows: false)"}
     namespace = [f"namespace/{settings.namespace}"] if settings.create_namespace else []

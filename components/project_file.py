@@ -23,7 +23,6 @@ runtime:
   options:
     toolchain: pip
     virtualenv: .venv
-    typechecker: none
 config:
 """
 

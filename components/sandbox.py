@@ -1,12 +1,22 @@
 """A local Purple Flea in the cluster."""
 
+from typing import NotRequired
+
 import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Service, ServiceAccount
 
 from components.component import Component, StackArgs
 from components.manifests import naming, rbac, sandbox, services
+from components.manifests.naming import content_hash
 from runtime.contract import Component as Program
+
+
+class SandboxArgs(StackArgs):
+    """What the sandbox is made from."""
+
+    api_key: NotRequired[pulumi.Input[str]]
+    """Its API key, as in the credentials Secret: another one starts it anew, because it reads the key only then."""
 
 
 class Sandbox(Component):
@@ -15,7 +25,7 @@ class Sandbox(Component):
     url: pulumi.Output[str]
     """Where it answers for all six services, from inside the cluster."""
 
-    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: SandboxArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         settings = self._settings
         account = self._declare(ServiceAccount, rbac.service_account(settings, naming.SANDBOX_ACCOUNT, Program.SANDBOX))
@@ -24,6 +34,10 @@ class Sandbox(Component):
         manifest["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
         self._declare(PersistentVolumeClaim, manifest)
         self._declare(Service, sandbox.service(settings), after=[account])
-        self._declare(Deployment, sandbox.deployment(settings), after=[account])
+        digest = None
+        if "api_key" in args:
+            # A digest is no secret, and one secret leaf would make every diff of the Deployment opaque.
+            digest = pulumi.Output.unsecret(pulumi.Output.from_input(args["api_key"]).apply(content_hash))
+        self._declare(Deployment, sandbox.deployment(settings, digest), after=[account])
         self.url = pulumi.Output.from_input(services.sandbox_url(settings))
         self.register_outputs({"url": self.url})

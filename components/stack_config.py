@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pulumi
 from pulumi.runtime import config as engine_config
-from pulumi_kubernetes import Provider
 
 from components.errors import BadInput
 from components.manifests import extra
@@ -52,21 +51,6 @@ def read() -> StackConfig:
     for doubt in warnings(settings):
         pulumi.log.warn(str(doubt))
     return StackConfig(values, folder, settings, extras, _api_key(settings))
-
-
-def adopting_provider() -> Provider:
-    """The Kubernetes provider for what outlives a stack: the next `up` takes over what the last `destroy` kept.
-
-    Every other object that exists already is refused by the default provider: it is somebody else's, or was renamed.
-    """
-    cluster = pulumi.Config("kubernetes")
-    return Provider(
-        "keeping",
-        upsert_existing_objects=True,
-        kubeconfig=cluster.get_secret("kubeconfig"),
-        context=cluster.get("context"),
-        cluster=cluster.get("cluster"),
-    )
 
 
 def _api_key(settings: Settings) -> pulumi.Output[str] | None:

@@ -10,10 +10,8 @@ from runtime.contract import SECRET_NAME, Env, MountPath
 VOLUME = "credentials"
 SANDBOX_AGENT = "agent-sandbox-001"
 """Agent id of a sandbox stack that names none."""
-
-
 SANDBOX_API_KEY = "pf_sandbox_0000000000000000"
-"""The key of a sandbox stack that sets none. It opens nothing but that sandbox, so it is no secret."""
+"""API key of a sandbox stack that sets none. It opens nothing but that sandbox, so it is no secret."""
 
 
 def secret_name(settings: Settings) -> str:

@@ -1,9 +1,11 @@
 """The sandbox (`pf-sandbox`): a local Purple Flea with its ledger on a volume."""
 
+from typing import Any
+
 from components.manifests import credentials, naming, pod
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
-from runtime.contract import Component, Env, MountPath, Port, command
+from runtime.contract import CONTENT_HASH_ANNOTATION, Component, Env, MountPath, Port, command
 
 _PORT = "sandbox"
 _VOLUME = "ledger"
@@ -11,8 +13,11 @@ _LINGER_SECONDS = 20
 """Within the pod's grace period of 30 s: as long as the operator takes at most to settle when all ends together."""
 
 
-def deployment(settings: Settings) -> Manifest:
-    """One replica, replaced and never doubled: the ledger has one writer."""
+def deployment(settings: Settings, key_digest: Any = None) -> Manifest:
+    """One replica, replaced and never doubled: the ledger has one writer.
+
+    It reads its API key at the start only, so a digest of the key stands on the pods: another key makes new ones.
+    """
     volume = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": naming.SANDBOX}}
     container = pod.container(
         settings,
@@ -30,7 +35,8 @@ def deployment(settings: Settings) -> Manifest:
     )
     template = pod.spec(settings, naming.SANDBOX_ACCOUNT, [container], api_access=False, volumes=[volume])
     one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
-    return pod.deployment(settings, naming.SANDBOX, Component.SANDBOX, template, **one)
+    marks = None if key_digest is None else {CONTENT_HASH_ANNOTATION: key_digest}
+    return pod.deployment(settings, naming.SANDBOX, Component.SANDBOX, template, annotations=marks, **one)
 
 
 def service(settings: Settings) -> Manifest:

@@ -63,7 +63,7 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
         "EscrowLedger": [escrow_crd.custom_resource_definition(settings)],
         "Credentials": [*_credentials(settings, api_key)],
         "NetworkPolicies": [*_network(settings)] if settings.network_policy.enabled else [],
-        "Sandbox": [*_sandbox(settings)] if settings.sandbox.enabled else [],
+        "Sandbox": [*_sandbox(settings, api_key)] if settings.sandbox.enabled else [],
         "EscrowOperator": [*_operator(settings)] if settings.operator.enabled else [],
         "AgentWorkers": [agent_workers.deployment(settings)] if settings.worker.enabled else [],
         "Autoscaling": [*_scaling(settings)] if settings.scales_workers else [],
@@ -100,11 +100,12 @@ def _network(settings: Settings) -> Iterator[Manifest]:
         yield network_policy.sandbox(settings)
 
 
-def _sandbox(settings: Settings) -> Iterator[Manifest]:
+def _sandbox(settings: Settings, api_key: str) -> Iterator[Manifest]:
     yield rbac.service_account(settings, naming.SANDBOX_ACCOUNT, Component.SANDBOX)
     yield sandbox.volume_claim(settings)
     yield sandbox.service(settings)
-    yield sandbox.deployment(settings)
+    owns = not settings.credentials.existing_secret
+    yield sandbox.deployment(settings, naming.content_hash(api_key) if owns else None)
 
 
 def _job_gate(settings: Settings) -> Iterator[Manifest]:

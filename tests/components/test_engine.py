@@ -1,7 +1,6 @@
 """The program under the real Pulumi engine: no drift, small diffs, right order, nothing secret, accounts kept."""
 
 import json
-import re
 
 import pytest
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
@@ -80,25 +79,6 @@ def test_a_secret_is_encrypted_in_the_state_and_in_no_preview_output_or_log(depl
             places[str(file)] = file.read_bytes().decode(errors="replace")
     assert [place for place, text in places.items() if key in text] == []
     assert "minReplicas" in places["words"], "one secret has made the whole preview opaque"
-
-
-def test_the_artifacts_target_shows_each_files_diff_and_writes_only_on_up(deploy, tmp_path):
-    stack = deploy(target="artifacts")
-    written = tmp_path / "dist/test"
-    stack.preview()
-    assert not written.exists()
-    stack.up()
-    assert not stack.log(), "the artifacts target used the Kubernetes provider"
-    assert "minReplicas: 2" in (written / "kubernetes/horizontalpodautoscaler-pf-agent-hpa.yaml").read_text()
-    stack.configure(target="artifacts", hpa={"minReplicas": 3}, payroll={"enabled": False})
-    stack.said.clear()
-    stack.preview()
-    shown = "\n".join(line.strip() for line in stack.said)
-    assert re.search(r"^~ minReplicas *: 2 => 3$", shown, re.M), "Pulumi reads the YAML in a file and shows the field"
-    assert (written / "kubernetes/cronjob-pf-agent-payroll.yaml").exists()
-    stack.up()
-    assert "minReplicas: 3" in (written / "kubernetes/horizontalpodautoscaler-pf-agent-hpa.yaml").read_text()
-    assert not (written / "kubernetes/cronjob-pf-agent-payroll.yaml").exists()
 
 
 def test_a_wrong_setting_fails_before_anything_is_created_and_without_a_traceback(deploy):

@@ -77,17 +77,65 @@ def test_differences_are_unified_diffs_and_end_when_written(folder):
     assert not [*folder.differences(new)]
 
 
-def test_put_and_drop_keep_the_listing(folder):
-    folder.put("a", "1")
-    folder.put("b", "2")
-    folder.put("a", "3")
+def test_an_edited_file_is_neither_overwritten_nor_removed(folder):
+    folder.replace({"a": "1", "b": "1"})
+    (folder.root / "a").write_text("edited since")
+    with pytest.raises(BadInput, match=r"edited since they were written: a;.*Nothing was written"):
+        folder.replace({"a": "2", "b": "2"})
+    with pytest.raises(BadInput, match="edited since"):
+        folder.replace({"a": "1", "b": "1"})
+    assert contents(folder)["b"] == "1", "a refusal is for all of them"
+    (folder.root / "a").unlink()
+    assert folder.replace({"a": "2", "b": "2"}) == 2
+
+
+def test_what_is_on_disk_counts_not_what_was_written(folder):
+    folder.replace({"a": "1", "b": "1"})
+    assert folder.outdated({"a": "1", "b": "1"}) == []
+    (folder.root / "a").unlink()
+    assert folder.outdated({"a": "1", "b": "1"}) == ["a"]
+    folder.check({"a": "1", "b": "1"})
+    assert not (folder.root / "a").exists(), "a check has written"
+
+
+def test_what_is_the_same_already_is_taken_over(folder):
+    folder.root.mkdir(parents=True)
+    (folder.root / "a").write_text("1")
+    assert folder.replace({"a": "1"}) == 0
+    assert {*folder.owned()} == {"a"}
+
+
+def test_several_writers_share_the_listing(folder):
+    folder.change({"a": "1"}, [])
+    folder.change({"b": "1"}, ["never there"])
     assert {*folder.owned()} == {"a", "b"}
-    (folder.root / "b").write_text("edited since")
-    folder.drop("a")
-    folder.drop("b")
-    folder.drop("never there")
-    assert folder.owned() == {}
-    assert contents(folder) == {"b": "edited since", LISTING: ""}
+    folder.change({}, ["a"])
+    assert contents(folder) == {"b": "1", LISTING: (folder.root / LISTING).read_text()}
+    folder.change({}, ["b"])
+    assert contents(folder) == {}, "a listing of nothing is left"
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_a_kill_between_two_renames_leaves_no_stranger(folder, renames):
+    """The process dies by SIGKILL after so many of: the listing of both, two files, the listing of the new ones."""
+    folder.replace({"a": "old", "b": "old"})
+    program = f"""
+import os, signal
+from pathlib import Path
+from components.output_folder import OutputFolder
+rename, left = Path.replace, [{renames}]
+def replace(self, target):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    return rename(self, target)
+Path.replace = replace
+OutputFolder(Path({str(folder.root)!r})).replace({{"a": "new", "b": "new"}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == (-9 if renames < 4 else 0)
+    assert folder.replace({"a": "newest", "b": "newest"}) == 2
+    assert {path for path in contents(folder) if "/" not in path} == {"a", "b", LISTING}
 
 
 def test_a_kill_while_staging_leaves_the_old_output(folder):
@@ -101,7 +149,7 @@ class Text(str):
     def encode(self, *args):
         os.kill(os.getpid(), signal.SIGKILL)
 files = {{"a": "new", **{{f"f{{i}}": "x" for i in range(99)}}, "z": Text("z")}}
-OutputFolder(Path({str(folder.root)!r}))._commit(files)
+OutputFolder(Path({str(folder.root)!r}))._commit(files, {{}}, {{}})
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == -9

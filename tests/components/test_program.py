@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pulumi.runtime import mocks
 
-from components.component import Component
+from components.component import Component, ignored_fields
+from components.manifests import naming
 from components.manifests.credentials import SANDBOX_API_KEY as SANDBOX_KEY
 from components.manifests.naming import logical_name
 from components.manifests.stack import PLACEHOLDER, PURPOSES, objects, parts
@@ -116,6 +117,30 @@ def test_the_api_key_goes_into_the_secret_and_nowhere_else():
     assert secret.inputs["stringData"].value["api-key"] == "pf_live_planted"
     others = [r for r in recording.resources if r is not secret]
     assert "pf_live_planted" not in json.dumps([opened(dict(r.inputs)) for r in others] + [opened(recording.outputs)])
+
+
+def test_another_api_key_makes_a_new_sandbox_and_shows_in_no_diff():
+    def template(key):
+        recording = declared(stack(), {"purpleflea:apiKey": key})
+        found = next(r for r in recording.resources if r.type.endswith("v1:Deployment") and r.name == naming.SANDBOX)
+        return found.inputs["spec"]["template"]
+
+    first, second = template("pf_live_planted_1"), template("pf_live_planted_2")
+    assert first["metadata"]["annotations"] != second["metadata"]["annotations"]
+    assert first["spec"] == second["spec"]
+    assert "pf_live" not in repr(first)
+    assert "Hidden" not in repr(first), "a secret leaf would make the whole diff opaque"
+
+
+def test_only_what_others_write_is_left_to_them():
+    def ignored(kind, **spec):
+        return ignored_fields({"kind": kind, "spec": spec})
+
+    assert ignored("Deployment", template={}) == ["spec.replicas"], "an autoscaler's, where the manifest names none"
+    assert ignored("Deployment", template={}, replicas=2) == []
+    assert ignored("Job", suspend=True) == ignored("Job") == ["spec.suspend", "metadata.finalizers"]
+    assert ignored("APIService") == ["spec.caBundle"]
+    assert ignored("Service") == []
 
 
 def test_a_missing_api_key_is_one_clear_message():

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2, json_format
+from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from tests.engine_provider.api_server import ApiServer
-from tests.engine_provider.objects import changes, must_be_replaced
+from tests.engine_provider.api_server import MANAGER, ApiServer
+from tests.engine_provider.configuration import differences
+from tests.engine_provider.objects import (
+    changes,
+    is_ignored,
+    must_be_replaced,
+    pruned,
+    waits_for_completion,
+    waits_for_deletion,
+    without_others_fields,
+)
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """Marks a wrapped value on Pulumi's wire; the only wrapped ones here are secrets."""
@@ -68,7 +77,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CheckResponse(inputs=request.news)
 
     def DiffConfig(self, request: Any, context: Any) -> Any:
-        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
+        changed, replaced = differences(manifest(request.old_inputs or request.olds), manifest(request.news))
+        some = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
+        return provider_pb2.DiffResponse(changes=some, diffs=changed, replaces=replaced)
 
     def Configure(self, request: Any, context: Any) -> Any:
         self._upsert = manifest(request.args).get("upsertExistingObjects") in (True, "true")
@@ -82,6 +93,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         found = [
             (path, kind, must_be_replaced(new["kind"], path))
             for path, kind in changes(manifest(request.old_inputs), new)
+            if not is_ignored(path, request.ignoreChanges)
         ]
         kinds = provider_pb2.PropertyDiff.Kind
         renamed = any(path in ("metadata.name", "metadata.namespace") for path, _, _ in found)
@@ -115,22 +127,31 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             return
         new = manifest(struct)
         with self._operation(operation, request, new, context):
+            if operation == "create" and waits_for_completion(new):
+                raise RuntimeError(f"Job/{new['metadata']['name']}: timed out waiting for it to complete")
             if self._api:
-                if operation == "create" and not self._upsert and self._api.exists(new):
-                    raise RuntimeError(f"{new['kind']}/{new['metadata']['name']} already exists")  # as the real one
-                self._api.apply(new)
+                live = self._api.read(new)
+                if operation == "create" and live and not self._upsert:
+                    doing = "object is being deleted: " if "deletionTimestamp" in live["metadata"] else ""
+                    raise RuntimeError(f"{doing}{new['kind']} {new['metadata']['name']!r} already exists")
+                ignored = request.ignoreChanges if operation == "update" else ()
+                self._api.apply(without_others_fields(new, live, ignored, MANAGER) if live else new)
 
     def Read(self, request: Any, context: Any) -> Any:
-        gone = self._api is not None and not self._api.exists(manifest(request.properties))
-        if gone:
+        declared = manifest(request.inputs)
+        live = self._api.read(declared) if self._api else declared
+        if live is None:
             return provider_pb2.ReadResponse()
-        return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+        if live is declared or declared["kind"] == "Secret":  # whose `stringData` is written and never read
+            return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+        found = json_format.ParseDict(pruned(live, declared), struct_pb2.Struct())
+        return provider_pb2.ReadResponse(id=request.id, properties=found, inputs=found)
 
     def Delete(self, request: Any, context: Any) -> Any:
         old = manifest(request.old_inputs)
         with self._operation("delete", request, old, context):
             if self._api:
-                self._api.delete(old)
+                self._api.delete(old, wait=waits_for_deletion(old))
         return empty_pb2.Empty()
 
     def Cancel(self, request: Any, context: Any) -> Any:

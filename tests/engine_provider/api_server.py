@@ -8,6 +8,7 @@ from lightkube import KubeConfig
 from lightkube.config.client_adapter import Client, ConnectionParams
 
 DELETION_SECONDS = 60
+MANAGER = "purpleflea-tests"
 
 
 class ApiServer:
@@ -17,8 +18,8 @@ class ApiServer:
         self._http = Client(KubeConfig.from_file(kubeconfig).get(), ConnectionParams())
 
     def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Create or change the object; a field that the API server does not know is an error."""
-        query = {"fieldManager": "purpleflea-tests", "force": "true", "fieldValidation": "Strict"}
+        """Create or change the object; a field that is unknown, or somebody else's with another value, is an error."""
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
         answer = self._http.patch(
             self._path(manifest),
             params=query,
@@ -29,21 +30,21 @@ class ApiServer:
             raise RuntimeError(f"{manifest['kind']}/{manifest['metadata']['name']}: {answer.json()['message']}")
         return answer.json()
 
-    def exists(self, manifest: dict[str, Any]) -> bool:
-        """Whether the object is there, terminating ones included."""
+    def read(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        """The object as it is, terminating ones included; None where there is none."""
         answer = self._http.get(self._path(manifest))
         if answer.status_code not in (200, 404):
             raise RuntimeError(f"{answer.status_code}: {answer.text}")
-        return answer.status_code == 200
+        return answer.json() if answer.status_code == 200 else None
 
-    def delete(self, manifest: dict[str, Any]) -> None:
-        """Delete the object and wait until it is gone, its finalizers done."""
+    def delete(self, manifest: dict[str, Any], *, wait: bool) -> None:
+        """Delete the object and, with `wait`, wait until it is gone, its finalizers done."""
         options = {"propagationPolicy": "Background" if manifest["kind"] == "Namespace" else "Foreground"}
         answer = self._http.request("DELETE", self._path(manifest), json=options)
         if answer.is_error and answer.status_code != 404:
             raise RuntimeError(answer.json()["message"])
         deadline = time.monotonic() + DELETION_SECONDS
-        while self.exists(manifest):
+        while wait and self.read(manifest):
             if time.monotonic() > deadline:
                 name = f"{manifest['kind']}/{manifest['metadata']['name']}"
                 raise RuntimeError(f"{name} is still there after {DELETION_SECONDS} s; a finalizer holds it")

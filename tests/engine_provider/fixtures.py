@@ -57,9 +57,13 @@ class Deployed:
         result = self.stack.up(on_output=self.said.append)
         return dict(result.summary.resource_changes or {})
 
-    def destroy(self) -> None:
-        """`pulumi destroy`."""
-        self.stack.destroy(on_output=self.said.append)
+    def refresh(self) -> None:
+        """`pulumi refresh`."""
+        self.stack.refresh(on_output=self.said.append)
+
+    def destroy(self, *, run_program: bool = True) -> None:
+        """`pulumi destroy`; the program has to run, because it removes the files that it wrote."""
+        self.stack.destroy(on_output=self.said.append, run_program=run_program)
 
     def log(self) -> list[dict[str, str]]:
         """What the stand-in did so far, in order."""
@@ -69,15 +73,18 @@ class Deployed:
 
 @pytest.fixture
 def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Deployed]:
-    """Makes a stack on the real engine; with `kubeconfig` its objects go to that API server, else they are recorded."""
+    """Makes a stack on the real engine; with `kubeconfig` its objects go to that API server, else they are recorded.
+
+    `stand_in`: not by the real provider even where there is one, because without nodes no Deployment ever gets ready.
+    """
     monkeypatch.chdir(tmp_path)  # the program writes files below the working directory
     engine = require("engine", "pulumi")
 
-    def make(kubeconfig: str = "", **sections: object) -> Deployed:
+    def make(kubeconfig: str = "", stand_in: bool = False, **sections: object) -> Deployed:
         folder = tmp_path / "stack"
         (folder / "state").mkdir(parents=True)
         (folder / "bin").mkdir()
-        if not (kubeconfig and real_provider()):
+        if stand_in or not (kubeconfig and real_provider()):
             launcher = folder / "bin" / PROVIDER
             launcher.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m tests.engine_provider "$@"\n')
             launcher.chmod(0o755)

@@ -1,7 +1,12 @@
-"""What Kubernetes lets one change, and what changed: the part of a provider that is about objects."""
+"""What Kubernetes lets one change, what changed, and what to wait for: the part of a provider that is about objects."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+Json = dict[str, Any]
+NAMES_TAKEN_BY_SKIP = ("Job", "Deployment", "StatefulSet", "DaemonSet", "Pod", "Namespace")
+"""Kinds of which `pulumi.com/skipAwait` skips the wait for deletion as well."""
 
 IMMUTABLE = {
     "": ("apiVersion", "kind", "metadata.name", "metadata.namespace"),
@@ -42,3 +47,52 @@ def changes(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str]]:
                 yield from changes(old[index], new[index], step)
     elif old != new:
         yield path, "UPDATE"
+
+
+def annotation(found: Json, name: str) -> str:
+    """The value of a `pulumi.com/` annotation; empty without one."""
+    return found["metadata"].get("annotations", {}).get(f"pulumi.com/{name}", "")
+
+
+def waits_for_completion(found: Json) -> bool:
+    """Whether its creation ends only when the work is done."""
+    return found["kind"] == "Job" and annotation(found, "skipAwait") != "true" and not annotation(found, "waitFor")
+
+
+def waits_for_deletion(found: Json) -> bool:
+    """Whether its deletion ends only when it is gone."""
+    return not (annotation(found, "skipAwait") == "true" and found["kind"] in NAMES_TAKEN_BY_SKIP)
+
+
+def pruned(live: Any, declared: Any) -> Any:
+    """What the cluster says of the fields that were declared."""
+    if isinstance(live, Mapping) and isinstance(declared, Mapping):
+        return {key: pruned(live[key], value) for key, value in declared.items() if key in live}
+    if isinstance(live, list) and isinstance(declared, list) and len(live) == len(declared):
+        return [pruned(item, value) for item, value in zip(live, declared, strict=True)]
+    return live
+
+
+def is_ignored(path: str, ignored: Sequence[str]) -> bool:
+    """Whether the path is one that a resource ignores, or below one."""
+    return any(re.match(re.escape(each) + r"($|[.\[])", path) for each in ignored)
+
+
+def without_others_fields(new: Json, live: Json, ignored: Sequence[str], manager: str) -> Json:
+    """The object to apply: an ignored field of somebody else's is left out, any other is as the cluster has it."""
+    for path in ignored:
+        *parents, last = path.split(".")
+        holder, current = new, live
+        for key in parents:
+            holder, current = holder.get(key, {}), current.get(key, {})
+        managers = [entry["manager"] for entry in live["metadata"]["managedFields"] if _manages(entry, path)]
+        if managers and manager not in managers:
+            holder.pop(last, None)
+        elif last in current:
+            holder[last] = current[last]
+    return new
+
+
+def _manages(entry: Json, path: str) -> bool:
+    fields = entry.get("fieldsV1", {})
+    return all((fields := fields.get(f"f:{key}")) is not None for key in path.split("."))

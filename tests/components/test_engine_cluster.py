@@ -1,0 +1,185 @@
+"""A stack beside what else writes to a cluster: the operator, colleagues, somebody's own Secret."""
+
+import shutil
+import subprocess
+import threading
+from contextlib import contextmanager
+
+import pytest
+import yaml
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Secret
+from pulumi import automation
+
+from components import existing_secret
+from components.errors import BadInput
+from components.manifests import naming
+from components.settings import Settings
+from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_NAME
+from tests.toolchain.fixtures import require
+
+pytestmark = pytest.mark.engine
+FUNDED = {"funding": {"mode": "request"}, "agents": [{"name": "pf-agent-job", "payee": "worker-agent-007"}]}
+NO_WORKERS = {name: {"enabled": False} for name in ("worker", "payroll", "hpa", "mcp", "admission")}
+
+
+@pytest.fixture
+def stack(deploy, control_plane, namespace):
+    def make(**sections):
+        given = {"namespace": namespace.name, **NO_WORKERS, **sections}
+        made = deploy(kubeconfig=str(control_plane.kubeconfig), stand_in=True, **given)
+        configure = made.configure
+        made.configure = lambda **changed: configure(**{**given, **changed})
+        return made
+
+    return make
+
+
+@contextmanager
+def releasing(client, namespace):
+    """Let go of each Job that is being deleted, as the operator does; yields whether the operator was there."""
+    there, ended = [], threading.Event()
+
+    def run():
+        for _, job in client.watch(Job, namespace=namespace):
+            if ended.is_set():
+                return
+            if job.metadata.deletionTimestamp and job.metadata.finalizers:
+                there.append(
+                    bool([*client.list(Deployment, namespace=namespace, fields={"metadata.name": naming.OPERATOR})])
+                )
+                kept = [f for f in job.metadata.finalizers if not f.startswith("purpleflea.com/")]
+                client.patch(Job, job.metadata.name, {"metadata": {"finalizers": kept}}, namespace=namespace)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield there
+    finally:
+        ended.set()
+        client.create(_marker(namespace))
+        thread.join()
+        client.delete(Job, "end-of-watch", namespace=namespace)
+
+
+def _marker(namespace):
+    """A Job whose creation wakes the watch, so that its thread sees that it should end."""
+    container = {"name": "main", "image": "none"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    metadata = {"name": "end-of-watch", "namespace": namespace}
+    return Job.from_dict({"metadata": metadata, "spec": {"suspend": True, "template": template}})
+
+
+def only_job(client, namespace):
+    return next(iter(client.list(Job, namespace=namespace)))
+
+
+@pytest.mark.controlplane
+def test_a_refresh_does_not_undo_what_the_operator_wrote(stack, namespace):
+    pulumi_stack = stack(**FUNDED)
+    same = pulumi_stack.up()["create"]
+    job = only_job(namespace.client, namespace.name)
+    written = {"finalizers": [], "annotations": {ESCROW_ID_ANNOTATION: "esc_1"}}
+    resumed = {"metadata": written, "spec": {"suspend": False}}
+    namespace.client.patch(Job, job.metadata.name, resumed, namespace=namespace.name)
+    for prepare in (lambda: None, pulumi_stack.refresh):
+        prepare()
+        assert pulumi_stack.preview() == []
+        assert pulumi_stack.up() == {"same": same}
+    pulumi_stack.configure(**FUNDED, job={"backoffLimit": 2}, logLevel="DEBUG")
+    pulumi_stack.up()
+    found = only_job(namespace.client, namespace.name)
+    assert (found.metadata.uid, found.spec.suspend, found.metadata.finalizers) == (job.metadata.uid, False, None)
+
+
+@pytest.mark.controlplane
+def test_an_operator_outlives_the_jobs_it_settles_and_a_stable_name_is_free_before_it_is_used_again(stack, namespace):
+    stable = {**FUNDED, "job": {"stableName": True}}
+    pulumi_stack = stack(**stable)
+    pulumi_stack.up()
+    before = only_job(namespace.client, namespace.name)
+    with releasing(namespace.client, namespace.name) as operator_was_there:
+        changed = [{**FUNDED["agents"][0], "task": "another"}]
+        pulumi_stack.configure(**{**stable, "agents": changed})
+        pulumi_stack.up()
+        after = only_job(namespace.client, namespace.name)
+        assert after.metadata.name == before.metadata.name
+        assert after.metadata.uid != before.metadata.uid
+        pulumi_stack.destroy()
+    assert operator_was_there == [True, True]
+
+
+def test_a_colleagues_kubeconfig_is_no_change_and_another_address_replaces_nothing(deploy, tmp_path, monkeypatch):
+    mine = {
+        "current-context": "mine",
+        "contexts": [{"name": "mine", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:6443"}}],
+    }
+    theirs = {**mine, "clusters": [{"name": "c", "cluster": {"server": "https://localhost:6443"}}]}
+    for name, content in (("mine", mine), ("copy", mine), ("theirs", theirs)):
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "mine"))
+    stack = deploy()
+    stack.up()
+    for name in ("copy", "theirs"):
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / name))
+        assert stack.preview() == []
+
+    stack.stack.set_config("kubernetes:kubeconfig", automation.ConfigValue(yaml.safe_dump(mine), secret=True))
+    stack.up()
+    stack.stack.set_config("kubernetes:kubeconfig", automation.ConfigValue(yaml.safe_dump(theirs), secret=True))
+    kept = {step.op for step in stack.preview() if "$" in step.urn and "::keeping" not in step.urn}
+    assert kept <= {automation.OpType.SAME}, "the namespace and the accounts would be replaced"
+    assert "replace" not in {step.op.value for step in stack.preview() if step.urn.endswith("::keeping")}
+
+
+@pytest.mark.controlplane
+def test_a_missing_existing_secret_is_one_message_with_the_commands_that_make_it(
+    stack, namespace, control_plane, monkeypatch
+):
+    require("controlplane", "kubectl")
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    pulumi_stack = stack(
+        sandbox={"enabled": False}, credentials={"existingSecret": SECRET_NAME}, operator={"enabled": False}
+    )
+    with pytest.raises(
+        automation.CommandError, match=f"Secret {SECRET_NAME} in namespace {namespace.name} does not exist"
+    ):
+        pulumi_stack.preview()
+    words = "\n".join(pulumi_stack.said)
+    create = next(line.strip() for line in words.splitlines() if "kubectl create secret" in line)
+    assert f"kubectl create namespace {namespace.name}" in words
+    subprocess.run(create, shell=True, check=True, env={**_environment(control_plane), "API_KEY": "pf_live_planted"})
+    pulumi_stack.up()
+    state = (pulumi_stack.folder / "state/.pulumi/stacks/purpleflea/test.json").read_text()
+    assert "pf_live_planted" not in state + "\n".join(pulumi_stack.said)
+    namespace.client.delete(Secret, SECRET_NAME)
+    pulumi_stack.destroy()  # never asks for it
+
+
+@pytest.mark.controlplane
+def test_what_is_known_of_an_existing_secret(namespace, control_plane, tmp_path, monkeypatch):
+    require("controlplane", "kubectl")
+    access = {"kubeconfig": str(control_plane.kubeconfig), "context": "", "cluster": ""}
+    settings = Settings.parse({"namespace": namespace.name})
+    keys = {"api-key": "aw==", "agent-wallet": "aw==", "faucet-url": "aw=="}
+    namespace.client.create(Secret(metadata=ObjectMeta(name=SECRET_NAME), data=keys))
+    with pytest.raises(BadInput, match=r"has no escrow-url; add"):
+        existing_secret.check(settings, access)
+    namespace.client.patch(Secret, SECRET_NAME, {"data": {"escrow-url": "aw=="}})
+    existing_secret.check(settings, access)
+    existing_secret.check(settings, {**access, "kubeconfig": control_plane.kubeconfig.read_text()})
+    reader = namespace.kubeconfig_for("default")
+    with pytest.raises(existing_secret.UnknownError, match="forbidden"):
+        existing_secret.check(settings, {**access, "kubeconfig": str(reader)})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(existing_secret.UnknownError, match="no `kubectl` on the PATH"):
+        existing_secret.check(settings, access)
+
+
+def _environment(cluster):
+    kubectl = shutil.which("kubectl")
+    assert kubectl
+    return {"PATH": f"{kubectl.rpartition('/')[0]}:/usr/bin:/bin", "KUBECONFIG": str(cluster.kubeconfig)}
