@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.manifests import encryption, extra, fly_config, kustomization, naming, stack
+from components.manifests import encryption, fly_config, kustomization, naming, stack
 from components.manifests.agent_config import agent_config
 from components.manifests.credentials import SANDBOX_API_KEY
 from components.manifests.naming import Manifest
@@ -81,6 +81,10 @@ def _object_file(settings: Settings, manifest: Manifest, purpose: str) -> _File:
 
 
 def _extra_files(settings: Settings, folder: Path) -> Iterator[_File]:
+    if not settings.extra_manifests:
+        return
+    from components.manifests import extra  # reads YAML by rules of its own, which take a while to set up
+
     for found in extra.load(settings, folder):
         manifest = extra.without_pulumi(found.manifest)
         # A prefix that no file of ours has, so that neither can take the other's place.
