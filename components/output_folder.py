@@ -61,7 +61,7 @@ class OutputFolder:
 
     def replace(self, files: Mapping[str, str]) -> int:
         """Make the folder hold exactly these generated files; returns how many were written or removed."""
-        return self.change(files, [path for path in self.owned() if path not in files])
+        return self.change(files, None)
 
     def check(self, files: Mapping[str, str]) -> None:
         """Whether these files can be written; changes nothing.
@@ -83,8 +83,8 @@ class OutputFolder:
         if problems:
             raise BadInput(f"in {self.root}, {'. And '.join(problems)}. Nothing was written there")
 
-    def change(self, files: Mapping[str, str], stale: Iterable[str]) -> int:
-        """Write these files and remove the stale ones; returns how many were written or removed.
+    def change(self, files: Mapping[str, str], stale: Iterable[str] | None) -> int:
+        """Write these files and remove the stale ones (None: all others); returns how many were written or removed.
 
         The files are staged beside the folder first, so that a full disk, a crash or a refusal leaves the old output.
 
@@ -93,14 +93,14 @@ class OutputFolder:
         """
         try:
             with self._alone():
-                return self._change(files, stale)
+                return self._change(files, None if stale is None else [*stale])
         except OSError as error:
             raise BadInput(f"cannot write {self.root}: {error.strerror or error}; nothing was changed there") from error
 
-    def _change(self, files: Mapping[str, str], stale: Iterable[str]) -> int:
+    def _change(self, files: Mapping[str, str], stale: Iterable[str] | None) -> int:
         self.check(files)
         owned = self.owned()
-        stale = [path for path in stale if path in owned]
+        stale = [path for path in owned if (path not in files if stale is None else path in stale)]
         removed = [path for path in stale if self._digest(path) in owned[path]]
         changed = self.outdated(files)
         listed: Digests = {path: owned[path] for path in owned if path not in stale}

@@ -230,5 +230,6 @@ def test_two_renders_at_once_take_turns(folder):
 
     folder.replace({"a": "1"})
     Watched(folder.root).replace({"b": "1"})
-    assert looks == [True, True]
+    assert len(looks) > 2
+    assert all(looks)
     assert not alone()
