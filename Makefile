@@ -35,14 +35,17 @@ render-diff: $(VENV)/.installed-render ## show what the working tree changes in 
 demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
 	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)
 
+# The Pulumi CLI that `make toolchain` has built: taken where none is on the PATH.
+BUILT_CLI = $(shell $(PY) -c 'from tests.toolchain import tools; cli, _ = tools.present(tools.TOOLS["pulumi"]); print(cli.path if cli else "")' 2>/dev/null)
+
 preview: $(VENV)/.installed-pulumi ## show what `make up` would change; finds or fetches the Pulumi engine
-	@$(PY) -m components.engine preview --stack $(STACK)
+	@PULUMI_CLI="$(BUILT_CLI)" $(PY) -m components.engine preview --stack $(STACK)
 
 up: $(VENV)/.installed-pulumi ## create or change a stack; asks before it changes a cluster (YES=1: does not)
-	@$(PY) -m components.engine up --stack $(STACK) $(if $(YES),--yes)
+	@PULUMI_CLI="$(BUILT_CLI)" $(PY) -m components.engine up --stack $(STACK) $(if $(YES),--yes)
 
 destroy: $(VENV)/.installed-pulumi ## remove a stack, but for the accounts; asks first (YES=1: does not)
-	@$(PY) -m components.engine destroy --stack $(STACK) $(if $(YES),--yes)
+	@PULUMI_CLI="$(BUILT_CLI)" $(PY) -m components.engine destroy --stack $(STACK) $(if $(YES),--yes)
 
 test: $(VENV)/.installed-dev ## run the tests; says what it skipped and why
 	@$(PY) -m pytest -n 2 --dist loadgroup
@@ -81,7 +84,7 @@ bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 docs: $(VENV)/.installed-render $(VENV)/.installed-runtime ## write the reference pages in docs/, and Pulumi.yaml, from the code
 	@$(PY) -m components.reference
 	@$(PY) -m runtime.reference > docs/environment.md
-	@$(PY) -m components.project_file > Pulumi.yaml
+	@$(PY) -m components.reference.project_file > Pulumi.yaml
 
 requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt

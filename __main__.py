@@ -5,11 +5,12 @@
 
 import pulumi
 
-from components import rendering, stack_config
+from components import stack_config
 from components.artifact import ArtifactFolder, removal
 from components.manifests.encryption import encryption_files
 from components.manifests.fly_config import fly_files
 from components.outputs import stack_outputs
+from components.synth import rendering
 
 folder = f"dist/{pulumi.get_stack()}"
 gone = pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_delete=[removal(folder)]))

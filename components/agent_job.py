@@ -11,9 +11,9 @@ from pathlib import Path
 
 from components.errors import BadInput
 from components.manifests import agent_job
+from components.manifests.yaml_text import yaml_text
 from components.settings import BadSettings
 from components.stack_values import ROOT, StackValues
-from components.yaml_text import yaml_text
 from runtime.contract import ExitCode
 
 _OPTIONS = {

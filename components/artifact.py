@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import pulumi
 
 from components.errors import BadInput
-from components.output_folder import OutputFolder
+from components.synth.output_folder import OutputFolder
 
 _one_at_a_time = threading.Lock()
 

@@ -10,8 +10,7 @@ from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, RoleBindi
 
 from components.component import Component, StackArgs
 from components.manifests import autoscaling, metrics_server, naming, rbac
-from runtime.contract import CUSTOM_METRICS_VERSIONS
-from runtime.contract import Component as Program
+from runtime.contract import CUSTOM_METRICS_VERSIONS, ProgramName
 
 
 class Autoscaling(Component):
@@ -20,7 +19,7 @@ class Autoscaling(Component):
     def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         settings = self._settings
-        account = rbac.service_account(settings, naming.METRICS_ACCOUNT, Program.METRICS)
+        account = rbac.service_account(settings, naming.METRICS_ACCOUNT, ProgramName.METRICS)
         needed: list[pulumi.Resource] = [self._declare(ServiceAccount, account)]
         keda = settings.hpa.engine == "keda"
         if not keda:

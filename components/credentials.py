@@ -13,7 +13,7 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 from components import existing_secret
 from components.component import Component, StackArgs
 from components.manifests import admission, credentials, naming, rbac
-from runtime.contract import Component as Program
+from runtime.contract import ProgramName
 
 
 class CredentialsArgs(StackArgs):
@@ -38,7 +38,7 @@ class Credentials(Component):
             if "api_key" not in args:
                 raise ValueError("apiKey is needed unless credentials.existingSecret names a Secret")
             self._declare(Secret, credentials.secret(settings, pulumi.Output.secret(args["api_key"])))
-        self._declare(ServiceAccount, rbac.service_account(settings, naming.AGENT_ACCOUNT, Program.AGENT))
+        self._declare(ServiceAccount, rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT))
         self._declare(Role, rbac.secret_reader(settings))
         self._declare(RoleBinding, rbac.agent_reads_secret(settings))
         if settings.admission.enabled:

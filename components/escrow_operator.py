@@ -14,7 +14,7 @@ from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, Rol
 
 from components.component import Component, StackArgs
 from components.manifests import job_gate, naming, operator, rbac
-from runtime.contract import Component as Program
+from runtime.contract import ProgramName
 
 
 class EscrowOperator(Component):
@@ -27,7 +27,9 @@ class EscrowOperator(Component):
         super().__init__(name, args, opts)
         settings = self._settings
         rights: list[pulumi.Resource] = [
-            self._declare(ServiceAccount, rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Program.OPERATOR)),
+            self._declare(
+                ServiceAccount, rbac.service_account(settings, naming.OPERATOR_ACCOUNT, ProgramName.OPERATOR)
+            ),
             *self._rights(),
             *self._gate(),
         ]

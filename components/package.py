@@ -1,8 +1,5 @@
 """The components that other Pulumi languages can use."""
 
-import tomllib
-from pathlib import Path
-
 from components.agent_jobs import AgentJobs
 from components.agent_namespace import AgentNamespace
 from components.agent_workers import AgentWorkers
@@ -18,7 +15,6 @@ from components.payroll import Payroll
 from components.sandbox import Sandbox
 
 NAME = "purpleflea"
-VERSION = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["version"]
 COMPONENTS = [
     AgentNamespace,
     EscrowLedger,

@@ -7,7 +7,7 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from components.component import Component, StackArgs
 from components.manifests import naming, payroll, rbac
-from runtime.contract import Component as Program
+from runtime.contract import ProgramName
 
 
 class Payroll(Component):
@@ -17,7 +17,7 @@ class Payroll(Component):
         super().__init__(name, args, opts)
         settings = self._settings
         rights: list[pulumi.Resource] = [
-            self._declare(ServiceAccount, rbac.service_account(settings, naming.PAYROLL_ACCOUNT, Program.PAYROLL)),
+            self._declare(ServiceAccount, rbac.service_account(settings, naming.PAYROLL_ACCOUNT, ProgramName.PAYROLL)),
             self._declare(Role, rbac.payroll_role(settings)),
             self._declare(RoleBinding, rbac.payroll_role_binding(settings)),
         ]

@@ -9,7 +9,7 @@ from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Service, ServiceAcc
 from components.component import Component, StackArgs
 from components.manifests import naming, rbac, sandbox, services
 from components.manifests.naming import content_hash
-from runtime.contract import Component as Program
+from runtime.contract import ProgramName
 
 
 class SandboxArgs(StackArgs):
@@ -28,7 +28,9 @@ class Sandbox(Component):
     def __init__(self, name: str, args: SandboxArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         settings = self._settings
-        account = self._declare(ServiceAccount, rbac.service_account(settings, naming.SANDBOX_ACCOUNT, Program.SANDBOX))
+        account = self._declare(
+            ServiceAccount, rbac.service_account(settings, naming.SANDBOX_ACCOUNT, ProgramName.SANDBOX)
+        )
         # The claim may wait for its first pod (WaitForFirstConsumer): nothing may wait for the claim.
         manifest = sandbox.volume_claim(settings)
         manifest["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pulumi.provider.experimental import component_provider_host
 
-from components.package import COMPONENTS, NAME, VERSION
+from components.package import COMPONENTS, NAME
+from runtime.contract import VERSION
 
 if __name__ == "__main__":
     component_provider_host(COMPONENTS, NAME, version=VERSION)

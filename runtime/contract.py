@@ -8,6 +8,9 @@ they are fixed here and never changed.
 from enum import IntEnum, StrEnum
 from typing import Final
 
+VERSION: Final = "0.1.0"
+"""Of the programs, the images and the components."""
+
 DOMAIN: Final = "purpleflea.com"
 
 # --- annotations, labels and the finalizer
@@ -40,7 +43,7 @@ KUEUE_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 """On a Job that Kueue admits: Kueue alone resumes it, once it carries its escrow's id."""
 
 
-class Component(StrEnum):
+class ProgramName(StrEnum):
     """Values of `app.kubernetes.io/component`, one for each program that a stack runs."""
 
     AGENT = "agent"

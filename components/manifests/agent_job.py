@@ -11,9 +11,9 @@ from runtime.contract import (
     ESCROW_REQUEST_ANNOTATION,
     RUN_ONCE,
     SETTLEMENT_FINALIZER,
-    Component,
     Env,
     ExitCode,
+    ProgramName,
     command,
 )
 
@@ -43,7 +43,7 @@ def _job(settings: Settings, agent: Agent) -> Manifest:
 
 def _cron_job(settings: Settings, agent: Agent) -> Manifest:
     # No finalizer here: the CronJob controller copies labels and annotations only. The job gate adds it at creation.
-    own = metadata(settings, agent.name, Component.AGENT)
+    own = metadata(settings, agent.name, ProgramName.AGENT)
     own["labels"] |= {AGENT_LABEL: agent.name}
     return {
         "apiVersion": "batch/v1",
@@ -120,4 +120,4 @@ def _failure_rules() -> list[Manifest]:
 
 
 def _labels(agent: Agent) -> dict[str, str]:
-    return {**labels(Component.AGENT), "app": naming.AGENT_APP, AGENT_LABEL: agent.name}
+    return {**labels(ProgramName.AGENT), "app": naming.AGENT_APP, AGENT_LABEL: agent.name}

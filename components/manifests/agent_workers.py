@@ -3,7 +3,7 @@
 from components.manifests import agent_pod, naming, pod
 from components.manifests.naming import Manifest
 from components.settings import Settings, usdc_text
-from runtime.contract import Component, Env, Port, command
+from runtime.contract import Env, Port, ProgramName, command
 
 PORT = "worker"
 
@@ -17,7 +17,7 @@ def deployment(settings: Settings) -> Manifest:
         terminationGracePeriodSeconds=settings.worker.termination_grace_period_seconds,
     )
     count: Manifest = {} if settings.hpa.enabled else {"replicas": settings.worker.replicas}
-    return pod.deployment(settings, naming.WORKERS, Component.WORKER, template, **count)
+    return pod.deployment(settings, naming.WORKERS, ProgramName.WORKER, template, **count)
 
 
 def _container(settings: Settings) -> Manifest:

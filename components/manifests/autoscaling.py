@@ -5,7 +5,7 @@ from typing import Final
 from components.manifests import naming
 from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
-from runtime.contract import QUEUE_METRIC, Component, Port, Route
+from runtime.contract import QUEUE_METRIC, Port, ProgramName, Route
 
 _TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": naming.WORKERS}
 BEHAVIOR: Final[Manifest] = {
@@ -20,7 +20,7 @@ def horizontal_pod_autoscaler(settings: Settings) -> Manifest:
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": metadata(settings, naming.AUTOSCALER, Component.WORKER),
+        "metadata": metadata(settings, naming.AUTOSCALER, ProgramName.WORKER),
         "spec": {
             "scaleTargetRef": _TARGET,
             "minReplicas": hpa.min_replicas,
@@ -52,7 +52,7 @@ def scaled_object(settings: Settings) -> Manifest:
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
-        "metadata": metadata(settings, naming.AUTOSCALER, Component.WORKER),
+        "metadata": metadata(settings, naming.AUTOSCALER, ProgramName.WORKER),
         "spec": {
             "scaleTargetRef": _TARGET,
             "pollingInterval": hpa.metrics_server.poll_seconds,

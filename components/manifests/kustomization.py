@@ -7,7 +7,7 @@ So what the operator needs to do so has a kustomization of its own, the foundati
 from collections.abc import Mapping
 
 from components.manifests.naming import Manifest
-from components.yaml_text import yaml_text
+from components.manifests.yaml_text import yaml_text
 
 FILE = "kustomization.yaml"
 FOUNDATION = "foundation"

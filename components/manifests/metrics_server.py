@@ -11,10 +11,10 @@ from components.settings import Settings
 from runtime.contract import (
     CUSTOM_METRICS_GROUP,
     CUSTOM_METRICS_VERSIONS,
-    Component,
     Env,
     MountPath,
     Port,
+    ProgramName,
     command,
 )
 
@@ -41,7 +41,7 @@ def deployment(settings: Settings) -> Manifest:
         volumes=volumes,
     )
     one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
-    return pod.deployment(settings, naming.METRICS_SERVER, Component.METRICS, template, **one)
+    return pod.deployment(settings, naming.METRICS_SERVER, ProgramName.METRICS, template, **one)
 
 
 def _container(settings: Settings) -> Manifest:
@@ -76,9 +76,9 @@ def service(settings: Settings) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(settings, naming.METRICS_SERVER, Component.METRICS),
+        "metadata": metadata(settings, naming.METRICS_SERVER, ProgramName.METRICS),
         "spec": {
-            "selector": selector(Component.METRICS),
+            "selector": selector(ProgramName.METRICS),
             "ports": [
                 {"name": "custom-metrics", "port": 443, "targetPort": "custom-metrics"},
                 {"name": "metrics", "port": Port.METRICS.value, "targetPort": "metrics"},
@@ -96,7 +96,7 @@ def api_service(settings: Settings, version: str) -> Manifest:
         "metadata": metadata(
             settings,
             f"{version}.{CUSTOM_METRICS_GROUP}",
-            Component.METRICS,
+            ProgramName.METRICS,
             annotations=inject if uses_cert_manager(settings) else None,
             namespace=None,
         ),
@@ -115,7 +115,7 @@ def issuer(settings: Settings) -> Manifest:
     return {
         "apiVersion": "cert-manager.io/v1",
         "kind": "Issuer",
-        "metadata": metadata(settings, SELF_SIGNED_ISSUER, Component.METRICS),
+        "metadata": metadata(settings, SELF_SIGNED_ISSUER, ProgramName.METRICS),
         "spec": {"selfSigned": {}},
     }
 
@@ -126,7 +126,7 @@ def certificate(settings: Settings) -> Manifest:
     return {
         "apiVersion": "cert-manager.io/v1",
         "kind": "Certificate",
-        "metadata": metadata(settings, naming.METRICS_SERVER, Component.METRICS),
+        "metadata": metadata(settings, naming.METRICS_SERVER, ProgramName.METRICS),
         "spec": {
             "secretName": TLS_SECRET,
             "dnsNames": [name, f"{name}.cluster.local"],

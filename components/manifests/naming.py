@@ -5,7 +5,7 @@ import json
 from typing import Any, Final
 
 from components.settings import Settings
-from runtime.contract import AGENT_LABEL, DOMAIN, METRICS_SERVICE, OPERATOR_LEASE, Component
+from runtime.contract import AGENT_LABEL, DOMAIN, METRICS_SERVICE, OPERATOR_LEASE, ProgramName
 
 Manifest = dict[str, Any]
 """A Kubernetes object, or a part of one, as the API server takes it."""
@@ -36,12 +36,12 @@ def cluster_name(settings: Settings, name: str) -> str:
     return f"{name}.{settings.namespace}"
 
 
-def selector(component: Component) -> dict[str, str]:
+def selector(component: ProgramName) -> dict[str, str]:
     """The labels that pick one component's pods."""
     return {"app.kubernetes.io/component": component.value, "app.kubernetes.io/part-of": "purpleflea"}
 
 
-def labels(component: Component | None = None, **more: str) -> dict[str, str]:
+def labels(component: ProgramName | None = None, **more: str) -> dict[str, str]:
     """Labels of an object."""
     return {**(selector(component) if component else {"app.kubernetes.io/part-of": "purpleflea"}), **more}
 
@@ -49,7 +49,7 @@ def labels(component: Component | None = None, **more: str) -> dict[str, str]:
 def metadata(
     settings: Settings,
     name: str,
-    component: Component | None = None,
+    component: ProgramName | None = None,
     *,
     annotations: dict[str, str] | None = None,
     namespace: str | None = "",

@@ -12,9 +12,9 @@ from components.manifests import services
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
 from components.settings.names import address
-from runtime.contract import Component, Port
+from runtime.contract import Port, ProgramName
 
-_PAYING = (Component.AGENT, Component.WORKER, Component.OPERATOR, Component.PAYROLL, Component.METRICS)
+_PAYING = (ProgramName.AGENT, ProgramName.WORKER, ProgramName.OPERATOR, ProgramName.PAYROLL, ProgramName.METRICS)
 
 
 def default_deny(settings: Settings) -> Manifest:
@@ -35,22 +35,22 @@ def dns(settings: Settings) -> Manifest:
 
 def agents(settings: Settings) -> Manifest:
     """Agents reach the services; nobody reaches an agent but the collector of metrics."""
-    return _component(settings, Component.AGENT, [_scrape(settings, Port.HEALTH)], _payment(settings, outside=True))
+    return _component(settings, ProgramName.AGENT, [_scrape(settings, Port.HEALTH)], _payment(settings, outside=True))
 
 
 def workers(settings: Settings) -> Manifest:
     """Workers reach the services; payroll reads their work log."""
     ingress = [
-        {"from": [_pods(Component.PAYROLL)], "ports": [_tcp(Port.WORKER)]},
+        {"from": [_pods(ProgramName.PAYROLL)], "ports": [_tcp(Port.WORKER)]},
         _scrape(settings, Port.WORKER, Port.HEALTH),
     ]
-    return _component(settings, Component.WORKER, ingress, _payment(settings, outside=True))
+    return _component(settings, ProgramName.WORKER, ingress, _payment(settings, outside=True))
 
 
 def operator(settings: Settings) -> Manifest:
     """The operator reaches the API server and the services."""
     egress = [_api_server(settings), *_payment(settings)]
-    return _component(settings, Component.OPERATOR, [_scrape(settings, Port.METRICS)], egress)
+    return _component(settings, ProgramName.OPERATOR, [_scrape(settings, Port.METRICS)], egress)
 
 
 def payroll(settings: Settings) -> Manifest:
@@ -58,9 +58,9 @@ def payroll(settings: Settings) -> Manifest:
     egress = [
         _api_server(settings),
         *_payment(settings),
-        {"to": [_pods(Component.WORKER)], "ports": [_tcp(Port.WORKER)]},
+        {"to": [_pods(ProgramName.WORKER)], "ports": [_tcp(Port.WORKER)]},
     ]
-    return _component(settings, Component.PAYROLL, [], egress)
+    return _component(settings, ProgramName.PAYROLL, [], egress)
 
 
 def metrics_server(settings: Settings) -> Manifest:
@@ -72,13 +72,13 @@ def metrics_server(settings: Settings) -> Manifest:
     if settings.hpa.engine == "keda":
         keda = [{"namespaceSelector": _named(place.keda_namespace)}]
         ingress = [{"from": keda, "ports": [_tcp(Port.METRICS)]}, _scrape(settings, Port.METRICS)]
-    return _component(settings, Component.METRICS, ingress, [_api_server(settings), *_payment(settings)])
+    return _component(settings, ProgramName.METRICS, ingress, [_api_server(settings), *_payment(settings)])
 
 
 def sandbox(settings: Settings) -> Manifest:
     """Whoever pays reaches the sandbox; it reaches nobody."""
     ingress = [{"from": [_pods(component) for component in _PAYING], "ports": [_tcp(Port.SANDBOX)]}]
-    return _component(settings, Component.SANDBOX, ingress, [])
+    return _component(settings, ProgramName.SANDBOX, ingress, [])
 
 
 def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
@@ -86,7 +86,7 @@ def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
     parts = [urlsplit(url) for url in (*services.urls(settings).values(), *services.mcp_urls(settings).values())]
     rules: list[Manifest] = []
     if settings.sandbox.enabled:
-        rules.append({"to": [_pods(Component.SANDBOX)], "ports": [_tcp(Port.SANDBOX)]})
+        rules.append({"to": [_pods(ProgramName.SANDBOX)], "ports": [_tcp(Port.SANDBOX)]})
     own = urlsplit(services.sandbox_url(settings)).hostname
     named, numbered = set(), set()
     for part in parts:
@@ -133,7 +133,7 @@ def _scrape(settings: Settings, *ports: int) -> Manifest:
     return {"from": [collector], "ports": [_tcp(port) for port in ports]}
 
 
-def _component(settings: Settings, component: Component, ingress: list[Manifest], egress: list[Manifest]) -> Manifest:
+def _component(settings: Settings, component: ProgramName, ingress: list[Manifest], egress: list[Manifest]) -> Manifest:
     return _policy(settings, f"pf-{component.value}", {"matchLabels": selector(component)}, ingress, egress)
 
 
@@ -158,7 +158,7 @@ def _is_limited(rule: Manifest) -> bool:
     return all(rule.values())
 
 
-def _pods(component: Component) -> Manifest:
+def _pods(component: ProgramName) -> Manifest:
     return {"podSelector": {"matchLabels": selector(component)}}
 
 

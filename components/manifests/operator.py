@@ -3,7 +3,7 @@
 from components.manifests import credentials, naming, pod, services
 from components.manifests.naming import Manifest, content_hash, metadata, selector
 from components.settings import Settings, usdc_text
-from runtime.contract import CONTENT_HASH_ANNOTATION, Component, Env, Port, command
+from runtime.contract import CONTENT_HASH_ANNOTATION, Env, Port, ProgramName, command
 
 
 def watch_namespace(settings: Settings) -> str:
@@ -29,7 +29,7 @@ def deployment(settings: Settings) -> Manifest:
     return pod.deployment(
         settings,
         naming.OPERATOR,
-        Component.OPERATOR,
+        ProgramName.OPERATOR,
         pod.spec(
             settings,
             naming.OPERATOR_ACCOUNT,
@@ -52,8 +52,8 @@ def pod_disruption_budget(settings: Settings) -> Manifest:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": metadata(settings, naming.OPERATOR, Component.OPERATOR),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(Component.OPERATOR)}},
+        "metadata": metadata(settings, naming.OPERATOR, ProgramName.OPERATOR),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(ProgramName.OPERATOR)}},
     }
 
 
@@ -97,7 +97,7 @@ def _container(settings: Settings) -> Manifest:
 
 
 def _spread() -> Manifest:
-    term = {"labelSelector": {"matchLabels": selector(Component.OPERATOR)}, "topologyKey": "kubernetes.io/hostname"}
+    term = {"labelSelector": {"matchLabels": selector(ProgramName.OPERATOR)}, "topologyKey": "kubernetes.io/hostname"}
     return {
         "podAntiAffinity": {
             "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]

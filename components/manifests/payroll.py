@@ -3,17 +3,17 @@
 from components.manifests import credentials, naming, pod
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
-from runtime.contract import Component, Env, command
+from runtime.contract import Env, ProgramName, command
 
 
 def cron_job(settings: Settings) -> Manifest:
     """Payroll; a CronJob may start twice or not at all, so two runs never overlap and a late one is skipped."""
     payroll = settings.payroll
-    template = selector(Component.PAYROLL)
+    template = selector(ProgramName.PAYROLL)
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": metadata(settings, naming.PAYROLL, Component.PAYROLL),
+        "metadata": metadata(settings, naming.PAYROLL, ProgramName.PAYROLL),
         "spec": {
             "schedule": payroll.schedule,
             "timeZone": payroll.time_zone,

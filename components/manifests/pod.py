@@ -7,7 +7,7 @@ from components.manifests import credentials, services
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
 from components.settings.section import Resources
-from runtime.contract import Component, Env, Route
+from runtime.contract import Env, ProgramName, Route
 
 USER_ID = 10001
 """User and group of every container; the runtime image declares the same."""
@@ -79,7 +79,7 @@ def container(
 def deployment(
     settings: Settings,
     name: str,
-    component: Component,
+    component: ProgramName,
     template: Manifest,
     *,
     annotations: Mapping[str, str] | None = None,

@@ -6,7 +6,7 @@ from typing import Final
 from components.manifests import credentials, naming
 from components.manifests.naming import Manifest, cluster_name, metadata
 from components.settings import Settings
-from runtime.contract import CUSTOM_METRICS_GROUP, CUSTOM_METRICS_VERSIONS, ESCROW_GROUP, ESCROW_PLURAL, Component
+from runtime.contract import CUSTOM_METRICS_GROUP, CUSTOM_METRICS_VERSIONS, ESCROW_GROUP, ESCROW_PLURAL, ProgramName
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -73,7 +73,7 @@ def secret_grants(settings: Settings) -> tuple[Grant, ...]:
     return (Grant("", ("secrets",), ("get",), "read its own credentials", (credentials.secret_name(settings),)),)
 
 
-def service_account(settings: Settings, name: str, component: Component) -> Manifest:
+def service_account(settings: Settings, name: str, component: ProgramName) -> Manifest:
     """A ServiceAccount whose token is mounted only where a pod asks for it."""
     return {
         "apiVersion": "v1",
@@ -85,85 +85,85 @@ def service_account(settings: Settings, name: str, component: Component) -> Mani
 
 def secret_reader(settings: Settings) -> Manifest:
     """Role `pf-secret-reader`."""
-    return _role(settings, naming.SECRET_READER, Component.AGENT, secret_grants(settings))
+    return _role(settings, naming.SECRET_READER, ProgramName.AGENT, secret_grants(settings))
 
 
 def agent_reads_secret(settings: Settings) -> Manifest:
     """RoleBinding `pf-agent-reads-secret`."""
     name, role = naming.AGENT_READS_SECRET, naming.SECRET_READER
-    return _binding(settings, name, Component.AGENT, naming.AGENT_ACCOUNT, role=role)
+    return _binding(settings, name, ProgramName.AGENT, naming.AGENT_ACCOUNT, role=role)
 
 
 def operator_role(settings: Settings, namespace: str) -> Manifest:
     """The operator's rights in one watched namespace."""
-    return _role(settings, naming.OPERATOR, Component.OPERATOR, OPERATOR_GRANTS, namespace)
+    return _role(settings, naming.OPERATOR, ProgramName.OPERATOR, OPERATOR_GRANTS, namespace)
 
 
 def operator_role_binding(settings: Settings, namespace: str) -> Manifest:
     """Gives them to the operator."""
-    return _binding(settings, naming.OPERATOR, Component.OPERATOR, naming.OPERATOR_ACCOUNT, namespace)
+    return _binding(settings, naming.OPERATOR, ProgramName.OPERATOR, naming.OPERATOR_ACCOUNT, namespace)
 
 
 def operator_cluster_role(settings: Settings) -> Manifest:
     """The operator's rights where it watches by a selector: namespaces to come are not known by name."""
     name = cluster_name(settings, naming.OPERATOR)
-    return _role(settings, name, Component.OPERATOR, OPERATOR_CLUSTER_GRANTS, None)
+    return _role(settings, name, ProgramName.OPERATOR, OPERATOR_CLUSTER_GRANTS, None)
 
 
 def operator_cluster_role_binding(settings: Settings) -> Manifest:
     """Gives them to the operator."""
     name = cluster_name(settings, naming.OPERATOR)
-    return _binding(settings, name, Component.OPERATOR, naming.OPERATOR_ACCOUNT, None)
+    return _binding(settings, name, ProgramName.OPERATOR, naming.OPERATOR_ACCOUNT, None)
 
 
 def operator_lease_role(settings: Settings) -> Manifest:
     """Claims on escrows; leader election, where the operator has more than one replica."""
     grants = CLAIM_GRANTS + (ELECTION_GRANTS if settings.operator.replicas > 1 else ())
-    return _role(settings, f"{naming.OPERATOR}-lease", Component.OPERATOR, grants)
+    return _role(settings, f"{naming.OPERATOR}-lease", ProgramName.OPERATOR, grants)
 
 
 def operator_lease_role_binding(settings: Settings) -> Manifest:
     """Gives it to the operator."""
-    return _binding(settings, f"{naming.OPERATOR}-lease", Component.OPERATOR, naming.OPERATOR_ACCOUNT)
+    return _binding(settings, f"{naming.OPERATOR}-lease", ProgramName.OPERATOR, naming.OPERATOR_ACCOUNT)
 
 
 def payroll_role(settings: Settings) -> Manifest:
     """Payroll's rights."""
-    return _role(settings, naming.PAYROLL, Component.PAYROLL, PAYROLL_GRANTS)
+    return _role(settings, naming.PAYROLL, ProgramName.PAYROLL, PAYROLL_GRANTS)
 
 
 def payroll_role_binding(settings: Settings) -> Manifest:
     """Gives them to payroll."""
-    return _binding(settings, naming.PAYROLL, Component.PAYROLL, naming.PAYROLL_ACCOUNT)
+    return _binding(settings, naming.PAYROLL, ProgramName.PAYROLL, naming.PAYROLL_ACCOUNT)
 
 
 def metrics_auth_delegator(settings: Settings) -> Manifest:
     """Lets the metrics server ask the API server who may read a metric."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-delegator")
-    return _binding(settings, name, Component.METRICS, naming.METRICS_ACCOUNT, None, role="system:auth-delegator")
+    return _binding(settings, name, ProgramName.METRICS, naming.METRICS_ACCOUNT, None, role="system:auth-delegator")
 
 
 def metrics_auth_reader(settings: Settings) -> Manifest:
     """Lets it read which front proxy to trust, a ConfigMap in `kube-system`."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-reader")
     role = "extension-apiserver-authentication-reader"
-    return _binding(settings, name, Component.METRICS, naming.METRICS_ACCOUNT, "kube-system", role=role)
+    return _binding(settings, name, ProgramName.METRICS, naming.METRICS_ACCOUNT, "kube-system", role=role)
 
 
 def metrics_ca_role(settings: Settings) -> Manifest:
     """Registering its own CA in the two APIServices, where it makes its own certificate."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-ca")
-    return _role(settings, name, Component.METRICS, METRICS_CA_GRANTS, None)
+    return _role(settings, name, ProgramName.METRICS, METRICS_CA_GRANTS, None)
 
 
 def metrics_ca_role_binding(settings: Settings) -> Manifest:
     """Gives it to the metrics server."""
     name = cluster_name(settings, f"{naming.METRICS_SERVER}-ca")
-    return _binding(settings, name, Component.METRICS, naming.METRICS_ACCOUNT, None)
+    return _binding(settings, name, ProgramName.METRICS, naming.METRICS_ACCOUNT, None)
 
 
 def _role(
-    settings: Settings, name: str, component: Component, grants: tuple[Grant, ...], namespace: str | None = ""
+    settings: Settings, name: str, component: ProgramName, grants: tuple[Grant, ...], namespace: str | None = ""
 ) -> Manifest:
     """A Role, or a ClusterRole where the namespace is None."""
     return {
@@ -175,7 +175,7 @@ def _role(
 
 
 def _binding(
-    settings: Settings, name: str, component: Component, account: str, namespace: str | None = "", *, role: str = ""
+    settings: Settings, name: str, component: ProgramName, account: str, namespace: str | None = "", *, role: str = ""
 ) -> Manifest:
     """Gives the role, by default the one of the same name, to a ServiceAccount of the stack."""
     kind = "ClusterRole" if namespace is None else "Role"

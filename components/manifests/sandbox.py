@@ -5,7 +5,7 @@ from typing import Any
 from components.manifests import credentials, naming, pod
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings
-from runtime.contract import CONTENT_HASH_ANNOTATION, Component, Env, MountPath, Port, command
+from runtime.contract import CONTENT_HASH_ANNOTATION, Env, MountPath, Port, ProgramName, command
 
 _PORT = "sandbox"
 _VOLUME = "ledger"
@@ -36,7 +36,7 @@ def deployment(settings: Settings, key_digest: Any = None) -> Manifest:
     template = pod.spec(settings, naming.SANDBOX_ACCOUNT, [container], api_access=False, volumes=[volume])
     one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
     marks = None if key_digest is None else {CONTENT_HASH_ANNOTATION: key_digest}
-    return pod.deployment(settings, naming.SANDBOX, Component.SANDBOX, template, annotations=marks, **one)
+    return pod.deployment(settings, naming.SANDBOX, ProgramName.SANDBOX, template, annotations=marks, **one)
 
 
 def service(settings: Settings) -> Manifest:
@@ -44,9 +44,9 @@ def service(settings: Settings) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(settings, naming.SANDBOX, Component.SANDBOX),
+        "metadata": metadata(settings, naming.SANDBOX, ProgramName.SANDBOX),
         "spec": {
-            "selector": selector(Component.SANDBOX),
+            "selector": selector(ProgramName.SANDBOX),
             "ports": [{"name": _PORT, "port": Port.SANDBOX.value, "targetPort": _PORT}],
         },
     }
@@ -63,6 +63,6 @@ def volume_claim(settings: Settings) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": metadata(settings, naming.SANDBOX, Component.SANDBOX),
+        "metadata": metadata(settings, naming.SANDBOX, ProgramName.SANDBOX),
         "spec": spec,
     }

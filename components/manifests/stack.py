@@ -25,7 +25,7 @@ from components.manifests import (
 )
 from components.manifests.naming import Manifest
 from components.settings import Settings
-from runtime.contract import CUSTOM_METRICS_VERSIONS, Component
+from runtime.contract import CUSTOM_METRICS_VERSIONS, ProgramName
 
 PLACEHOLDER = "SET-BEFORE-USE"
 """Stands where a secret value belongs in what is written to files."""
@@ -79,7 +79,7 @@ def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:
     if settings.admission.enabled:
         yield admission.policy(settings)
         yield admission.binding(settings)
-    yield rbac.service_account(settings, naming.AGENT_ACCOUNT, Component.AGENT)
+    yield rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT)
     yield rbac.secret_reader(settings)
     yield rbac.agent_reads_secret(settings)
 
@@ -101,7 +101,7 @@ def _network(settings: Settings) -> Iterator[Manifest]:
 
 
 def _sandbox(settings: Settings, api_key: str) -> Iterator[Manifest]:
-    yield rbac.service_account(settings, naming.SANDBOX_ACCOUNT, Component.SANDBOX)
+    yield rbac.service_account(settings, naming.SANDBOX_ACCOUNT, ProgramName.SANDBOX)
     yield sandbox.volume_claim(settings)
     yield sandbox.service(settings)
     owns = not settings.credentials.existing_secret
@@ -118,7 +118,7 @@ def _job_gate(settings: Settings) -> Iterator[Manifest]:
 def _operator(settings: Settings) -> Iterator[Manifest]:
     if settings.admission.job_gate == "policy":
         yield from _job_gate(settings)
-    yield rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Component.OPERATOR)
+    yield rbac.service_account(settings, naming.OPERATOR_ACCOUNT, ProgramName.OPERATOR)
     for watched in operator.watched_namespaces(settings):
         yield rbac.operator_role(settings, watched)
         yield rbac.operator_role_binding(settings, watched)
@@ -133,7 +133,7 @@ def _operator(settings: Settings) -> Iterator[Manifest]:
 
 
 def _scaling(settings: Settings) -> Iterator[Manifest]:
-    yield rbac.service_account(settings, naming.METRICS_ACCOUNT, Component.METRICS)
+    yield rbac.service_account(settings, naming.METRICS_ACCOUNT, ProgramName.METRICS)
     yield metrics_server.service(settings)
     if settings.hpa.engine == "keda":
         yield metrics_server.deployment(settings)
@@ -155,7 +155,7 @@ def _scaling(settings: Settings) -> Iterator[Manifest]:
 
 
 def _payroll(settings: Settings) -> Iterator[Manifest]:
-    yield rbac.service_account(settings, naming.PAYROLL_ACCOUNT, Component.PAYROLL)
+    yield rbac.service_account(settings, naming.PAYROLL_ACCOUNT, ProgramName.PAYROLL)
     yield rbac.payroll_role(settings)
     yield rbac.payroll_role_binding(settings)
     yield payroll.cron_job(settings)

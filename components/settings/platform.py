@@ -6,6 +6,7 @@ from pydantic import Field
 
 from components.settings.section import Section
 from components.settings.values import Cidr, DnsLabel, DnsName, Image, LabelKey, LabelValue, Matching, TcpPort
+from runtime.contract import VERSION
 
 Labels = dict[LabelKey, LabelValue]
 KeyId = Annotated[
@@ -19,7 +20,7 @@ Socket = Annotated[
 class Images(Section):
     """Where containers come from."""
 
-    runtime: Image = "purpleflea/runtime:0.1.0"
+    runtime: Image = f"purpleflea/runtime:{VERSION}"
     """The image of every program in this project; pinned by tag or digest."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When the node pulls; `IfNotPresent` suits pinned tags."""

@@ -12,8 +12,7 @@ from enum import Enum
 from types import FrameType
 from typing import Final, Generic, TypeVar
 
-from runtime import __version__
-from runtime.contract import ExitCode
+from runtime.contract import VERSION, ExitCode
 from runtime.environment import Variable, read, variables
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
 from runtime.service.logs import configure
@@ -135,7 +134,7 @@ class Program(Generic[S]):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        parser.add_argument("--version", action="version", version=f"{self.name} {__version__}")
+        parser.add_argument("--version", action="version", version=f"{self.name} {VERSION}")
         if self.add_arguments:
             self.add_arguments(parser)
         return parser

@@ -110,7 +110,7 @@ def _floor(folder: Path) -> dict[str, Run]:
     objects = [yaml.load(file.read_text(), yaml.CSafeLoader) for file in sorted((folder / "dist").rglob("*.yaml"))]
     (folder / "objects.json").write_text(json.dumps(objects))
     write = (
-        "import json, sys; from components.yaml_text import yaml_text; "
+        "import json, sys; from components.manifests.yaml_text import yaml_text; "
         "print(sum(len(yaml_text(one)) for one in json.load(open(sys.argv[1]))))"
     )
     programs = {
@@ -139,7 +139,7 @@ def _preview(folder: Path, engine: Path) -> Run:
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
     }
     program = (
-        "import sys; from pulumi import automation; from components.program import run_program; "
+        "import sys; from pulumi import automation; from components.engine.program import run_program; "
         "stack = automation.create_or_select_stack('dev', 'purpleflea', run_program, "
         "opts=automation.LocalWorkspaceOptions(work_dir=sys.argv[1])); stack.preview()"
     )

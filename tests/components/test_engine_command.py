@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from components.engine import select
+from components.engine.__main__ import select
 from components.stack_values import StackValues
 from tests.components.variants import ROOT
 from tests.toolchain.fixtures import require
@@ -24,7 +24,7 @@ def run(*arguments, cwd=ROOT, **environment):
 
 
 def test_without_any_cli_the_message_says_how_to_get_one():
-    done = run("preview", PATH="/nonexistent", TEST_ASSET_PULUMI="/nonexistent/pulumi")
+    done = run("preview", PATH="/nonexistent")
     assert done.returncode == 2, done.stderr
     assert "no `pulumi` on the PATH" in done.stderr
     assert "PULUMI_INSTALL=1 to let Pulumi's own installer do it" in done.stderr
@@ -41,7 +41,7 @@ def test_a_cli_that_is_too_old_is_refused_by_its_version(tmp_path):
 
 
 def test_bad_settings_and_stacks_fail_before_any_engine_is_looked_for():
-    done = run("up", "--stack", "nope", PATH="/nonexistent", TEST_ASSET_PULUMI="/nonexistent")
+    done = run("up", "--stack", "nope", PATH="/nonexistent")
     assert done.returncode == 2
     assert "stacks: dev, prod" in done.stderr
 

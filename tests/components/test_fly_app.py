@@ -5,8 +5,8 @@ import pulumi
 from components.fly_app import FlyApp
 from components.manifests.encryption import CONFIGURATION, encryption_files
 from components.manifests.fly_config import PURPOSES, fly_files
-from components.rendering import render
 from components.settings import Settings
+from components.synth.rendering import render
 from tests.components.recording import record
 from tests.components.variants import stack
 

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 import yaml
 
-from components.output_folder import OutputFolder
-from components.rendering import render
+from components.synth.output_folder import OutputFolder
+from components.synth.rendering import render
 from tests.components.variants import stack
 from tests.toolchain import waiting
 from tests.toolchain.fixtures import require

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import BadInput
-from components.output_folder import LISTING, OutputFolder
+from components.synth.output_folder import LISTING, OutputFolder
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_kill_between_two_renames_leaves_no_stranger(folder, renames):
     program = f"""
 import os, signal
 from pathlib import Path
-from components.output_folder import OutputFolder
+from components.synth.output_folder import OutputFolder
 rename, left = Path.replace, [{renames}]
 def replace(self, target):
     if not left[0]:
@@ -144,7 +144,7 @@ def test_a_kill_while_staging_leaves_the_old_output(folder):
     program = f"""
 import os, signal
 from pathlib import Path
-from components.output_folder import OutputFolder
+from components.synth.output_folder import OutputFolder
 class Text(str):
     def encode(self, *args):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -10,8 +10,9 @@ import yaml
 from pulumi.provider.experimental.component import ComponentProvider
 
 from components.component import Component
-from components.package import COMPONENTS, NAME, VERSION
+from components.package import COMPONENTS, NAME
 from components.settings import Settings
+from runtime.contract import VERSION
 from tests.components.variants import ROOT
 
 

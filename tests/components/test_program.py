@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from pulumi.runtime import mocks
 
 from components.component import Component, ignored_fields
+from components.engine.program import run_program
 from components.manifests import naming
 from components.manifests.credentials import SANDBOX_API_KEY as SANDBOX_KEY
 from components.manifests.naming import logical_name
 from components.manifests.stack import PLACEHOLDER, PURPOSES, objects, parts
-from components.program import run_program
 from tests.components.recording import Hidden, record
 from tests.components.stacks import mappings
 from tests.components.variants import VARIANTS, stack

@@ -1,7 +1,7 @@
 """The reference pages are what the code says today."""
 
-from components import reference
 from components.manifests import stack
+from components.reference import __main__ as reference
 from components.settings import Settings
 from tests.components import stacks
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from components.synth import main
+from components.synth.__main__ import main
 from tests.components.variants import ROOT
 
 NEEDED = ("components", "templates", "Dockerfile", "pyproject.toml", "Pulumi.yaml", "Pulumi.dev.yaml")

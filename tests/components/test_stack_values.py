@@ -2,14 +2,14 @@
 
 import shutil
 
-from components.project_file import project_file
+from components.reference.project_file import project_file
 from components.settings import Settings
 from components.stack_values import StackValues
 from tests.components.variants import ROOT
 
 
 def test_the_project_file_is_what_the_settings_say():
-    """`python -m components.project_file > Pulumi.yaml` after a change of the settings."""
+    """`python -m components.reference.project_file > Pulumi.yaml` after a change of the settings."""
     assert (ROOT / "Pulumi.yaml").read_text() == project_file()
 
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from components.manifests.stack import PLACEHOLDER, objects
-from components.output_folder import LISTING
-from components.rendering import render
-from components.synth import main
+from components.synth.__main__ import main
+from components.synth.output_folder import LISTING
+from components.synth.rendering import render
 from tests.components.variants import ROOT, VARIANTS, stack
 
 OBJECT = re.compile(r"(foundation|kubernetes)/(?!kustomization)")
@@ -123,7 +123,7 @@ def test_what_hashes_differently_is_written_the_same(tmp_path):
 def test_pure_python_yaml_writes_the_same_bytes_as_libyaml(dev):
     """A machine whose PyYAML came without libyaml must not see a diff."""
     program = (
-        "import yaml; del yaml.CSafeDumper, yaml.CSafeLoader\nfrom components.synth import main\n"
+        "import yaml; del yaml.CSafeDumper, yaml.CSafeLoader\nfrom components.synth.__main__ import main\n"
         "raise SystemExit(main(['--check', '--out', '/nonexistent']))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -246,7 +246,7 @@ def test_unreadable_and_unwritable_places(project, tmp_path, capsys):
 
 def test_rendering_needs_nothing_but_its_own_requirements(tmp_path):
     program = (
-        f"import sys; from components.synth import main; assert main(['--out', {str(tmp_path)!r}]) == 0\n"
+        f"import sys; from components.synth.__main__ import main; assert main(['--out', {str(tmp_path)!r}]) == 0\n"
         "print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.yaml_text import yaml_text
+from components.manifests.yaml_text import yaml_text
 
 UNEVEN = re.compile("[\x85\u2028\u2029\U00010000-\U0010ffff]")
 _texts = st.text(max_size=20) | st.text(

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import yaml
 
-from components import synth
 from components.manifests import stack
 from components.settings import Settings
+from components.synth import __main__ as synth
 from tests.components import stacks
 from tests.toolchain import waiting
 

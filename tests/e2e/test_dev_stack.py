@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components import synth
 from components.manifests import naming
 from components.manifests.credentials import SANDBOX_API_KEY as API_KEY
 from components.settings import Settings
+from components.synth import __main__ as synth
 from runtime.contract import ESCROW_REQUEST_ANNOTATION
 from runtime.sandbox.testing import running_sandbox
 from tests.e2e.kubectl import Kubectl

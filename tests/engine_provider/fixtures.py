@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pulumi import automation
 
-from components.program import run_program
+from components.engine.program import run_program
 from tests.toolchain.fixtures import require
 
 ROOT = Path(__file__).parents[2]

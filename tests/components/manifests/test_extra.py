@@ -8,12 +8,12 @@ import pulumi
 import pytest
 import yaml
 
+from components.engine.program import run_program
 from components.manifests import kinds
 from components.manifests.extra import MOST_BYTES
-from components.program import run_program
-from components.rendering import render
 from components.settings import BadSettings
-from components.synth import main
+from components.synth.__main__ import main
+from components.synth.rendering import render
 from tests.components.recording import record
 from tests.components.variants import ROOT, stack
 

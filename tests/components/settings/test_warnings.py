@@ -4,7 +4,7 @@ import pytest
 
 from components.settings import Settings
 from components.settings.warnings import warnings
-from components.synth import main
+from components.synth.__main__ import main
 from tests.components import stacks
 
 AGENT = "purpleflea.agents[0]"

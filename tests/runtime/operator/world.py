@@ -38,8 +38,8 @@ from runtime.contract import (
     ESCROW_REQUEST_ANNOTATION,
     ESCROW_VERSION,
     SETTLEMENT_FINALIZER,
-    Component,
     Env,
+    ProgramName,
 )
 from runtime.money import Usdc
 from runtime.payments import Credentials, EscrowRequest, PaymentsClient
@@ -202,7 +202,7 @@ class World:
         """The operator's identity and rights, exactly as a stack declares them."""
         settings = self.settings()
         return [
-            rbac.service_account(settings, naming.OPERATOR_ACCOUNT, Component.OPERATOR),
+            rbac.service_account(settings, naming.OPERATOR_ACCOUNT, ProgramName.OPERATOR),
             rbac.operator_role(settings, self.namespace),
             rbac.operator_role_binding(settings, self.namespace),
             rbac.operator_lease_role(settings),

@@ -11,8 +11,7 @@ import sys
 import httpx
 import pytest
 
-from runtime import __version__
-from runtime.contract import ExitCode
+from runtime.contract import VERSION, ExitCode
 from runtime.reference import programs
 from tests.runtime.operator.world import eventually
 from tests.runtime.service.children import EXAMPLE, ROOT, started
@@ -91,7 +90,7 @@ def test_every_program_answers_without_a_key_and_without_doing_anything(name, op
     environment = {"PATH": "/nowhere", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert (f"{name} {__version__}\n" == ran.stdout) if option == "--version" else ("PF_LOG_LEVEL" in ran.stdout)
+    assert (f"{name} {VERSION}\n" == ran.stdout) if option == "--version" else ("PF_LOG_LEVEL" in ran.stdout)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,6 @@
 """`Pulumi.yaml`, written from the settings: every configuration key with what it means and its default.
 
-`python -m components.project_file` prints it; a test holds the file in the repository against it.
+`python -m components.reference.project_file` prints it; a test holds the file in the repository against it.
 """
 
 import sys
@@ -15,7 +15,7 @@ from components.settings.description import REQUIRED, ROOT, Described, Key, desc
 from components.stack_values import API_KEY
 
 _HEAD = """\
-# Written by `python -m components.project_file` from components/settings; edit those and run it again.
+# Written by `python -m components.reference.project_file` from components/settings; edit those and run it again.
 name: purpleflea
 description: Pays AI agents on Kubernetes and Fly.io exactly once, and accounts for every cent.
 runtime:

@@ -12,9 +12,9 @@ from components.manifests.credentials import SANDBOX_API_KEY
 from components.manifests.naming import Manifest
 from components.manifests.stack import PLACEHOLDER
 from components.manifests.templating import render as template
+from components.manifests.yaml_text import yaml_text
 from components.settings import Settings
 from components.stack_values import API_KEY, ROOT, StackValues
-from components.yaml_text import yaml_text
 
 AGENT_CONFIG = "agent-config.json"
 INDEX = "README.md"

@@ -12,7 +12,7 @@ from components.settings.description import REQUIRED, Described, Key, describe
 from components.settings.section import Amounts, Resources
 from components.settings.values import USDC_PATTERN
 
-DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 _IN_ONE_LINE: Final = (Resources.__name__, Amounts.__name__)
 """Sections that are shown as a value of the key that holds them."""
 _WRITTEN: Final = "<!-- Written by `make docs` from the code; do not edit. -->"

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 from pulumi import automation
 
-from components import pulumi_cli
+from components.engine import pulumi_cli
+from components.engine.program import run_program
 from components.errors import BadInput
 from components.outputs import NEXT, RETAINED
-from components.program import run_program
 from components.settings import BadSettings
 from components.stack_values import PROJECT_FILE, ROOT, StackValues
 from runtime.contract import ExitCode

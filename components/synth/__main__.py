@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import BadInput
-from components.output_folder import OutputFolder
-from components.rendering import render
-from components.revision import rendered_at
 from components.settings import BadSettings
 from components.settings.warnings import warnings
 from components.stack_values import ROOT, StackValues
+from components.synth.output_folder import OutputFolder
+from components.synth.rendering import render
+from components.synth.revision import rendered_at
 from runtime.contract import ExitCode
 
 

@@ -1,0 +1,1 @@
+"""Drives the Pulumi engine, with no set-up: `python -m components.engine`."""

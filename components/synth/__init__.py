@@ -1,0 +1,1 @@
+"""Renders a stack as files: `python -m components.synth`."""
