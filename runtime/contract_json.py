@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from runtime import contract
+from runtime.service import Kind, NoSettings, Program, Start
 
 
 def contract_json() -> dict[str, Any]:
@@ -37,5 +38,18 @@ def _camel(name: str) -> str:
     return first + "".join(part.title() for part in rest)
 
 
-if __name__ == "__main__":
+def run(_: Start[NoSettings]) -> None:
+    """Print it."""
     sys.stdout.write(json.dumps(contract_json(), indent=2) + "\n")
+
+
+PROGRAM = Program(
+    "python -m runtime.contract_json",
+    "Prints the contract as JSON, for programs in other languages.",
+    NoSettings,
+    run,
+    Kind.COMMAND,
+)
+
+if __name__ == "__main__":
+    sys.exit(PROGRAM.main())

@@ -44,7 +44,7 @@ def programs() -> Iterator[Program[Any]]:
 
 def page() -> str:
     """The text of docs/environment.md."""
-    sections = [line for program in programs() if program.name != PROGRAM.name for line in _section(program)]
+    sections = [line for program in programs() for line in _section(program)]
     clients = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in network.VARIABLES.items())
     return _HEAD + "\n".join(sections) + "\n" + _CLIENTS + clients
 

@@ -265,7 +265,7 @@ def _refusal(
 
 def _beginning(content: bytes | bytearray) -> str:
     """The first words of something unexpected, on one line."""
-    return " ".join(bytes(content[:300]).decode(errors="replace").split())[:120]
+    return excerpt(" ".join(bytes(content).decode(errors="replace").split()), 120)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 
 from runtime.kubernetes.errors import MalformedObject
+from runtime.redaction import excerpt
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class Shape(Generic[T]):
             raise self._malformed(raw, error) from error
 
     def _malformed(self, raw: Raw, error: Exception) -> MalformedObject:
-        problem = f"{error.args[0] if isinstance(error, KeyError) else error}"[:300]
+        problem = excerpt(f"{error.args[0] if isinstance(error, KeyError) else error}", 300)
         try:
             known = _identify(raw).metadata
         except msgspec.DecodeError:

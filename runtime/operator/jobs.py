@@ -25,6 +25,7 @@ from runtime.kubernetes.shape import Metadata, Shape, stamp
 from runtime.money import Usdc
 from runtime.operator.listing import FailedPod, ListedJob, Terminated
 from runtime.payments.model import checked_escrow_id
+from runtime.redaction import excerpt
 
 REQUEST_KEYS: Final = frozenset({"payee", "amountUsdc"})
 REQUEST_LIMIT: Final = 4096
@@ -148,7 +149,7 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         suspended=bool((job.get("spec") or {}).get("suspend")),
         queued=KUEUE_QUEUE_LABEL in (metadata.get("labels") or {}),
         ending=ending,
-        ending_message=message[:ENDING_MESSAGE_LIMIT],
+        ending_message=excerpt(message, ENDING_MESSAGE_LIMIT),
         ended_at=ended_at,
         created_at=metadata["creationTimestamp"],
         version=metadata["resourceVersion"],

@@ -7,25 +7,11 @@ import logging
 import sys
 from typing import Any, Final
 
-from pythonjsonlogger.json import JsonFormatter
-
 from runtime.redaction import redact
 from runtime.service.settings import Level
 from runtime.trace import log_fields
 
-_CHATTY: Final = ("kopf", "httpx", "httpcore", "aiohttp.access", "uvicorn")
-_NAMES: Final = {"levelname": "level", "name": "logger"}
-
-
-class JsonLines(JsonFormatter):
-    """`time` in UTC, `level`, `logger`, `message`, then the fields of the work and of the call."""
-
-    def __init__(self) -> None:
-        super().__init__(["levelname", "name", "message"], rename_fields=_NAMES, timestamp="time")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The finished line, without a secret in whatever field."""
-        return redact(super().format(record))
+_CHATTY: Final = ("httpx", "httpcore", "aiohttp.access", "uvicorn")
 
 
 class PlainLines(logging.Formatter):
@@ -43,11 +29,19 @@ def configure(program: str, level: Level, *, for_people: bool) -> None:
     """Set the one handler of the process; `for_people` writes plain lines to standard error."""
     handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr if for_people else sys.stdout)
     handler.addFilter(_with_work)
-    handler.setFormatter(PlainLines(program) if for_people or sys.stdout.isatty() else JsonLines())
+    handler.setFormatter(PlainLines(program) if for_people or sys.stdout.isatty() else _json_lines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _json_lines() -> logging.Formatter:
+    from runtime.service.json_lines import (
+        JsonLines,  # here: a command for people needs nothing but the standard library
+    )
+
+    return JsonLines()
 
 
 def _with_work(record: logging.LogRecord) -> bool:

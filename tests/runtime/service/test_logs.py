@@ -2,13 +2,15 @@
 
 import json
 import logging
+import re
 
 import pytest
 
 from runtime.redaction import excerpt, protect, redact, stripped_secret
-from runtime.service.logs import JsonLines, PlainLines
+from runtime.service.json_lines import JsonLines
+from runtime.service.logs import PlainLines
 from runtime.trace import log_fields, tracing
-from tests.runtime.service.children import started
+from tests.runtime.service.children import ROOT, started
 
 KEY = 'pf_live_quote"back\\slash'
 """A key whose JSON, URL and Python forms all differ."""
@@ -74,6 +76,22 @@ def test_a_secret_across_the_cut_leaves_no_beginning(cut):
     assert len(text) <= cut
     assert "pf_live" not in text
     assert not any(text.endswith(KEY[:n]) for n in range(2, len(KEY)))
+
+
+def test_no_text_is_cut_before_it_is_redacted():
+    """Each cut to a number of characters is `excerpt`'s, or of what is no text of somebody else's."""
+    cut = re.compile(r"\[:\w*(?:\d{2,}|[A-Z_]{4,})\]|\[-\d{2,}:\]")
+    harmless = (
+        "redact(", "hexdigest()", "[:_SHOWN]", "known[:20]", "acts[-15:]", "shown[:40]",  # lists, and redacted above
+        "by[:256]", "involved.name[:200]", "_identity[:128]",  # names
+    )  # fmt: skip
+    lines = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for file in (ROOT / "runtime").rglob("*.py")
+        for line in file.read_text().splitlines()
+        if cut.search(line) and not any(words in line for words in harmless)
+    ]
+    assert lines == []
 
 
 def test_a_secret_is_stripped_in_one_place_with_a_warning(caplog):
