@@ -33,7 +33,7 @@ class Section(BaseModel):
         """Where a section is given in part, the rest is the default of the field that holds it."""
         if not isinstance(given, Mapping):
             return given
-        defaults = {info.alias: info.default for info in cls.model_fields.values()}
+        defaults = {key: info.default for name, info in cls.model_fields.items() for key in (name, info.alias)}
         partial = {key for key, value in given.items() if isinstance(value, Mapping)}
         return {
             key: _merged(defaults[key], value) if key in partial and isinstance(defaults.get(key), Section) else value
@@ -44,8 +44,11 @@ class Section(BaseModel):
 def _merged(default: Any, given: Any) -> Any:
     if not (isinstance(default, Section) and isinstance(given, Mapping)):
         return given
-    inherited = {str(info.alias): getattr(default, name) for name, info in type(default).model_fields.items()}
-    return inherited | {key: _merged(inherited.get(key), value) for key, value in given.items()}
+    names = {str(info.alias): name for name, info in type(default).model_fields.items()}
+    inherited = {alias: getattr(default, name) for alias, name in names.items() if name not in given}
+    # By either name, as in the models: a wrong key has no default, and is refused as such.
+    own = {key: getattr(default, names.get(key, key), None) for key in given}
+    return inherited | {key: _merged(own[key], value) for key, value in given.items()}
 
 
 def _optional_keys(schema: dict[str, Any]) -> None:
