@@ -24,7 +24,7 @@ else:
     if settings.enabled:
         from components import cluster  # here, because its import takes seconds that files do not need
 
-        cluster.declare(settings, config.api_key, config.extra_manifests)
+        cluster.declare(config)
 
 # Declared even where there is nothing to write: what a stack no longer has is removed from its folder.
 ArtifactFolder("dist", {"folder": folder, "files": files}, gone)

@@ -6,11 +6,6 @@ from pulumi_kubernetes.batch.v1 import CronJob, Job
 from components.component import Component, StackArgs
 from components.manifests import agent_job
 
-_AWAIT = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
-"""Pulumi would wait until the work is done, and for ever on a Job that waits for its money; so it waits until the Job
-exists. Not `pulumi.com/skipAwait`, which does not wait for a Job's deletion either: the operator must outlive the Jobs
-that it settles, and a name must be free before it is used again."""
-
 
 class AgentJobs(Component):
     """One Job for each agent, or a CronJob where it has a schedule."""
@@ -27,8 +22,6 @@ class AgentJobs(Component):
             if agent.schedule:
                 self._declare(CronJob, manifest)
                 continue
-            annotations = {**manifest["metadata"].get("annotations", {}), **_AWAIT}
-            manifest = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
             # A content hash in the name gives a changed Job a new name, so the new one starts before the old one goes.
             stable = self._settings.job.stable_name
             self._declare(Job, manifest, delete_before_replace=stable)

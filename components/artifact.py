@@ -74,14 +74,13 @@ class ArtifactFolder(pulumi.ComponentResource):
 def removal(folder: str) -> pulumi.ResourceHook:
     """A hook that removes every generated file of the folder, for `before_delete` of an `ArtifactFolder`.
 
-    The engine runs it in the program, so `pulumi destroy` needs `--run-program`. Its own message without it names
-    nothing but the hook, so the name says what to do.
+    The engine runs it in the program, so `pulumi destroy` needs `--run-program`, and says so.
     """
 
     def remove(_: pulumi.ResourceHookArgs) -> None:
         OutputFolder(Path(folder).resolve()).replace({})
 
-    return pulumi.ResourceHook(f"destroy with --run-program, which removes the files in {folder}", remove)
+    return pulumi.ResourceHook(f"remove the files in {folder}", remove)
 
 
 def _outdated(output: OutputFolder, files: dict[str, str]) -> list[str]:

@@ -14,17 +14,17 @@ from components.credentials import Credentials
 from components.escrow_ledger import EscrowLedger
 from components.escrow_operator import EscrowOperator
 from components.extra_manifests import ExtraManifests
-from components.manifests.naming import Manifest
 from components.network_policies import NetworkPolicies
 from components.payroll import Payroll
 from components.sandbox import Sandbox
-from components.settings import Settings
+from components.stack_config import StackConfig
 
 
-def declare(settings: Settings, api_key: pulumi.Output[str] | None, extra_manifests: list[Manifest]) -> None:
-    """Every component of the stack; `api_key` unless the settings name an existing Secret."""
+def declare(stack: StackConfig) -> None:
+    """Every component of the stack, and the manifests of its own."""
+    settings = stack.settings
     args: StackArgs = {"settings": settings}
-    key: Any = {} if api_key is None else {"api_key": api_key}
+    key: Any = {} if stack.api_key is None else {"api_key": stack.api_key}
     # Only what `destroy` leaves may be there already; what it would delete must not be somebody else's.
     kept = settings.retention.keep_escrows
     keeping = pulumi.ResourceOptions(provider=_adopting_provider()) if kept else None
@@ -42,7 +42,7 @@ def declare(settings: Settings, api_key: pulumi.Output[str] | None, extra_manife
             Autoscaling("autoscaling", args, _after(workers, *ground))
         if settings.payroll.enabled:
             Payroll("payroll", args, _after(ledger, workers, *ground))
-    extras = ExtraManifests("extra", {**args, "manifests": extra_manifests}, _after(ledger, *ground, *payer))
+    extras = ExtraManifests("extra", {**args, "manifests": stack.extra_manifests}, _after(ledger, *ground, *payer))
     # Last, so that they go first: a Job is only gone when the operator has settled it and removed its finalizer.
     AgentJobs("jobs", args, _after(ledger, *ground, *payer, extras))
 

@@ -23,6 +23,10 @@ WRITTEN_BY_OTHERS: Mapping[str, tuple[str, ...]] = {
 (annotations of the operator's, `status`) needs no line here: Pulumi compares only what was declared."""
 _IF_ABSENT = ("spec.replicas",)
 """Ignored only where the manifest leaves them out, as it does for an autoscaler; else the stack sets them."""
+_AWAIT = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+"""Pulumi would wait until a Job's work is done, and for ever on one that waits for its money; so it waits until the Job
+exists. Not `pulumi.com/skipAwait`, which does not wait for a Job's deletion either: the operator must outlive the Jobs
+that it settles, and a name must be free before it is used again."""
 
 
 class StackArgs(TypedDict):
@@ -63,7 +67,7 @@ class Component(pulumi.ComponentResource):
             retain_on_delete=retain_on_delete,
             ignore_changes=ignored_fields(manifest),
         )
-        fields = {_snake(key): value for key, value in manifest.items()}
+        fields = {_snake(key): value for key, value in awaited(manifest).items()}
         return cast(Any, kind)(naming.logical_name(self._settings, manifest), opts=opts, **fields)
 
 
@@ -72,6 +76,15 @@ def ignored_fields(manifest: Manifest) -> list[str]:
     declared = {f"spec.{key}" for key in manifest.get("spec", {})}
     paths = WRITTEN_BY_OTHERS.get(manifest["kind"], ())
     return [path for path in paths if not (path in _IF_ABSENT and path in declared)]
+
+
+def awaited(manifest: Manifest) -> Manifest:
+    """The object as Pulumi is to await it: a Job until it exists, unless its own annotations say otherwise."""
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations", {})
+    if manifest["kind"] != "Job" or any(key.startswith("pulumi.com/") for key in annotations):
+        return manifest
+    return {**manifest, "metadata": {**metadata, "annotations": {**annotations, **_AWAIT}}}
 
 
 def _snake(key: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components.component import Component, StackArgs
+from components.component import Component, StackArgs, awaited, ignored_fields
 from components.manifests import extra, kinds
 from components.manifests.naming import Manifest
 
@@ -37,8 +37,12 @@ class ExtraManifests(Component):
         return pulumi.CustomResource(
             f"kubernetes:{api_version if kinds.group(api_version) else f'core/{api_version}'}:{manifest['kind']}",
             extra.logical_name(self._settings, manifest),
-            manifest,
+            awaited(manifest),
             pulumi.ResourceOptions(
-                parent=self, depends_on=after, delete_before_replace=True, version=version("pulumi-kubernetes")
+                parent=self,
+                depends_on=after,
+                delete_before_replace=True,
+                ignore_changes=ignored_fields(manifest),
+                version=version("pulumi-kubernetes"),
             ),
         )
