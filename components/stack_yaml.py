@@ -6,13 +6,15 @@ the nodes; what a plain scalar means is decided here. The tests hold it against 
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite
 from typing import Any, ClassVar, Final
 
 import yaml
+
+from components.manifests.kubernetes_yaml import MOST_NESTED, MOST_VALUES, NotReadable, refuse_depth
 
 _PLAIN: Final = "plain"
 _PREFIX: Final = "tag:yaml.org,2002:"
@@ -53,8 +55,11 @@ def load(text: str) -> Any:
     """
     loader = _Loader(text.removeprefix("\ufeff"))
     try:
+        refuse_depth(text)
         node = loader.get_single_node()
-        return None if node is None else _value(node, ())
+        return None if node is None else _value(node, (), iter(range(MOST_VALUES)))
+    except NotReadable as error:
+        raise StackYamlError(str(error)) from None
     except yaml.YAMLError as error:
         raise StackYamlError(" ".join(str(error).split())) from error
     finally:
@@ -66,18 +71,20 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else _json(value)
 
 
-def _value(node: yaml.Node, above: tuple[yaml.Node, ...]) -> Any:
+def _value(node: yaml.Node, above: tuple[yaml.Node, ...], budget: Iterator[int]) -> Any:
     if any(node is one for one in above):
         raise _error(node, "an anchor's value contains itself")
+    if len(above) > MOST_NESTED or next(budget, None) is None:
+        raise _error(node, f"more than {MOST_VALUES} values or {MOST_NESTED} levels, what aliases stand for counted")
     inner = (*above, node)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, inner) for item in node.value]
+        return [_value(item, inner, budget) for item in node.value]
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, inner)
+        return _mapping(node, inner, budget)
     return _scalar(node)
 
 
-def _mapping(node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
+def _mapping(node: yaml.MappingNode, above: tuple[yaml.Node, ...], budget: Iterator[int]) -> dict[str, Any]:
     seen: dict[Hashable, yaml.Node] = {}
     own: dict[str, Any] = {}
     merged: list[dict[str, Any]] = []
@@ -90,16 +97,16 @@ def _mapping(node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, 
             )
         seen[key.value] = key
         if key.value == "<<":  # in quotes too: the engine writes what it has read, without them, and reads that
-            merged = _merged(item, above)
+            merged = _merged(item, above, budget)
         else:
-            own[_key(_scalar(key))] = _value(item, above)
+            own[_key(_scalar(key))] = _value(item, above, budget)
     inherited = {name: value for part in reversed(merged) for name, value in part.items()}
     return {**inherited, **own}
 
 
-def _merged(node: yaml.Node, above: tuple[yaml.Node, ...]) -> list[dict[str, Any]]:
+def _merged(node: yaml.Node, above: tuple[yaml.Node, ...], budget: Iterator[int]) -> list[dict[str, Any]]:
     parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
-    found = [_value(part, above) for part in parts]
+    found = [_value(part, above, budget) for part in parts]
     if not all(isinstance(part, dict) for part in found):
         raise _error(node, "`<<` merges mappings only")
     return found

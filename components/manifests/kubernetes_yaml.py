@@ -38,7 +38,7 @@ def documents(text: str) -> list[Any]:
         NotReadable: no YAML, a key twice, or more than the limits allow.
     """
     try:
-        _refuse_depth(text)
+        refuse_depth(text)
         read = [*yaml.load_all(text, Loader=_KubernetesLoader)]
         budget = iter(range(MOST_VALUES))
         return [_written_out(one, budget) for one in read]
@@ -46,7 +46,8 @@ def documents(text: str) -> list[Any]:
         raise NotReadable(" ".join(str(error).split())) from error
 
 
-def _refuse_depth(text: str) -> None:
+def refuse_depth(text: str) -> None:
+    """Raise `NotReadable` before the C code recurses too far."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -114,7 +115,7 @@ def _key(value: Any) -> str:
 
 _PLAIN = "tag:purpleflea.com,2026:plain"
 _MERGE = "tag:yaml.org,2002:merge"
-_KubernetesLoader.add_implicit_resolver(_MERGE, re.compile("<<$"), ["<"])
+_KubernetesLoader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
 _KubernetesLoader.add_implicit_resolver(_PLAIN, re.compile(""), None)
 _KubernetesLoader.add_constructor(_PLAIN, lambda loader, node: _plain(loader.construct_scalar(node)))
 _KubernetesLoader.add_constructor(_MERGE, lambda loader, node: loader.construct_scalar(node))

@@ -95,6 +95,19 @@ def test_refused_with_its_line(text):
         load(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "config: " + "[" * 100_000,
+        "a: &a0 [x]\n" + "".join(f"b{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 12)),
+    ],
+    ids=["depth", "aliases"],
+)
+def test_a_bomb_is_refused(text):
+    with pytest.raises(StackYamlError, match="more than"):
+        load(text)
+
+
 def test_a_second_document_is_not_passed_over():
     """The engine reads the first one and says nothing."""
     with pytest.raises(StackYamlError, match="single document"):

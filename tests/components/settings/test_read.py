@@ -22,8 +22,8 @@ LEAVES = {
 FIXED = {path for path, key in LEAVES.items() if "const" in key.takes}
 """One value only: a name of the guide's that the settings keep."""
 NOT_IN_AN_OUTPUT = {
-    f"{ROOT}.target": "read by whoever runs the program: whether `up` asks, what the engine creates",
     f"{ROOT}.budget.capUsdc": "refuses a stack instead",
+    f"{ROOT}.extraManifests": "names files; whoever renders or runs the stack reads and carries them",
 }
 TEXTS = (
     "7m",
@@ -51,6 +51,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
 BASES: dict[str, dict[str, Any]] = {
     **stacks.EXAMPLES,
     "KMS": {"encryption": {"provider": "aws", "keyId": "alias/mine"}},
+    "on a cluster": {"target": "cluster"},
     "fixed workers": {"hpa": {"enabled": False}},
     "large Machines": {"fly": {"machine": {"cpuKind": "performance", "memoryMb": 2048}}},
     "sleeping Machines": {"fly": {"autoStop": "stop", "machine": {"memoryMb": 1024}}},
