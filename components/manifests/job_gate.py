@@ -77,6 +77,27 @@ def guard(settings: Settings) -> Manifest:
     }
 
 
+def is_used(settings: Settings) -> bool:
+    """Whether the API server holds the stack's Jobs back; without an operator nobody would let them run."""
+    return settings.operator.enabled and settings.admission.job_gate == "policy"
+
+
+def probe(settings: Settings) -> Manifest:
+    """A Job to create with `--dry-run=server`: it comes back suspended once the gate acts, up to a second after its
+    creation. It never exists."""
+    container = {"name": "none", "image": "none"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "pf-gate-check",
+            "namespace": settings.namespace,
+            "annotations": {ESCROW_ID_ANNOTATION: "none"},
+        },
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}},
+    }
+
+
 def _validations() -> list[Manifest]:
     request, escrow_id = ESCROW_REQUEST_ANNOTATION, ESCROW_ID_ANNOTATION
     return [

@@ -116,7 +116,7 @@ def _job_gate(settings: Settings) -> Iterator[Manifest]:
 
 
 def _operator(settings: Settings) -> Iterator[Manifest]:
-    if settings.admission.job_gate == "policy":
+    if job_gate.is_used(settings):
         yield from _job_gate(settings)
     yield rbac.service_account(settings, naming.OPERATOR_ACCOUNT, ProgramName.OPERATOR)
     for watched in operator.watched_namespaces(settings):

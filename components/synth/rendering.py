@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.manifests import encryption, fly_config, kustomization, naming, stack
+from components.manifests import encryption, fly_config, job_gate, kustomization, naming, stack
 from components.manifests.agent_config import agent_config
 from components.manifests.credentials import SANDBOX_API_KEY
 from components.manifests.naming import Manifest
@@ -17,6 +17,7 @@ from components.settings import Settings
 from components.stack_values import API_KEY, ROOT, StackValues
 
 AGENT_CONFIG = "agent-config.json"
+GATE_CHECK = "gate-check.yaml"
 INDEX = "README.md"
 
 
@@ -62,6 +63,11 @@ def _files(settings: Settings, api_key: str) -> Iterator[_File]:
     purposes = {**fly_config.PURPOSES, **encryption.PURPOSES}
     for path, text in {**fly_config.fly_files(settings), **encryption.encryption_files(settings)}.items():
         yield _File(path, text, "file", purposes[path])
+    if job_gate.is_used(settings):
+        text = yaml_text(job_gate.probe(settings))
+        yield _File(
+            GATE_CHECK, text, "Job, never created", "Tells by `--dry-run=server` whether the job gate acts yet."
+        )
     text = json.dumps(agent_config(settings), indent=2, sort_keys=True) + "\n"
     yield _File(
         AGENT_CONFIG, text, "JSON", "What each agent is given: ids, endpoints, environment, names of Secrets, budget."
@@ -126,6 +132,7 @@ def _index(name: str, settings: Settings, files: list[_File], applied: Mapping[s
         stack=name,
         namespace=settings.namespace,
         creates_namespace=settings.create_namespace,
+        gate_check=GATE_CHECK if job_gate.is_used(settings) else "",
         kept=kustomization.kept(applied, settings.namespace),
         files=files,
     )

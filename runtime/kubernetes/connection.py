@@ -118,6 +118,9 @@ def login() -> Login:
     """The pod's ServiceAccount where one is mounted, else the kubeconfig. Raises `LoginError`."""
     if (SERVICE_ACCOUNT / "token").exists():
         return PodLogin(SERVICE_ACCOUNT)
-    from runtime.kubernetes.kubeconfig import KubeconfigLogin
-
+    try:
+        from runtime.kubernetes.kubeconfig import KubeconfigLogin
+    except ModuleNotFoundError as error:
+        words = "no ServiceAccount is mounted, and the images read no kubeconfig"
+        raise LoginError(f"{words}: run this in a pod, or `pip install` it where the kubeconfig is") from error
     return KubeconfigLogin.from_environment()

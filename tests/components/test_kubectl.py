@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -39,6 +40,10 @@ class Deployed:
             words = shlex.split(line, comments=True)
             if words[0] == "export":
                 self.environment.update([words[1].split("=")])
+            elif words[0] == "until":
+                path = f"{Path(self.kubectl).parent}:{os.environ['PATH']}"
+                loop = ["timeout", "60", "sh", "-c", line]
+                subprocess.run(loop, cwd=self.folder, env={**self.environment, "PATH": path}, check=True)
             else:
                 assert words[0] == "kubectl"
                 self.run(*words[1:], "--timeout=60s" if words[1] == "delete" else "--v=0")

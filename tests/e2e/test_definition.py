@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from components.manifests import stack
+from components.manifests import admission, job_gate, stack
 from components.settings import Settings
 from components.synth import __main__ as synth
 from tests.components import stacks
@@ -118,7 +118,7 @@ def rendered(name, folder):
 @pytest.mark.parametrize("name", ["dev", "prod"])
 def test_the_files_of_make_render_are_taken(server, tmp_path, name):
     manifests = rendered(name, tmp_path)
-    assert {"Namespace", "Deployment", "Job", "CustomResourceDefinition"} <= {m["kind"] for m in manifests}
+    assert {"Namespace", "Deployment", "CustomResourceDefinition"} <= {m["kind"] for m in manifests}
     create_namespaces(server, manifests)
     not_served, first = apply_all(server, manifests)
     assert not_served == set()
@@ -144,9 +144,10 @@ def test_an_unknown_field_is_refused(server):
     assert ".dta: field not declared in schema" in answer.text
 
 
-def test_the_expressions_of_the_policy_have_the_types_they_need(server):
-    """The API server checks them against pods only after the fact, and tells it in the policy's status."""
-    [policy] = [m for m in stack.objects(Settings()) if m["kind"] == "ValidatingAdmissionPolicy"]
+@pytest.mark.parametrize("made", [admission.policy, job_gate.guard])
+def test_the_expressions_of_a_policy_have_the_types_they_need(server, made):
+    """The API server checks them against objects only after the fact, and tells it in the policy's status."""
+    policy = made(Settings())
     assert server.apply(policy).is_success
 
     def status():
