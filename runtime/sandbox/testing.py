@@ -7,7 +7,8 @@
         ...
         assert sandbox.statement()["balanced"]
 
-Rate limits are off here unless asked for; everything else is as `python -m runtime.sandbox` serves it.
+Rate limits are off here unless asked for; everything else is as `python -m runtime.sandbox` serves it. What moves money
+is recorded as it arrives, see `RunningSandbox.received`: the service's own guards hide a payer that sends twice.
 """
 
 import asyncio
@@ -20,19 +21,29 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import httpx
+from starlette.routing import compile_path
+from starlette.types import Message, Receive, Scope, Send
 
 from runtime.contract import Env
+from runtime.money import loads
+from runtime.sandbox.app import OPERATIONS
 from runtime.sandbox.rest import Service
 from runtime.sandbox.server import Options, SandboxServer
+from runtime.service.http import App
 
 _START_SECONDS: Final = 30
+_MOVE_MONEY: Final = ("create", "release", "dispute", "cancel")
 
 
 class _Control:
@@ -97,12 +108,96 @@ class _Control:
         self._http.close()
 
 
+@dataclass
+class Received:
+    """One call that moves money, as it arrived.
+
+    Args:
+        act: `create`, `release`, `dispute` or `cancel`.
+        subject: What may be done once: the escrow's id, or for a create the token that it carries.
+        carried_out: Whether the ledger has it, whatever became of the answer.
+    """
+
+    act: str
+    subject: str
+    carried_out: bool = False
+
+
+_current: ContextVar[Received | None] = ContextVar("current", default=None)
+
+
+class _Recorder:
+    """The application, with each call that moves money noted before it is served."""
+
+    def __init__(self, app: App, service: Service, received: list[Received]) -> None:
+        self._app = app
+        self._received = received
+        self._acts = [(compile_path(op.path)[0], op.name) for op in OPERATIONS if op.name in _MOVE_MONEY]
+        for act in _MOVE_MONEY:
+            setattr(service.escrows, act, _noting_success(getattr(service.escrows, act)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = [(act, match) for path, act in self._acts if (match := path.match(scope.get("path", "")))]
+        if not found or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        messages = await _read_whole(receive)
+        act, match = found[0]
+        body = b"".join(message.get("body", b"") for message in messages)
+        call = Received(act, match.groupdict().get("id") or _subject(act, body))
+        self._received.append(call)
+
+        async def again() -> Message:
+            return messages.popleft() if messages else await receive()
+
+        token = _current.set(call)
+        try:
+            await self._app(scope, again, send)
+        finally:
+            _current.reset(token)
+
+
+def _noting_success(act: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(act)
+    def noting(*args: Any, **named: Any) -> Any:
+        done = act(*args, **named)
+        if call := _current.get():  # else the test itself acts
+            call.carried_out = True
+        return done
+
+    return noting
+
+
+async def _read_whole(receive: Receive) -> deque[Message]:
+    """The messages of a request's body, up to its end or the peer's."""
+    messages: deque[Message] = deque()
+    while not messages or messages[-1].get("more_body"):
+        messages.append(await receive())
+    return messages
+
+
+def _subject(act: str, body: bytes) -> str:
+    """The token of a create or the escrow of an act in the body; empty where the body is no such thing."""
+    try:
+        document = loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    if act != "create":
+        return str(document.get("escrow_id", ""))
+    text = str(document.get("terms_hash") or document.get("description", ""))
+    return text.rpartition("[")[2].removesuffix("]")
+
+
 class RunningSandbox(_Control):
     """A sandbox served by a thread of this process; `service` and what it holds may be used directly."""
 
     def __init__(self, server: SandboxServer, admin_token: str) -> None:
         super().__init__(server.url, admin_token)
+        self.received: list[Received] = []
+        """Every call that moves money, in the order of arrival, whatever became of it or of its answer."""
         self.service: Service = server.service
+        server.http.config.app = _Recorder(server.http.config.app, server.service, self.received)
         self.clock = server.service.clock
         self.ledger = server.service.ledger
         self.agents = server.service.agents
@@ -122,11 +217,11 @@ def running_sandbox(
         )  # fmt: skip
         ready = threading.Event()
         server = SandboxServer(options, asyncio.Event(), lambda _server: ready.set())
+        sandbox = RunningSandbox(server, token)
         thread = threading.Thread(target=lambda: asyncio.run(server.run_until_stopped()), name="sandbox", daemon=True)
         thread.start()
         if not ready.wait(_START_SECONDS):
             raise TimeoutError("the sandbox did not start")
-        sandbox = RunningSandbox(server, token)
         try:
             yield sandbox
         finally:

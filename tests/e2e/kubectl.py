@@ -19,9 +19,10 @@ class Kubectl:
     namespace: str
     home: Path
 
-    def __call__(self, *words: str, stdin: str | None = None) -> str:
+    def __call__(self, *words: str, stdin: str | None = None, editor: str = "false") -> str:
         """What it prints; a refusal or a wait that is not over in time fails the test with its words."""
         environment = {"PATH": os.environ["PATH"], "HOME": f"{self.home}", "KUBECONFIG": f"{self.kubeconfig}"}
+        environment["KUBE_EDITOR"] = editor
         done = subprocess.run(
             [f"{self.program}", "--namespace", self.namespace, *words],
             input=stdin, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,

@@ -62,6 +62,10 @@ class Cluster:
         """A client with the administrator's rights."""
         return lightkube.Client(config=self._config, namespace=namespace, field_manager="tests", trust_env=False)
 
+    def async_client(self, namespace: str = "default") -> lightkube.AsyncClient:
+        """The same for coroutines."""
+        return lightkube.AsyncClient(config=self._config, namespace=namespace, field_manager="tests", trust_env=False)
+
     def kubeconfig_for(self, service_account: str, namespace: str, lifetime_seconds: int = 3600) -> Path:
         """A kubeconfig with a token of that ServiceAccount, so with its rights only; made again at each call."""
         request = ServiceAccountToken(

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.runtime.operator import world as worlds
+from tests.runtime.operator.proof import sent_once
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,7 @@ def definition(control_plane):
 
 @pytest.fixture(params=["server"])
 def world(request, definition, namespace, sandbox):
-    """One test's world; parametrise `dialect` indirectly through `request.param`."""
+    """One test's world, in which nothing was sent twice; its dialect by `request.param`."""
     with worlds.world(definition, namespace.name, namespace.client, sandbox, request.param) as built:
         yield built
+        sent_once(sandbox)

@@ -10,6 +10,7 @@ from lightkube.types import PatchType
 
 from runtime.contract import Env
 from runtime.kubernetes.shape import stamp
+from runtime.sandbox.testing import Received, RunningSandbox
 from tests.runtime.operator.step_proxy import Counter, StepProxy
 from tests.runtime.operator.world import Escrow, World
 
@@ -37,6 +38,7 @@ def agree(world: World, *, unfunded: bool = False) -> dict[str, str]:
 
     `unfunded`: a Job may have ended before anything was locked for it.
     """
+    sent_once(world.sandbox)
     statement = world.sandbox.statement()
     assert statement["balanced"], statement["findings"]
     booked = {entry["escrow_id"]: entry for entry in statement["escrows"]}
@@ -56,6 +58,19 @@ def agree(world: World, *, unfunded: bool = False) -> dict[str, str]:
     payees = [entry["to"] for entry in statement["escrows"]]
     assert len(payees) == len(set(payees)), "a second escrow was created for one Job"
     return phases
+
+
+def sent_once(sandbox: RunningSandbox) -> None:
+    """Nothing is sent for an escrow, and no create with a token, once the service has carried one out.
+
+    Counted by what arrives: the service itself refuses to pay an escrow twice, and would hide it.
+    """
+    done: dict[str, Received] = {}
+    for call in sandbox.received:
+        earlier = done.get(call.subject)
+        assert not earlier, f"{call} was sent after {earlier}"
+        if call.carried_out:
+            done[call.subject] = call
 
 
 def let_time_pass(world: World) -> None:

@@ -46,7 +46,7 @@ def test_an_account_of_the_version_before_is_gone_on_with(world):
     world.operator()
     world.finish("stored")
     assert world.await_phase("stored", "Settled")["status"]["outcome"] == "Paid"
-    eventually(lambda: not world.get_job("stored").metadata.finalizers, "the Job may go")
+    world.eventually(lambda: not world.get_job("stored").metadata.finalizers, "the Job may go")
 
 
 def test_a_new_account_says_what_it_pays_for_in_both_ways(world):
@@ -88,7 +88,7 @@ def test_what_cannot_be_read_counts_as_unknown_in_a_budget(world):
     account(world, f"job-{job.metadata.uid}", {"job": {"name": "odd", "uid": job.metadata.uid}}, odd)
     world.operator(**{Env.NAMESPACE_BUDGET_USDC: "50.00"})
     world.job("asks", request=json.dumps({"payee": PAYEE, "amountUsdc": "0.50"}), suspend=True)
-    eventually(lambda: (world.escrow("asks") or {}).get("status", {}).get("conditions"), "it waits")
+    world.eventually(lambda: (world.escrow("asks") or {}).get("status", {}).get("conditions"), "it waits")
     condition = world.escrow("asks")["status"]["conditions"][0]
     assert condition["reason"] == "OverBudget"
     assert "what is locked in the namespace is not known" in condition["message"]
@@ -99,7 +99,7 @@ def test_all_that_the_operator_writes_bears_its_name(world):
     world.job("named", world.fund())
     world.finish("named")
     world.await_phase("named", "Settled")
-    eventually(lambda: not world.get_job("named").metadata.finalizers, "it is done")
+    world.eventually(lambda: not world.get_job("named").metadata.finalizers, "it is done")
     escrow = world.escrow("named")
     managers = {entry["manager"] for entry in escrow["metadata"]["managedFields"]}
     assert managers == {"purpleflea-operator"}

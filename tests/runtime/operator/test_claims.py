@@ -182,10 +182,10 @@ def test_of_two_that_waited_for_an_operator_the_older_is_bound(world):
                 return job
             world._let_everything_go()
             world.client.delete(type(job), "ant")
-            eventually(lambda: world.get_job("ant") is None, "it is gone")
+            world.await_gone("ant")
         return world.job("ant", escrow_id) and None
 
-    eventually(younger, "a younger Job")
+    world.eventually(younger, "a younger Job")
     world.operator()
     assert world.await_phase("ant", "NeedsReview")
     assert world.await_phase("zebra", "Funded")

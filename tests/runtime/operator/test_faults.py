@@ -4,18 +4,16 @@ Every row of the matrix in `docs/operator.md` is a test here.
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lightkube.types import PatchType
 
 from runtime.contract import Env
-from tests.runtime.operator.proof import agree, let_time_pass, numbered
+from tests.runtime.operator.proof import agree, numbered
 from tests.runtime.operator.step_proxy import Counter, Step, When
 from tests.runtime.operator.world import (
     DEADLINE_SECONDS,
     PAYEE,
-    START_SECONDS,
     Escrow,
     OperatorProcess,
     World,
@@ -24,109 +22,6 @@ from tests.runtime.operator.world import (
 from tests.toolchain import faults
 from tests.toolchain.clock import Clock
 from tests.toolchain.tools import Missing
-
-AT_ONCE = 4
-
-
-# --- kill -9 at every numbered step
-
-
-class Killing:
-    """One Job in a namespace of its own, whose operator dies at the step of that name."""
-
-    def __init__(self, parent: World, number: int, target: str, when: When) -> None:
-        self.name = f"job-{number:02d}-{when}"
-        self.payee = f"worker-{number:02d}-{when}"
-        parent.sandbox.issue_key(self.payee)
-        self.world = parent.sibling(f"{number:02d}{when[0]}")
-        self.target, self.when = target, when
-        self.counter = Counter(self._kill)
-        self.operator: OperatorProcess | None = None
-        self.killed = False
-
-    def _kill(self, step: Step, when: When) -> bool:
-        if (step.name, when) != (self.target, self.when):
-            return False
-        assert self.operator is not None
-        self.operator.kill()
-        self.killed = True
-        return True
-
-    def run(self) -> None:
-        """Ask for an escrow, do the work, be paid: as far as the operator lives."""
-        with numbered(self.world, self.counter) as (changes, _):
-            # No second pass and no comparison: what comes by the clock is not the same in every run.
-            changes[Env.RESYNC_SECONDS] = "600"
-            self.operator = operator = self.world.operator(wait=False, AGENT_ID="payer-agent", **changes)
-            self._until(lambda: operator.probe("/readyz") == 200, START_SECONDS)  # or dead at the step before that
-            request = json.dumps({"payee": self.payee, "amountUsdc": "0.50"})
-            self.world.job(self.name, request=request, suspend=True)
-            self._until(lambda: not self.world.get_job(self.name).spec.suspend)
-            if self._alive():
-                self.world.finish(self.name)
-                self._until(self._closed)
-            self.operator.kill()
-
-    def _alive(self) -> bool:
-        return self.operator is not None and self.operator.process.poll() is None
-
-    def _until(self, reached, seconds: float = DEADLINE_SECONDS) -> None:
-        try:
-            eventually(lambda: not self._alive() or reached(), self.name, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.counter.steps}\n{self.operator.log()}") from None
-
-    def _closed(self) -> bool:
-        """Whether the operator has done all that it does for a Job: the last is to let go of the Escrow."""
-        escrow, job = self.world.escrow(self.name), self.world.get_job(self.name)
-        settled = escrow is not None and escrow.get("status", {}).get("phase") == "Settled"
-        return settled and not job.metadata.finalizers and not escrow["metadata"].get("finalizers")
-
-    def phase(self) -> str:
-        """Where its Escrow is now."""
-        return self.world.escrow(self.name)["status"]["phase"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
-def test_killed_at_every_step_it_pays_once(world):
-    rehearsal = Killing(world, 0, "", When.BEFORE)
-    rehearsal.run()
-    steps = [step.name for step in rehearsal.counter.steps]
-    assert len(steps) >= 12, steps
-    points = [(name, when) for name in steps for when in When]
-    killings = [Killing(world, number, *point) for number, point in enumerate(points, 1)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(Killing.run, killings))
-    unreached = {f"{k.when} {k.target}": [step.name for step in k.counter.steps] for k in killings if not k.killed}
-    assert not unreached, f"these steps never came; rehearsed were {steps}"
-    for killing in killings:
-        let_time_pass(killing.world)
-    survivor = world.survivor([killing.world for killing in killings])
-    for killing in killings:
-        _bring_home(killing)
-    phases = {phase for killing in [rehearsal, *killings] for phase in agree(killing.world).values()}
-    allowed = {"Settled", "NeedsReview"} if world.dialect == "server" else {"Settled"}
-    assert phases <= allowed, [k.world.escrow(k.name) for k in killings if k.phase() not in allowed]
-    paid = [entry for entry in world.sandbox.statement()["escrows"] if entry["status"] == "released"]
-    settled = [k for k in [rehearsal, *killings] if k.phase() == "Settled"]
-    assert len(paid) == len(settled), "every settled Job was paid, and no other"
-    assert survivor.stop() == 0
-
-
-def _bring_home(killing: Killing) -> None:
-    world = killing.world
-
-    def closed() -> bool:
-        escrow = world.escrow(killing.name)
-        if escrow and escrow.get("status", {}).get("phase") in ("Settled", "NeedsReview"):
-            return True
-        if not world.get_job(killing.name).spec.suspend and world.unfinished(killing.name):
-            world.finish(killing.name)
-        return False
-
-    eventually(closed, f"{killing.name} ends: {world.escrow(killing.name)}")
-
 
 # --- the payment service is slow, broken or lies
 
@@ -191,7 +86,7 @@ def test_every_write_that_meets_somebody_elses_write_is_made_good(world):
         world.operator(**changes)
         world.sandbox.issue_key("worker-c")
         world.job("contended", request=json.dumps({"payee": "worker-c", "amountUsdc": "0.50"}), suspend=True)
-        eventually(lambda: not world.get_job("contended").spec.suspend, "it is funded and resumed")
+        world.await_resumed("contended")
         world.finish("contended")
         world.await_phase("contended", "Settled", seconds=2 * DEADLINE_SECONDS)
     assert len(seen) == 6
@@ -229,7 +124,7 @@ def test_two_active_operators_pay_each_job_once(world):
         world.sandbox.issue_key(f"worker-{n}")
         world.job(name, request=json.dumps({"payee": f"worker-{n}", "amountUsdc": "0.50"}), suspend=True)
     for name in names:
-        eventually(lambda name=name: not world.get_job(name).spec.suspend, f"{name} is resumed")
+        world.await_resumed(name)
         world.finish(name)
     for name in names:
         world.await_phase(name, "Settled", seconds=90)
@@ -282,7 +177,7 @@ def test_a_clock_that_is_a_day_off_changes_nothing(world, tmp_path, hours):
         world.operator(**clock.environment)
         world.sandbox.issue_key("worker-t")
         world.job("elsewhen", request=json.dumps({"payee": "worker-t", "amountUsdc": "0.50"}), suspend=True)
-        eventually(lambda: not world.get_job("elsewhen").spec.suspend, "it is funded and resumed")
+        world.await_resumed("elsewhen")
         world.finish("elsewhen")
         world.await_phase("elsewhen", "Settled")
     assert agree(world) == {"elsewhen": "Settled"}

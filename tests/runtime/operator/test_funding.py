@@ -8,7 +8,7 @@ import pytest
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
 from runtime.kubernetes.escrow import new_escrow
 from runtime.money import Usdc
-from tests.runtime.operator.world import PAYEE, Escrow, eventually
+from tests.runtime.operator.world import PAYEE, Escrow
 
 
 def request(amount: str | None = "0.50", payee: str = PAYEE) -> str:
@@ -25,7 +25,7 @@ def test_a_suspended_job_is_funded_resumed_and_paid(world):
     asks(world, "translate")
     status = world.await_phase("translate", "Funded")["status"]
     assert (status["lockedUsdc"], status["payee"]) == ("0.50", PAYEE)
-    eventually(lambda: not world.get_job("translate").spec.suspend, "it is resumed")
+    world.await_resumed("translate")
     escrow_id = world.get_job("translate").metadata.annotations[ESCROW_ID_ANNOTATION]
     assert world.payments() == {escrow_id: world.payments()[escrow_id]}, "one escrow, no more"
     world.finish("translate")
@@ -60,7 +60,7 @@ def test_the_default_budget_is_locked_where_no_amount_is_named(world):
 def test_without_funds_it_waits_says_so_and_goes_on_by_itself(world):
     world.operator()
     asks(world, "rich", amount="250.00")
-    escrow = eventually(lambda: _waiting(world, "rich"), "it waits")
+    escrow = world.eventually(lambda: _waiting(world, "rich"), "it waits")
     assert escrow["status"]["conditions"][0]["reason"] == "InsufficientBalance"
     assert world.get_job("rich").spec.suspend
     assert [event.reason for event in world.events("rich")].count("InsufficientBalance") == 1
@@ -80,7 +80,7 @@ def test_the_namespace_budget_bounds_what_is_locked_at_one_time(world):
     asks(world, "one", amount="0.60")
     world.await_phase("one", "Funded")
     asks(world, "two", amount="0.60")
-    escrow = eventually(lambda: _waiting(world, "two"), "the second waits")
+    escrow = world.eventually(lambda: _waiting(world, "two"), "the second waits")
     assert escrow["status"]["conditions"][0]["reason"] == "OverBudget"
     assert len(world.payments()) == 1, "nothing was sent for it"
     world.finish("one")
@@ -96,7 +96,7 @@ def test_the_daily_budget_counts_what_is_settled_too(world):
     world.finish("one")
     world.await_phase("one", "Settled")
     asks(world, "two", amount="0.60")
-    escrow = eventually(lambda: _waiting(world, "two"), "the second waits")
+    escrow = world.eventually(lambda: _waiting(world, "two"), "the second waits")
     assert "a day" in escrow["status"]["conditions"][0]["message"]
 
 
@@ -144,9 +144,9 @@ def test_a_malformed_request_is_for_a_person(world, annotation):
 def test_a_request_that_is_withdrawn_before_it_was_funded_locks_nothing(world):
     world.operator(PF_NAMESPACE_BUDGET_USDC="0.10")
     job = asks(world, "withdrawn")
-    eventually(lambda: _waiting(world, "withdrawn"), "it waits")
+    world.eventually(lambda: _waiting(world, "withdrawn"), "it waits")
     world.client.delete(type(job), "withdrawn")
     status = world.await_phase("withdrawn", "Settled")["status"]
     assert (status["outcome"], "lockedUsdc" in status) == ("Cancelled", False)
-    eventually(lambda: world.get_job("withdrawn") is None, "the Job is let go")
+    world.await_gone("withdrawn")
     assert world.payments() == {}

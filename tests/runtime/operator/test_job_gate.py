@@ -65,7 +65,16 @@ def gated(world):
     eventually(in_force, "the gate is in force")
     yield world
     for each in reversed(made):
-        world.client.delete(type(codecs.from_dict(each)), each["metadata"]["name"])
+        remove(world, each)
+
+
+def remove(world, part: dict) -> None:
+    """Delete a part of the gate, unless the test did."""
+    try:
+        world.client.delete(type(codecs.from_dict(part)), part["metadata"]["name"])
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
 
 
 @pytest.fixture
@@ -122,7 +131,7 @@ def test_the_jobs_of_a_cron_job_are_held_from_their_creation(gated):
     """The controller makes one at once for a schedule that it missed."""
     gated.client.create(CronJob.from_dict(cron_job("hourly")))
     gated.client.patch(CronJob, "hourly", {"spec": {"suspend": False}})
-    found = eventually(
+    found = gated.eventually(
         lambda: [job for job in gated.client.list(Job) if job.metadata.ownerReferences], "a Job is made", 75
     )
     assert all(held(job) for job in found)
@@ -156,12 +165,89 @@ def test_nobody_but_the_operator_opens_the_gate(gated, kubectl):
     assert not gated.get_job("waits").metadata.finalizers, "with a reason, whoever may change accounts lets go"
 
 
+def test_a_manifest_that_drops_its_own_finalizers_does_not_drop_ours(gated, kubectl):
+    """Of a key that goes kubectl makes `null`, and server-side apply removes what the manifest alone had named."""
+    apply = ("apply", "--filename", "-")
+    for number, (flags, own) in enumerate(
+        [((), "example.com/other"), (("--server-side",), SETTLEMENT_FINALIZER), ((), SETTLEMENT_FINALIZER)]
+    ):
+        name = f"drops-{number}"
+        kubectl(*apply, *flags, stdin=json.dumps(manifest(name, ASKING, {"finalizers": [own]})))
+        with pytest.raises(AssertionError, match="let-go"):
+            kubectl(*apply, *flags, stdin=json.dumps(manifest(name, ASKING)))
+        assert held(gated.get_job(name)), (flags, own)
+    kept = json.dumps(manifest("keeps", ASKING, {"finalizers": ["example.com/other"]}))
+    kubectl(*apply, "--server-side", stdin=kept)
+    kubectl(*apply, "--server-side", stdin=json.dumps(manifest("keeps", ASKING)))
+    assert gated.get_job("keeps").metadata.finalizers == [SETTLEMENT_FINALIZER], "of a set each owner drops its own"
+
+
+def test_a_manifest_that_resumes_its_job_is_refused_at_the_second_apply(gated, kubectl):
+    text = json.dumps(manifest("eager", ASKING, spec={"suspend": False}))
+    apply = ("apply", "--filename", "-")
+    kubectl(*apply, stdin=text)
+    for flags in ((), ("--server-side", "--force-conflicts")):
+        with pytest.raises(AssertionError, match="money is not locked"):
+            kubectl(*apply, *flags, stdin=text)
+        assert held(gated.get_job("eager")), flags
+    gated.operator()
+    gated.await_resumed("eager")
+    kubectl(*apply, stdin=text)
+    assert not gated.get_job("eager").spec.suspend
+
+
+EDITS = {
+    "s/suspend: true/suspend: false/": "money is not locked",
+    f"/- {SETTLEMENT_FINALIZER.replace('/', '.')}/d;/^  finalizers:/d": "let-go",
+    "s/worker-agent-007/worker-agent-008/": "is fixed when a Job",
+}
+
+
+def test_kubectl_edit_opens_no_gate(gated, kubectl):
+    gated.client.create(Job.from_dict(manifest("edited", ASKING)))
+    for change, words in EDITS.items():
+        with pytest.raises(AssertionError, match=words):
+            kubectl("edit", "job", "edited", editor=f"sed -i '{change}'")
+        assert held(gated.get_job("edited")), change
+    kubectl("edit", "job", "edited", editor="sed -i 's/parallelism: 1/parallelism: 2/'")
+    assert gated.get_job("edited").spec.parallelism == 2, "the editor does edit"
+
+
+def test_a_jobs_status_is_no_way_around_the_gate(gated, kubectl):
+    """The API server takes metadata from a write to the status, too."""
+    gated.client.create(Job.from_dict(manifest("around", ASKING)))
+    for change, words in (
+        ({"finalizers": None}, "let-go"),
+        ({"annotations": {ESCROW_ID_ANNOTATION: "esc_1"}}, "or by the operator"),
+    ):
+        with pytest.raises(AssertionError, match=words):
+            kubectl("patch", "job", "around", "--subresource=status", "--type=merge",
+                    "--patch", json.dumps({"metadata": change}))  # fmt: skip
+    job = gated.get_job("around")
+    assert held(job) and ESCROW_ID_ANNOTATION not in job.metadata.annotations
+
+
+def test_without_the_policy_that_holds_jobs_none_is_created_and_without_the_gate_none_is_funded(gated):
+    settings = gated.settings()
+    remove(gated, job_gate.policy_binding(settings))
+    create = lambda: gated.client.create(Job.from_dict(manifest("early", ASKING)), dry_run=True)  # noqa: E731
+    assert "not in force (yet)" in eventually(lambda: refusal(create), "the guard alone is in force")
+    born_held = manifest("early", ASKING, {"finalizers": [SETTLEMENT_FINALIZER]}, {"suspend": True})
+    assert held(gated.client.create(Job.from_dict(born_held), dry_run=True)), "who holds it by hand may create it"
+    remove(gated, job_gate.guard_binding(settings))
+    eventually(lambda: not refusal(create), "the guard is gone, too")
+    gated.operator()
+    gated.client.create(Job.from_dict(manifest("early", ASKING)))
+    assert "runs before its money is locked" in gated.await_phase("early", "NeedsReview")["status"]["evidence"]
+    assert not gated.sandbox.received, "nothing was sent for it"
+
+
 def test_applying_a_manifest_again_leaves_a_funded_job_running(gated, kubectl):
     gated.operator()
     text = json.dumps(manifest("works", ASKING))
     apply = ("apply", "--filename", "-")
     kubectl(*apply, stdin=text)
-    eventually(lambda: not gated.get_job("works").spec.suspend, "it is funded and resumed")
+    gated.await_resumed("works")
     pod = gated.pod_of("works")
     server_side = ("--server-side", "--force-conflicts")
     for way in ((), server_side, (*server_side, "--field-manager=other")):
@@ -181,7 +267,7 @@ def test_a_job_that_brings_its_escrow_is_held_until_it_is_bound(gated):
     gated.client.create(Job.from_dict(manifest("brings", {ESCROW_ID_ANNOTATION: escrow_id})))
     assert held(gated.get_job("brings"))
     gated.operator()
-    eventually(lambda: not gated.get_job("brings").spec.suspend, "it is bound and resumed")
+    gated.await_resumed("brings")
     gated.finish("brings")
     assert gated.await_phase("brings", "Settled")["status"]["outcome"] == "Paid"
 
@@ -192,32 +278,34 @@ def test_a_job_that_was_not_born_held_is_never_funded(world):
     world.job("runs", request=REQUEST, suspend=False)
     status = world.await_phase("runs", "NeedsReview")["status"]
     assert "runs before its money is locked" in status["evidence"]
-    assert not world.payments(), "nothing was locked"
+    assert not world.sandbox.received, "nothing was sent for it"
     assert "EscrowNeedsReview" in [event.reason for event in world.events("runs")]
 
 
 def test_a_funded_job_that_somebody_suspended_is_resumed_and_says_so(world):
     world.operator()
     world.job("works", request=REQUEST, suspend=True)
-    eventually(lambda: not world.get_job("works").spec.suspend, "it is funded and resumed")
+    world.await_resumed("works")
     for _ in range(2):
         edit(world, "works", spec={"suspend": True})
-        eventually(lambda: not world.get_job("works").spec.suspend, "it is resumed again")
-    eventually(lambda: "JobResumed" in [event.reason for event in world.events("works")], "an event says so")
+        world.await_resumed("works")
+    world.eventually(lambda: "JobResumed" in [event.reason for event in world.events("works")], "an event says so")
 
 
 def test_a_suspended_job_with_an_escrow_of_its_own_is_resumed_once_it_is_bound(world):
     """`kubectl apply` of a file with `suspend: true` would else leave it waiting for nobody."""
     world.operator()
     world.job("brings", world.fund(), suspend=True)
-    eventually(lambda: not world.get_job("brings").spec.suspend, "it is resumed")
+    world.await_resumed("brings")
 
 
 def test_a_queued_job_is_funded_and_left_for_kueue_to_resume(gated):
     gated.operator()
     gated.client.create(Job.from_dict(manifest("queued", ASKING, {"labels": {KUEUE_QUEUE_LABEL: "agents"}})))
     assert "money is not locked" in refusal(lambda: edit(gated, "queued", spec={"suspend": False}))
-    eventually(lambda: ESCROW_ID_ANNOTATION in gated.get_job("queued").metadata.annotations, "it is told its escrow")
+    gated.eventually(
+        lambda: ESCROW_ID_ANNOTATION in gated.get_job("queued").metadata.annotations, "it is told its escrow"
+    )
     assert gated.get_job("queued").spec.suspend
     edit(gated, "queued", spec={"suspend": False})  # as Kueue does once the Job is admitted
     gated.finish("queued")
@@ -229,5 +317,5 @@ def test_a_job_that_waits_for_funds_cannot_vanish(world):
     world.operator()
     request = json.dumps({"payee": "worker-agent-007", "amountUsdc": "250.00"})
     world.job("poor", request=request, suspend=True, finalizer=False)
-    eventually(lambda: SETTLEMENT_FINALIZER in (world.get_job("poor").metadata.finalizers or ()), "it is held")
+    world.eventually(lambda: SETTLEMENT_FINALIZER in (world.get_job("poor").metadata.finalizers or ()), "it is held")
     assert world.get_job("poor").spec.suspend

@@ -50,14 +50,16 @@ def test_whatever_the_deleted_jobs_were_at(world):
         world.job(name, world.fund(token=f"by-hand-{name}"), suspend=name == "suspended", **more)
         world.await_phase(name, "Funded")
     asks(world, "poor", "250.00")
-    eventually(lambda: _waits(world, "poor"), "it waits for funds")
+    world.eventually(lambda: _waits(world, "poor"), "it waits for funds")
     with all_at_once(operator):
         world.finish("completed")
         world.finish("failed", succeeded=False)
         world.finish("no-time-to-live")
         for name in ("completed", "failed", "no-time-to-live"):
-            eventually(lambda name=name: _terminal(world.get_job(name)), f"{name} has ended")
-        eventually(lambda: world.get_job("no-time-to-live").metadata.deletionTimestamp, "its time to live is over")
+            world.eventually(lambda name=name: _terminal(world.get_job(name)), f"{name} has ended")
+        world.eventually(
+            lambda: world.get_job("no-time-to-live").metadata.deletionTimestamp, "its time to live is over"
+        )
         for name in (*names, "poor"):
             world.client.delete(Job, name)
     assert [name for name in (*names, "poor") if world.get_job(name)] == [], operator.log()
@@ -88,7 +90,7 @@ def test_an_escrow_of_unknown_fate_does_not_hold_its_deleted_job(world):
     world.sandbox.fault("create", "reset", moment="after")
     world.sandbox.fault("list", "status", status=503)
     asks(world, "limbo", "0.50")
-    eventually(lambda: _waits(world, "limbo"), "its escrow is asked for")
+    world.eventually(lambda: _waits(world, "limbo"), "its escrow is asked for")
     with all_at_once(operator):
         world.client.delete(Job, "limbo")
     assert world.get_job("limbo") is None, operator.log()
@@ -153,7 +155,7 @@ def test_a_payment_service_that_hiccups_at_the_end_is_asked_again(world):
     world.sandbox.fault("read", "status", status=503, times=8)
     world.client.delete(Job, "hiccup")
     operator.process.send_signal(signal.SIGTERM)
-    eventually(lambda: world.get_job("hiccup") is None, "it goes")
+    world.await_gone("hiccup")
     assert world.escrow("hiccup")["status"]["phase"] == "Settled", "first, for the operator's rights may go next"
     assert operator.process.wait(30) == 0
     assert world.payments() == {escrow_id: "disputed"}, operator.log()
@@ -190,4 +192,4 @@ def test_the_way_out_by_hand(world):
     world.client.delete(Job, "stranded")
     assert world.get_job("stranded").metadata.finalizers
     world.client.patch(Job, "stranded", {"metadata": {"finalizers": None}}, patch_type=PatchType.MERGE)
-    eventually(lambda: world.get_job("stranded") is None, "it goes")
+    world.await_gone("stranded")

@@ -26,7 +26,7 @@ def test_a_completed_job_is_paid_once_and_accounted_for(world):
     if world.dialect == "server":
         assert (status["paidUsdc"], status["feeUsdc"], status["payee"]) == ("0.99", "0.01", PAYEE)
     world.client.delete(type(world.get_job("summarise")), "summarise")
-    eventually(lambda: world.get_job("summarise") is None, "the Job goes; nothing holds it")
+    world.await_gone("summarise")
     assert world.escrow("summarise")["status"]["outcome"] == "Paid", "the account outlives the Job"
     assert not world.escrow("summarise")["metadata"].get("finalizers"), "nothing holds a closed account"
 
@@ -49,7 +49,9 @@ def test_a_job_without_labels_or_finalizer_is_guarded_by_the_operator(world):
     world.operator()
     world.job("plain", world.fund(), finalizer=False)
     world.await_phase("plain", "Funded")
-    eventually(lambda: SETTLEMENT_FINALIZER in (world.get_job("plain").metadata.finalizers or ()), "it is guarded")
+    world.eventually(
+        lambda: SETTLEMENT_FINALIZER in (world.get_job("plain").metadata.finalizers or ()), "it is guarded"
+    )
 
 
 def test_ttl_zero_cannot_win_the_race(world):
@@ -58,7 +60,7 @@ def test_ttl_zero_cannot_win_the_race(world):
     world.job("quick", escrow_id, ttlSecondsAfterFinished=0)
     world.finish("quick")
     assert world.await_phase("quick", "Settled")["status"]["outcome"] == "Paid"
-    eventually(lambda: world.get_job("quick") is None, "the TTL controller removes it afterwards")
+    world.await_gone("quick")
 
 
 def test_what_ended_while_the_operator_was_away_is_caught_up(world):
@@ -67,7 +69,7 @@ def test_what_ended_while_the_operator_was_away_is_caught_up(world):
     world.job("failed", failed)
     world.finish("done")
     world.finish("failed", succeeded=False)
-    eventually(lambda: (world.get_job("done").status.conditions or [None])[-1], "it has ended")
+    world.eventually(lambda: (world.get_job("done").status.conditions or [None])[-1], "it has ended")
     world.operator()
     assert world.await_phase("done", "Settled")["status"]["outcome"] == "Paid"
     assert world.await_phase("failed", "Settled")["status"]["outcome"] == "Disputed"
@@ -82,7 +84,7 @@ def test_a_running_job_that_is_deleted_is_disputed_and_let_go(world):
     world.client.delete(type(job), "halfway")
     status = world.await_phase("halfway", "Settled")["status"]
     assert (status["outcome"], status["jobEnding"]["type"]) == ("Disputed", "Deleted")
-    eventually(lambda: world.get_job("halfway") is None, "the Job is let go")
+    world.await_gone("halfway")
     assert world.payments() == {escrow_id: "disputed"}
 
 
@@ -92,9 +94,9 @@ def test_a_job_recreated_under_the_same_name_is_another_piece_of_work(world):
     for escrow_id in (first, second):
         job = world.job("daily", escrow_id)
         world.finish("daily")
-        eventually(lambda job=job: _outcome(world, job.metadata.uid) == "Paid", "it is paid")
+        world.eventually(lambda job=job: _outcome(world, job.metadata.uid) == "Paid", "it is paid")
         world.client.delete(type(job), "daily")
-        eventually(lambda: world.get_job("daily") is None, "it is gone")
+        world.await_gone("daily")
     assert len(world.escrows()) == 2
     assert world.payments() == {first: "released", second: "released"}
 
@@ -143,7 +145,7 @@ def test_a_malformed_annotation_is_for_a_person(world, annotation):
     job = world.get_job("crooked")
     world.finish("crooked")
     world.client.delete(type(job), "crooked")
-    eventually(lambda: world.get_job("crooked") is None, "the Job is not held for it")
+    world.await_gone("crooked")
 
 
 def test_an_escrow_that_another_released_or_that_ran_out_is_recorded_as_that(world):
@@ -183,10 +185,12 @@ def test_no_release_without_auto_release(world):
     escrow_id = world.fund()
     world.job("for-payroll", escrow_id)
     world.finish("for-payroll")
-    eventually(lambda: "jobEnding" in (world.escrow("for-payroll") or {}).get("status", {}), "the end is on record")
+    world.eventually(
+        lambda: "jobEnding" in (world.escrow("for-payroll") or {}).get("status", {}), "the end is on record"
+    )
     job = world.get_job("for-payroll")
     world.client.delete(type(job), "for-payroll")
-    eventually(lambda: world.get_job("for-payroll") is None, "the Job is let go")
+    world.await_gone("for-payroll")
     assert world.escrow("for-payroll")["status"]["phase"] == "Funded"
     assert world.payments() == {escrow_id: "funded"}
 
@@ -291,7 +295,7 @@ def settled(world, *names: str) -> None:
         world.finish(name)
     for name in names:
         world.await_phase(name, "Settled")
-        eventually(lambda name=name: not world.get_job(name).metadata.finalizers, "it is let go of")
+        world.eventually(lambda name=name: not world.get_job(name).metadata.finalizers, "it is let go of")
 
 
 def test_what_is_settled_is_marked_on_the_job_and_costs_a_later_operator_no_look(world):
@@ -331,7 +335,7 @@ def test_of_two_bound_to_one_escrow_by_an_earlier_version_one_is_paid_and_the_ot
     one, two, escrow_id = bound_twice(world)
     for name in (one, two):
         world.finish(name)
-        eventually(lambda name=name: world.get_job(name).status.completionTime, "it has ended")
+        world.eventually(lambda name=name: world.get_job(name).status.completionTime, "it has ended")
     world.operator()
     ends = [world.await_phase(name, "Settled", "NeedsReview") for name in (one, two)]
     paid, refused = sorted(ends, key=lambda end: end["status"]["phase"], reverse=True)

@@ -44,6 +44,7 @@ from runtime.contract import (
 from runtime.money import Usdc
 from runtime.payments import Credentials, EscrowRequest, PaymentsClient
 from runtime.sandbox.testing import RunningSandbox
+from tests.runtime.operator.changes import Changes
 from tests.toolchain.cluster import Cluster
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
@@ -96,7 +97,7 @@ def _established(client: lightkube.Client, name: str) -> bool:
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """The first true value of `condition`, asked every 50 ms: for what no watch tells of."""
+    """The first true value of `condition`, asked every 50 ms: for what no watch tells of, see `World.eventually`."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():
@@ -187,6 +188,7 @@ class World:
     siblings: list["World"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.changes = Changes(lambda: self.cluster.async_client(self.namespace), (Job, Pod, Escrow, Event))
         self.key = self.sandbox.issue_key(PAYER)
         self.sandbox.issue_key(PAYEE)
         self.sandbox.deposit(PAYER, "100.00")
@@ -294,6 +296,7 @@ class World:
         return started
 
     def close(self) -> None:
+        self.changes.stop()
         for operator in self.operators:
             if operator.process.poll() is None:
                 operator.kill()
@@ -309,6 +312,33 @@ class World:
         for kind in (Job, Escrow):
             for found in self.client.list(kind, namespace=self.namespace):
                 self.client.patch(kind, found.metadata.name, body, patch_type=PatchType.MERGE)
+
+    # --- waiting
+
+    def eventually(self, condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+        """The first true value of `condition`, asked whenever a Job, Pod, Escrow or Event of the namespace changes."""
+        return self.changes.eventually(condition, what, seconds)
+
+    def await_phase(self, job: str, *phases: str, seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
+        """The Escrow of a Job once it is in one of the phases."""
+
+        def reached() -> dict[str, Any] | None:
+            escrow = self.escrow(job)
+            return escrow if escrow and escrow.get("status", {}).get("phase") in phases else None
+
+        try:
+            return self.eventually(reached, f"Escrow of {job} in {phases}", seconds)
+        except AssertionError as error:
+            logs = "\n".join(operator.log()[-3000:] for operator in self.operators)
+            raise AssertionError(f"{error}\n{self.escrow(job)}\n{logs}") from None
+
+    def await_resumed(self, job: str, seconds: float = DEADLINE_SECONDS) -> None:
+        """Until the Job is funded and the operator has let it run."""
+        self.eventually(lambda: not self.get_job(job).spec.suspend, f"{job} is funded and resumed", seconds)
+
+    def await_gone(self, job: str) -> None:
+        """Until nothing holds a Job that was deleted."""
+        self.eventually(lambda: self.get_job(job) is None, f"{job} is gone")
 
     # --- Jobs
 
@@ -341,7 +371,7 @@ class World:
 
     def finish(self, name: str, *, succeeded: bool = True, message: str = "out of cheese", code: int = 3) -> None:
         """End the Job's pod as the kubelet would; the real Job controller then sets the terminal condition."""
-        pod = eventually(lambda: self._pod(name), f"Job {name} has a pod")
+        pod = self.eventually(lambda: self._pod(name), f"Job {name} has a pod")
         terminated = {"exitCode": 0 if succeeded else code, "message": "" if succeeded else message}
         terminated |= {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
         state = {"name": "main", "image": "agent:1", "imageID": "", "ready": False, "restartCount": 0}
@@ -353,7 +383,7 @@ class World:
 
     def pod_of(self, job: str) -> str:
         """The name of the Job's pod, once it has one."""
-        return eventually(lambda: self._pod(job), f"Job {job} has a pod").metadata.name
+        return self.eventually(lambda: self._pod(job), f"Job {job} has a pod").metadata.name
 
     def unfinished(self, job: str) -> bool:
         """Whether the Job has a pod that has not ended."""
@@ -362,7 +392,8 @@ class World:
 
     def _pod(self, job: str) -> Any:
         labels = {"batch.kubernetes.io/controller-uid": self.client.get(Job, job).metadata.uid}
-        return next(iter(self.client.list(Pod, namespace=self.namespace, labels=labels)), None)
+        pods = self.client.list(Pod, namespace=self.namespace, labels=labels)
+        return next((pod for pod in pods if not pod.metadata.deletionTimestamp), None)
 
     def get_job(self, name: str) -> Any:
         try:
@@ -382,25 +413,12 @@ class World:
         found = [escrow for escrow in self.escrows() if escrow["spec"]["job"]["name"] == job]
         return max(found, key=lambda e: e["metadata"]["creationTimestamp"], default=None)
 
-    def await_phase(self, job: str, *phases: str, seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
-        """The Escrow of a Job once it is in one of the phases."""
-
-        def reached() -> dict[str, Any] | None:
-            escrow = self.escrow(job)
-            return escrow if escrow and escrow.get("status", {}).get("phase") in phases else None
-
-        try:
-            return eventually(reached, f"Escrow of {job} in {phases}", seconds)
-        except AssertionError as error:
-            logs = "\n".join(operator.log()[-3000:] for operator in self.operators)
-            raise AssertionError(f"{error}\n{self.escrow(job)}\n{logs}") from None
-
     def events(self, job: str) -> list[Any]:
         events = self.client.list(Event, namespace=self.namespace)
         return [event for event in events if event.involvedObject.name == job]
 
-    def payments(self) -> dict[str, int]:
-        """How often each escrow was paid out, by the sandbox's ledger."""
+    def payments(self) -> dict[str, str]:
+        """The status of each escrow, by the sandbox's ledger."""
         statement = self.sandbox.statement()
         assert statement["balanced"]
         return {e["escrow_id"]: e["status"] for e in statement["escrows"]}
