@@ -224,7 +224,8 @@ def test_a_jobs_status_is_no_way_around_the_gate(gated, kubectl):
             kubectl("patch", "job", "around", "--subresource=status", "--type=merge",
                     "--patch", json.dumps({"metadata": change}))  # fmt: skip
     job = gated.get_job("around")
-    assert held(job) and ESCROW_ID_ANNOTATION not in job.metadata.annotations
+    assert held(job)
+    assert ESCROW_ID_ANNOTATION not in job.metadata.annotations
 
 
 def test_without_the_policy_that_holds_jobs_none_is_created_and_without_the_gate_none_is_funded(gated):

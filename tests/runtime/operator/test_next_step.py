@@ -96,7 +96,13 @@ def test_a_completion_that_a_person_releases_is_recorded_once():
     assert next_step(COMPLETE, RETRIED, auto_release=False) is Step.SETTLE
 
 
+def test_every_step_is_reached():
+    """Otherwise it is dead, or stands for a state that nobody has thought through."""
+    assert {step for *_, step in TABLE} == set(Step) - {Step.RECORD_ENDING}, "which is the other way of release"
+
+
 JOBS = [PLAIN, HELD, RUNS, COMPLETE, FAILED, DELETED, GONE, *(replace(job, finalizers=()) for job in (HELD, RUNS))]
+JOBS += [replace(HELD, queued=True), replace(HELD, escrow_id="esc_1"), replace(COMPLETE, gone=True)]
 ESCROWS = [None, NO_ID, BROUGHT, SENT, FUNDED, RECORDED, RETRIED, *map(escrow, (Phase.DECIDED, Phase.VERIFYING))]
 ESCROWS += [*map(escrow, (Phase.SETTLED, Phase.NEEDS_REVIEW))]
 
@@ -111,6 +117,16 @@ def test_what_holds_in_every_state(auto_release):
             assert ended or found.status.intent or phase in (Phase.DECIDED, Phase.VERIFYING), "nothing is sent before"
         if step is Step.FUND and not ended:
             assert job.finalizer, "nothing is locked for a Job that may vanish"
+        if step is Step.FUND:
+            assert found.escrow_id is None, "no second escrow is created"
+        if step is Step.BIND:
+            assert found.escrow_id is not None
+        if step in (Step.FORGET, Step.OPEN_ACCOUNT):
+            assert found is None, "an account that there is is neither forgotten nor opened again"
+        if phase is Phase.PENDING:
+            assert step in (Step.HOLD, Step.FUND, Step.BIND), "nothing is released that is not locked yet"
+        if phase is Phase.FUNDED and job.waits_for_us and not ended and not found.status.intent:
+            assert step is Step.RESUME, "a Job whose money is locked does not wait for ever"
         if step is Step.RESUME:
             assert phase is Phase.FUNDED, "no Job runs before its money is locked"
         if phase in (Phase.SETTLED, Phase.NEEDS_REVIEW):
