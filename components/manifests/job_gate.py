@@ -57,7 +57,8 @@ def guard(settings: Settings) -> Manifest:
         "metadata": metadata(settings, _name(settings), namespace=None),
         "spec": {
             "failurePolicy": "Fail",
-            "matchConstraints": {"resourceRules": [_jobs("CREATE", "UPDATE")]},
+            # The API server takes annotations and finalizers from a write to the status, too.
+            "matchConstraints": {"resourceRules": [_jobs("CREATE", "UPDATE"), _jobs("UPDATE", resource="jobs/status")]},
             "matchConditions": [
                 {"name": "not-the-operator", "expression": f"request.userInfo.username != '{operator_user}'"}
             ],
@@ -164,8 +165,8 @@ def _name(settings: Settings) -> str:
     return cluster_name(settings, naming.JOB_GATE)
 
 
-def _jobs(*operations: str) -> Manifest:
-    return {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": [*operations], "resources": ["jobs"]}
+def _jobs(*operations: str, resource: str = "jobs") -> Manifest:
+    return {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": [*operations], "resources": [resource]}
 
 
 def _asks(job: str) -> Manifest:

@@ -165,21 +165,23 @@ def test_nobody_but_the_operator_opens_the_gate(gated, kubectl):
     assert not gated.get_job("waits").metadata.finalizers, "with a reason, whoever may change accounts lets go"
 
 
-def test_a_manifest_that_drops_its_own_finalizers_does_not_drop_ours(gated, kubectl):
-    """Of a key that goes kubectl makes `null`, and server-side apply removes what the manifest alone had named."""
-    apply = ("apply", "--filename", "-")
-    for number, (flags, own) in enumerate(
-        [((), "example.com/other"), (("--server-side",), SETTLEMENT_FINALIZER), ((), SETTLEMENT_FINALIZER)]
-    ):
-        name = f"drops-{number}"
-        kubectl(*apply, *flags, stdin=json.dumps(manifest(name, ASKING, {"finalizers": [own]})))
-        with pytest.raises(AssertionError, match="let-go"):
-            kubectl(*apply, *flags, stdin=json.dumps(manifest(name, ASKING)))
-        assert held(gated.get_job(name)), (flags, own)
-    kept = json.dumps(manifest("keeps", ASKING, {"finalizers": ["example.com/other"]}))
-    kubectl(*apply, "--server-side", stdin=kept)
-    kubectl(*apply, "--server-side", stdin=json.dumps(manifest("keeps", ASKING)))
-    assert gated.get_job("keeps").metadata.finalizers == [SETTLEMENT_FINALIZER], "of a set each owner drops its own"
+@pytest.mark.parametrize("own", ["example.com/other", SETTLEMENT_FINALIZER])
+@pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])
+def test_a_manifest_that_drops_its_own_finalizers_does_not_drop_ours(gated, kubectl, flags, own):
+    """kubectl sends `null` for the key; to server-side apply ours is the manifest's own, set while it was applied."""
+    apply = ("apply", "--filename", "-", *flags)
+    kubectl(*apply, stdin=json.dumps(manifest("drops", ASKING, {"finalizers": [own]})))
+    with pytest.raises(AssertionError, match="let-go"):
+        kubectl(*apply, stdin=json.dumps(manifest("drops", ASKING)))
+    assert held(gated.get_job("drops"))
+
+
+@pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])
+def test_a_manifest_without_finalizers_is_applied_again_and_may_change(gated, kubectl, flags):
+    apply = ("apply", "--filename", "-", *flags)
+    for labels in ({}, {}, {"team": "a"}):
+        kubectl(*apply, stdin=json.dumps(manifest("again", ASKING, {"labels": labels})))
+        assert held(gated.get_job("again")), labels
 
 
 def test_a_manifest_that_resumes_its_job_is_refused_at_the_second_apply(gated, kubectl):
