@@ -11,6 +11,7 @@ from runtime.contract import ABANDONED_ANNOTATION, SETTLEMENT_FINALIZER, Port
 
 AGENT_CONFIG = "agentConfig"
 RETAINED = "retained"
+LETTING_GO = "lettingGo"
 NEXT = "next"
 
 
@@ -20,7 +21,7 @@ def stack_outputs(settings: Settings) -> dict[str, Any]:
         AGENT_CONFIG: agent_config(settings),
         "budget": budget(settings),
         RETAINED: _retained(settings),
-        "lettingGo": _letting_go(settings),
+        LETTING_GO: _letting_go(settings),
         NEXT: _next(settings),
     }
 

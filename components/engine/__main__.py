@@ -19,7 +19,7 @@ from pulumi import automation
 from components.engine import pulumi_cli
 from components.engine.program import run_program
 from components.errors import BadInput
-from components.outputs import NEXT, RETAINED
+from components.outputs import LETTING_GO, NEXT, RETAINED
 from components.settings import BadSettings
 from components.stack_values import PROJECT_FILE, ROOT, StackValues
 from runtime.contract import ExitCode
@@ -126,8 +126,10 @@ def _run(stack: automation.Stack, operation: str) -> int:
         getattr(stack, operation)(on_output=_say, on_error=lambda text: print(text, file=sys.stderr), **how)
     except automation.ConcurrentUpdateError:
         raise BadInput(f"another update of {stack.name!r} is running; wait, or `pulumi cancel` if it died") from None
-    except automation.CommandError:
-        return ExitCode.FAILED  # the engine has said why, line by line
+    except automation.CommandError:  # the engine has said why, line by line
+        if operation == "destroy":
+            _tell("Where a Job is not settled and so not deleted", before.get(LETTING_GO))
+        return ExitCode.FAILED
     if operation == "up":
         _tell("What to look at next", _outputs(stack).get(NEXT))
     if operation == "destroy":

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kubernetes.utils.quantity import parse_quantity
+
 Json = dict[str, Any]
 NAMES_TAKEN_BY_SKIP = ("Job", "Deployment", "StatefulSet", "DaemonSet", "Pod", "Namespace")
 """Kinds of which `pulumi.com/skipAwait` skips the wait for deletion as well."""
@@ -70,7 +72,15 @@ def pruned(live: Any, declared: Any) -> Any:
         return {key: pruned(live[key], value) for key, value in declared.items() if key in live}
     if isinstance(live, list) and isinstance(declared, list) and len(live) == len(declared):
         return [pruned(item, value) for item, value in zip(live, declared, strict=True)]
-    return live
+    return declared if _quantity(live) == _quantity(declared) else live
+
+
+def _quantity(value: Any) -> Any:
+    """Another spelling of the same amount (`1000m` and `1`) is no difference, as for the real provider."""
+    try:
+        return parse_quantity(value)
+    except ValueError:
+        return value
 
 
 def is_ignored(path: str, ignored: Sequence[str]) -> bool:
