@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 from starlette.routing import compile_path
@@ -197,7 +197,7 @@ class RunningSandbox(_Control):
         self.received: list[Received] = []
         """Every call that moves money, in the order of arrival, whatever became of it or of its answer."""
         self.service: Service = server.service
-        server.http.config.app = _Recorder(server.http.config.app, server.service, self.received)
+        server.http.config.app = _Recorder(cast(App, server.http.config.app), server.service, self.received)
         self.clock = server.service.clock
         self.ledger = server.service.ledger
         self.agents = server.service.agents
