@@ -1,6 +1,6 @@
-"""Watching a collection, for as long as it takes: the plain "list, then watch from its version" of every informer.
+"""Watches a collection until cancelled: list, then watch from the list's version, as every informer does.
 
-There is no cache: whoever watches keeps what it needs.
+There is no cache: the caller keeps what it needs.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 LONGEST_DELAY_SECONDS: Final = 30.0
 SHORTEST_WATCH_SECONDS: Final = 1.0
-"""A watch that ends sooner, without an event, has failed: a proxy that ends each would be asked without a pause."""
+"""A watch that ends sooner and without an event counts as failed. A proxy that ends every watch at once would otherwise
+be asked again without a pause."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +41,18 @@ _read_version = msgspec.json.Decoder(_Versioned).decode
 async def watch(
     api: KubernetesApi, path: str, shape: Shape[T], seen: Callable[[T], None], version: str = "", **selectors: str
 ) -> None:
-    """Call `seen` for every object that changed after `version`, until cancelled; without one, first for every object.
+    """Call `seen` for every object that changed after `version`, until cancelled.
 
-    A connection that breaks is taken up where it was; a version that the API server no longer has means a new list. An
-    object that cannot be read is left out.
+    A broken connection is resumed from the last version seen. Where the API server no longer has that version (410),
+    everything is listed again. An object that cannot be read is noted and left out.
+
+    Args:
+        api: The API server.
+        path: Of the collection.
+        shape: What is read of each object.
+        seen: Called for each, also for a deleted one (the shape is told so). It must not raise.
+        version: Resource version to start from; empty: list first, and call `seen` for every object.
+        selectors: `labelSelector`, `fieldSelector`.
     """
     failures = 0
     while True:
@@ -52,6 +61,8 @@ async def watch(
             version = version or await _list(api, path, shape, seen, selectors)
             async for kind, raw in api.events(path, version, selectors):
                 failures, events = 0, events + 1
+                # Before the object is read: one that cannot be read must not be delivered again at every reconnect. A
+                # BOOKMARK carries nothing but a newer version, so that a quiet watch does not run into 410.
                 version = _read_version(raw).metadata.resource_version
                 if kind != "BOOKMARK":
                     _tell(api, shape, seen, raw, gone=kind == "DELETED")
@@ -61,6 +72,8 @@ async def watch(
             failures += 1
             delay = min(LONGEST_DELAY_SECONDS, 2.0**failures / 4) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             _log.warning("the watch goes on in %.1f s: %s", delay, error)
+            # Only a 410 means that the version is lost. A list for each broken connection would load the API server
+            # most when it has just restarted.
             if isinstance(error, KubernetesError) and error.status == 410:
                 version = ""
             await asyncio.sleep(delay)

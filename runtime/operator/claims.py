@@ -1,8 +1,9 @@
-"""Which Job an escrow pays for: one Lease an escrow, made when the first Job is bound to it and never handed over.
+"""Claims: which Job an escrow pays for. One Lease per escrow, created for the first Job and never transferred.
 
-The API server creates an object of one name once, whoever asks and however many operators are at work. So nothing is
-ever sent for an Escrow that does not hold the claim on its escrow. All claims of an operator and its replicas lie in
-the operator's own namespace, because two Jobs that name one escrow may be in different ones.
+Two Jobs may name one escrow, in different namespaces and handled by different operators. A check of the other Escrows
+would race: both operators could find none. Creating an object of a given name cannot: the API server does it once,
+whoever asks. So the Lease's name is derived from the escrow's id, all claims are in the operator's own namespace, and
+nothing is ever sent for an Escrow without its claim.
 """
 
 import hashlib
@@ -27,18 +28,18 @@ _log = logging.getLogger(__name__)
 
 
 def _job_of(claim: Lease) -> tuple[str, str] | None:
-    """Namespace and UID of the Job that a claim is for; None where it is for other work, or says nothing like it."""
+    """Namespace and UID of the Job that a claim is for; None where the holder is not a Job, or cannot be parsed."""
     namespace, slash, uid = claim.spec.holder_identity.partition("/")
     return (namespace, uid) if namespace and slash and uid and "/" not in uid else None
 
 
 def claim_name(escrow_id: str) -> str:
-    """Name of the Lease; an escrow's id may have characters and a length that no object's name can."""
+    """Name of the Lease: a hash, because an escrow's id may be too long or have characters that names cannot have."""
     return f"escrow-{hashlib.sha256(escrow_id.encode()).hexdigest()[:32]}"
 
 
 class Claims:
-    """Takes claims, and removes those of Escrows that were deleted."""
+    """Creates claims, and removes those of Escrows that were deleted."""
 
     def __init__(self, api: KubernetesApi, escrows: EscrowObjects, namespace: str) -> None:
         self._api = api
@@ -47,7 +48,7 @@ class Claims:
         self._path = leases_path(namespace)
 
     async def check(self) -> None:
-        """Rehearse a claim. Raises `Forbidden` where the right is missing: better now than when the first Job waits."""
+        """Dry-run a claim at start. Raises `Forbidden` where the right is missing, before a Job waits for it."""
         rehearsal = {"metadata": {"generateName": "rehearsal-"}, "spec": {"holderIdentity": "nobody"}}
         try:
             await self._api.dry_run_create(self._path, rehearsal)
@@ -56,11 +57,13 @@ class Claims:
                 raise
 
     async def hold(self, escrow: Escrow) -> Json:
-        """Have the escrow pay for this Job and no other; what is new in the Escrow's status for it.
+        """Claim the escrow for this Escrow's Job; the fields to add to its status, empty where they are there.
+
+        Idempotent: after a crash between the Lease and the status, the next call finds its own Lease.
 
         Raises:
-            ReviewRequired: It pays for another Job already.
-            ObjectNotFound: Another operator was at it at the same moment; look again.
+            ReviewRequired: The escrow already pays for another Job.
+            ObjectNotFound: The claim was removed between two requests; reconcile again.
         """
         if escrow.status.claim is not None:
             return {}
@@ -80,17 +83,23 @@ class Claims:
         except ObjectNotFound:
             if not terminating:
                 raise
-            # No other Job can claim it any more, and what is locked for this one shall not wait for its time-out.
+            # Nothing can be created in a terminating namespace, so no other Job can get this claim either. Refusing
+            # would leave the money locked until the service's time-out, and then refund work that was done.
             _log.warning("bound without a claim, because the namespace %s ends", self._namespace)
             return {"claim": name}
         if found.spec.holder_identity == holder:
             return {"claim": name}
+        # The holder's Escrow may be deleted, and its claim with it only at the next sweep. Then the claim is free: try
+        # again from the start, because another operator may do the same now.
         if await self._removed(found):
             return await self.hold(escrow)
         raise _taken(escrow, found)
 
     def _claim(self, escrow: Escrow, name: str, holder: str) -> Json:
-        """The Lease. Kubernetes deletes it with its Escrow, where that is in the same namespace; else see `sweep`."""
+        """The Lease, owned by its Escrow where both are in one namespace.
+
+        Kubernetes allows no owner in another namespace; those claims are removed by `sweep`.
+        """
         metadata: Json = {"name": name, "labels": LABELS, "annotations": {ESCROW_ID_ANNOTATION: escrow.escrow_id}}
         if escrow.namespace == self._namespace:
             kind = {"apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}", "kind": ESCROW_KIND}
@@ -98,7 +107,7 @@ class Claims:
         return {"metadata": metadata, "spec": {"holderIdentity": holder}}
 
     async def sweep(self, namespaces: Iterable[str]) -> None:
-        """Remove the claims of Escrows that are gone from these namespaces, but for the operator's own."""
+        """Remove the claims of Escrows that no longer exist in these namespaces; in its own, Kubernetes does it."""
         elsewhere = {namespace for namespace in namespaces if namespace != self._namespace}
         if not elsewhere:
             return
@@ -108,20 +117,23 @@ class Claims:
             async for escrow in self._escrows.list_metadata(namespace)
         }
         selector = ",".join(f"{label}={value}" for label, value in LABELS.items())
+        # The Escrows are listed first. A claim made since belongs to an Escrow that the list may lack, which is why
+        # `_removed` asks for that one Escrow before it deletes.
         async for claim in Listing(self._api, self._path, LEASE, {"labelSelector": selector}):
             job = _job_of(claim)
             if job and job[0] in elsewhere and f"{job[0]}/{escrow_name(job[1])}" not in known:
                 await self._removed(claim)
 
     async def _removed(self, claim: Lease) -> bool:
-        """Remove a claim whose Escrow is gone; whether it was. One that is not a Job's is left alone."""
+        """Remove a claim if its Escrow is gone; True if it was removed. A claim that is not a Job's stays."""
         if (job := _job_of(claim)) is None:
             return False
         try:
             if await self._escrows.exists(*job):
                 return False
         except Forbidden:
-            return False  # of a namespace that this operator does not serve
+            return False  # another operator's namespace: whether the Escrow exists is unknown, so the claim stands
+        # By UID: a claim that was removed and created anew since is somebody else's.
         with suppress(ObjectNotFound):
             await self._api.delete(f"{self._path}/{claim.metadata.name}", claim.metadata.uid)
         return True

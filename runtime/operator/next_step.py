@@ -1,6 +1,7 @@
 """What to do next about one Job: a pure function of the Job and its Escrow, as last seen.
 
-The reconciler does the step, and asks again with what it then knows, until a step says that there is nothing to do.
+The reconciler executes the step and calls `next_step` again with the new state, until there is nothing left to do.
+docs/operator.md shows the table.
 """
 
 from enum import StrEnum
@@ -14,36 +15,36 @@ class Step(StrEnum):
     """One thing to do about a Job."""
 
     NOTHING = "nothing"
-    """It asks for no money, its work goes on, or a person decides."""
+    """It asks for no money, it runs, or its completion waits for a manual release."""
     FORGET = "forget"
     """It ended and never had an account: remove the finalizer."""
     OPEN_ACCOUNT = "open account"
     """Create the Escrow object."""
     HOLD = "hold"
-    """Add the finalizer, before anything is sent for it."""
+    """Add the finalizer, before any money is locked: a Job deleted later cannot vanish with its escrow open."""
     FUND = "fund"
-    """Have the escrow created at the service, or record that the Job ended before."""
+    """Create the escrow at the payment service, or record that the Job ended before anything was locked."""
     BIND = "bind"
-    """Take the escrow that the Job brought."""
+    """Claim the escrow that the Job names."""
     RESUME = "resume"
-    """Write the escrow's id on the Job and let it run."""
+    """Write the escrow's id on the Job and resume it."""
     RECORD_ENDING = "record ending"
-    """Write down how it ended; nothing is sent."""
+    """Record how the Job ended; send nothing."""
     REVIEW = "review"
-    """It vanished and nobody saw how it ended."""
+    """It vanished and its end was not seen: neither paying nor disputing is safe."""
     SETTLE = "settle"
-    """Release or dispute, or go on with what was decided before."""
+    """Release or dispute, or continue what was decided before."""
     CLOSE = "close"
     """The account is closed: remove the finalizers."""
 
 
 def next_step(job: JobFacts, escrow: Escrow | None, *, auto_release: bool) -> Step:
-    """The next thing to do.
+    """The next step for a Job.
 
     Args:
-        job: With the ending that its Escrow has on record, where there is one.
-        escrow: None where it has none yet.
-        auto_release: Whether a Job's completion pays.
+        job: The Job, with the ending from its Escrow where one is on record: that one never changes.
+        escrow: Its Escrow; None where it has none yet.
+        auto_release: Whether the completion of a Job releases its escrow.
     """
     if escrow is None:
         if job.asks:
@@ -60,6 +61,7 @@ def next_step(job: JobFacts, escrow: Escrow | None, *, auto_release: bool) -> St
 
 
 def _while_pending(job: JobFacts, escrow: Escrow) -> Step:
+    # A Job that has ended needs no hold: funding it records the ending and locks nothing.
     if not (job.ending or job.finalizer or job.gone):
         return Step.HOLD
     return Step.FUND if escrow.escrow_id is None else Step.BIND
@@ -67,12 +69,13 @@ def _while_pending(job: JobFacts, escrow: Escrow) -> Step:
 
 def _while_funded(job: JobFacts, escrow: Escrow, auto_release: bool) -> Step:
     recorded = escrow.ending is not None
-    if escrow.status.intent is not None:  # a person had it tried again
+    if escrow.status.intent is not None:  # reopened by a person: what they decided is on record
         return Step.SETTLE
     if job.ending is None and not job.gone:
         if job.waits_for_us:
             return Step.RESUME
         return Step.NOTHING if job.finalizer else Step.HOLD
+    # Gone without our finalizer, while no operator watched: it may have completed before it was deleted.
     if job.gone and job.ending in (None, Ending.DELETED) and not recorded:
         return Step.REVIEW
     if job.ending is Ending.COMPLETE and not auto_release:

@@ -1,4 +1,8 @@
-"""What is known of Escrows without a look at them: it only spares looks that would find nothing to do."""
+"""Cache of Escrow phases; skips no-op reconciles.
+
+Only an optimisation: a Job that is not in it is reconciled, and reconciling reads the Escrow itself. So the cache may
+know too little at the price of a request. What it must never do is keep an outdated phase that says "nothing to do".
+"""
 
 from runtime.contract import Phase
 from runtime.kubernetes.escrow import OPEN
@@ -8,47 +12,53 @@ from runtime.operator.jobs import JobFacts
 class PhaseCache:
     """Phases of Escrows by the UIDs of their Jobs, as last seen.
 
-    Settled ones only ever become more, so a list leaves them out, and of these only those are kept whose Job is still
-    there: memory is bounded by what is under way.
+    Settled Escrows only ever become more, so the periodic list leaves them out, and the cache keeps only those whose
+    Job still exists: memory is bounded by the work under way.
     """
 
     def __init__(self) -> None:
         self._phases: dict[str, Phase] = {}
         self._before: dict[str, Phase] = {}
+        """What was known before the last list; Settled phases are taken over from here, by `still_there`."""
         self._since: dict[str, Phase] = {}
+        """What was noted since the current list began, and may be newer than what the list returns."""
 
     def get(self, uid: str) -> Phase | None:
-        """The phase; None of an Escrow that is not known, or was settled before its Job was seen."""
+        """The phase; None where the Escrow is unknown, or was settled before its Job was seen."""
         return self._phases.get(uid)
 
     def note(self, uid: str, phase: Phase) -> None:
-        """Take what a look saw or wrote."""
+        """Remember a phase that a reconciliation read or wrote."""
         self._phases[uid] = self._since[uid] = phase
 
     def listing(self) -> None:
-        """Say that a list of the Escrows begins."""
+        """A list of the Escrows begins: from now on, `note` also keeps what may be newer than the list."""
         self._since = {}
 
     def listed(self, phases: dict[str, Phase]) -> None:
-        """Take over what the list found, except where it is older than an end that was noted since it began."""
+        """Replace what is known by the phases that the list found."""
         self._before, self._phases = self._phases, phases
+        # A page that was read before a settlement closed its Escrow still shows it open; what was noted is newer. Open
+        # phases need no such care: one that is too old never says "nothing to do" of a Job that has ended.
         phases.update((uid, phase) for uid, phase in self._since.items() if phase not in OPEN)
 
     def still_there(self, job: JobFacts) -> None:
-        """Keep what was known of a Job that the list of the Jobs has."""
+        """Keep the closed phase of a Job that still exists: the list leaves settled Escrows out."""
         before = self._before.get(job.uid)
         if before is not None and before not in OPEN:
             self._phases.setdefault(job.uid, before)
 
     def idle(self, job: JobFacts) -> bool:
-        """Whether a look at this Job would find nothing to do, as far as is known."""
+        """True if reconciling this Job would do nothing, as far as is known; in doubt False."""
         if not job.concerned:
             return True
         match self.get(job.uid):
             case Phase.FUNDED:
+                # The same conditions as in `next_step`: it runs, it is held, and it has not ended.
                 return job.ending is None and not job.gone and job.finalizer and not job.waits_for_us
             case Phase.SETTLED | Phase.NEEDS_REVIEW:
                 return not job.finalizer
             case None:
+                # The annotation spares a new operator one read for every Job that an earlier one settled.
                 return job.settled and not job.finalizer
         return False

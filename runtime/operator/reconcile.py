@@ -1,7 +1,10 @@
 """Reconciles one Job with its Escrow: does `next_step` until there is nothing left to do now.
 
-Every step writes to the Escrow before it sends anything that moves money. So a crash anywhere is made good by the next
-reconciliation, whether an event, a retry or the periodic list starts it.
+Every step writes to the Escrow before it sends anything that moves money. So after a crash at any point the next
+reconciliation goes on from what is on record, whether an event, a retry or the periodic list starts it.
+
+The order of the steps is what keeps the money safe: the account is opened before the Job is held, the Job is held
+before money is locked, the escrow is bound before the Job runs, its end is recorded before its finalizer goes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,16 +25,16 @@ from runtime.operator.settlements import Settlements
 _WORK_GOES_ON: Final = (Phase.PENDING, Phase.FUNDED)
 
 SOON_SECONDS: Final = 2.0
-"""A settlement that is tried again within this time, as in its first twenty seconds, is worth its Job's wait."""
+"""A Job keeps its finalizer while its settlement is retried within this time, as it is for its first twenty seconds."""
 
 
 class _State(NamedTuple):
-    """What is known after a step."""
+    """Job and Escrow as they are known after a step."""
 
     job: JobFacts
     escrow: Escrow | None
     delay_seconds: float | None = None
-    """After which to go on, where the step is not done yet."""
+    """When to reconcile again; None where the step is complete."""
 
 
 class Reconciler:
@@ -54,7 +57,11 @@ class Reconciler:
         self._phases = phases
         self._auto_release = auto_release
         self._resumed: dict[str, int] = {}
-        """UID → resource version at which a Job was resumed: what is older shows it suspended still."""
+        """UID → resource version at which a Job was resumed.
+
+        A watch event from before that still shows it suspended. Without this the operator would take that for somebody
+        else's suspension, post a warning and resume the Job a second time.
+        """
         self._steps: dict[Step, Callable[[JobFacts, Escrow], Awaitable[_State]]] = {
             Step.HOLD: self._hold,
             Step.FUND: self._fund,
@@ -66,7 +73,11 @@ class Reconciler:
         }
 
     async def reconcile(self, job: JobFacts) -> float | None:
-        """Do what is to be done about one Job; the seconds after which to reconcile it again, or None."""
+        """Reconcile one Job.
+
+        Returns the seconds after which to reconcile it again; None where the next change of the Job starts it.
+        """
+        # Read from the API server, never from a cache: a phase that is out of date could send an act twice.
         escrow = await self._objects.escrows.get(job.namespace, job.uid)
         if escrow is not None and job.gone and job.ending is None:
             job = job_of(escrow)
@@ -74,7 +85,8 @@ class Reconciler:
         try:
             while (step := self._next(state)) not in (Step.NOTHING, Step.FORGET, Step.CLOSE):
                 before, state = state, await self._do(step, state)
-                # A settlement says itself when to go on. What changes nothing now would change nothing a second time.
+                # A settlement returns its own delay. A step that changed nothing would change nothing again, e.g. for
+                # a Job as it was before it was resumed: without this the loop would not end.
                 if step is Step.SETTLE or state.delay_seconds is not None or state == before:
                     break
         except ReviewRequired as case:
@@ -96,7 +108,8 @@ class Reconciler:
     async def _fund(self, job: JobFacts, escrow: Escrow) -> _State:
         escrow, delay = await self._funding.fund(job, escrow)
         if escrow.phase is Phase.PENDING and job.ending and escrow.ending is None:
-            # Whether money is locked for it the service does not tell yet; the Job need not wait for that.
+            # Whether money is locked is not known yet, and may take long to learn. Once the ending is on record the Job
+            # may be deleted; the Escrow alone is enough to settle or to cancel later.
             escrow = await self._objects.escrows.set_status(escrow, jobEnding=job.ending_status())
         return _State(job, escrow, delay)
 
@@ -104,7 +117,7 @@ class Reconciler:
         return _State(job, await self._accounts.bind(job, escrow, escrow.escrow_id or ""))
 
     async def _resume(self, job: JobFacts, escrow: Escrow) -> _State:
-        """Write the escrow's id on the Job and let it run, unless what was seen of it is older than its resumption."""
+        """Write the escrow's id on the Job and resume it, unless this state of the Job is older than its resumption."""
         escrow_id = escrow.escrow_id or ""
         if int(job.version) < self._resumed.get(job.uid, 0):
             return _State(job, escrow)
@@ -130,27 +143,30 @@ class Reconciler:
         return _State(job, *await self._settlements.settle(job, escrow))
 
     async def _finish(self, state: _State) -> float | None:
-        """Remove the finalizers once the end is on record, and keep the phase."""
+        """Remember the phase, and remove the finalizers once the end is on record."""
         job, escrow, delay = _as_recorded(state), state.escrow, state.delay_seconds
         if escrow is None:
-            if job.ending:
+            if job.ending:  # it never had an account, or its namespace ends and none can be created any more
                 await self._objects.jobs.remove_finalizer(job)
             return None
         phase = escrow.phase
         self._phases.note(job.uid, phase)
         if phase is not Phase.FUNDED:
             self._resumed.pop(job.uid, None)
+        # The Escrow first, the Job last. After a crash between the two the Job is still held, and the next operator
+        # that sees it comes back here. The other way round nothing would lead back to the Escrow's finalizer.
         if phase not in OPEN:
             await self._objects.escrows.remove_finalizer(escrow)
         on_record = phase not in _WORK_GOES_ON or escrow.ending is not None
-        # Whoever waited for a Job's deletion may delete the operator's rights next: the account is better closed then.
+        # Whoever waits for the Job's deletion may delete the operator's Role next, and an account that is still open
+        # then stays open. So a settlement that is about to succeed keeps the Job a little longer.
         closes_soon = phase in OPEN and delay is not None and delay <= SOON_SECONDS
         if on_record and not closes_soon:
             await self._objects.jobs.remove_finalizer(job, settled=phase not in OPEN)
         return delay
 
     async def remove_finalizer_on_record(self, job: JobFacts) -> None:
-        """Remove the finalizer of a Job whose end is on record: another operator closes its account."""
+        """On shutdown: remove the finalizer of a Job whose end is on record; the next operator settles its Escrow."""
         escrow = await self._objects.escrows.get(job.namespace, job.uid)
         if escrow and escrow.ending:
             await self._objects.jobs.remove_finalizer(job)

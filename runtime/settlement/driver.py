@@ -1,7 +1,11 @@
 """The driver around `decide`: read, record the intent and that it is being sent, act, verify by reading, record.
 
-One round sends at most one act and never sleeps: what needs time comes back as "try again after so many seconds".
+One round sends at most one act and never sleeps: where time is needed it returns the seconds after which to try again.
 It may be killed after any step and started again from the journal.
+
+The order matters. *Read before acting*: the escrow may be closed already, by an earlier act whose answer was lost.
+*Write before sending*: after a crash the record must say that the act may have happened, or it would be sent as if for
+the first time. *Read after acting*: a plain 200 is the service's claim, the status is the fact.
 """
 
 import asyncio
@@ -36,12 +40,12 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long doubt is borne.
+    """How often and how long an unclear outcome is retried before it needs a manual decision.
 
     Args:
-        max_attempts: Acts sent for one settlement before a person looks.
-        patience: How long a service that said yes may still read open, and an act without an answer may be on its way
-            where nobody can read. Longer than the client's own time-outs.
+        max_attempts: Acts sent for one settlement before it is `NeedsReview`.
+        patience: How long the escrow may still read open after the service accepted the act; and, where the dialect
+            cannot read, how long an act without an answer may still arrive. Longer than the client's own time-outs.
         prompt: How long the first read may take before the intent is written down without waiting for it.
         first_delay: Shortest time between two rounds.
         longest_delay: Longest time between two rounds, unless the service asks for more.
@@ -87,7 +91,7 @@ class Settler:
     Args:
         client: Speaks for the payer (for `complete`: the payee).
         journal: Where the records are kept.
-        policy: How long doubt is borne.
+        policy: Limits on attempts and waiting.
         now: The clock, UTC.
         observe: Told of every step, for logs and metrics.
     """
@@ -109,7 +113,7 @@ class Settler:
         self._reader = Reader(client)
 
     async def settle(self, case: Case) -> Progress:
-        """Bring one case as far as it can be brought now, in one round.
+        """Bring one case as far as possible now, in one round. Safe to call again at any time.
 
         Raises:
             CaseMismatch: The key is on record for another escrow, amount, payee or intent.
@@ -117,6 +121,8 @@ class Settler:
         try:
             return await self._round(case)
         except JournalConflict:
+            # Another settler wrote first. It goes on and this one stops, or both would act on the same reading and send
+            # two acts where one is recorded.
             latest = await self._journal.load(case.key)
             if latest is None:
                 raise
@@ -133,14 +139,18 @@ class Settler:
         if decision.action is not Action.ACT:
             return await self._conclude(record, decision, observed)
         acted, receipt, delay_seconds = await self._act(record)
-        if acted.attempts == record.attempts:  # nothing happened, so there is nothing to verify
+        if acted.attempts == record.attempts:  # the note was taken back: nothing happened, nothing to verify
             return self._progress(acted, delay_seconds)
         observed = await self._reader.look(acted)
         acted = self._learned(acted, observed, Step.VERIFIED)
         return await self._conclude(acted, self._decide(acted, observed), observed, receipt)
 
     async def _first_look(self, record: Settlement) -> tuple[Observation, Settlement]:
-        """Read. An intent that is new is written down with what follows from it, or sooner if the answer takes long."""
+        """Read the escrow. A new intent is written together with what follows from it: one write instead of two.
+
+        If the answer takes long the intent is written without waiting for it: then the Job's end is on record, and the
+        Job need not be held for a slow service.
+        """
         reading = asyncio.create_task(self._reader.look(record))
         try:
             if (
@@ -154,6 +164,7 @@ class Settler:
         return observed, self._learned(record, observed, Step.READ)
 
     def _learned(self, record: Settlement, observed: Observation, step: Step) -> Settlement:
+        # Amount and payee on record win over what is read: a read that disagrees is evidence, never a new amount.
         if observed.escrow and observed.seen is not Seen.DISAGREES:
             record = replace(
                 record,
@@ -175,7 +186,11 @@ class Settler:
         return decide(record.intent, facts)
 
     async def _act(self, before: Settlement) -> tuple[Settlement, Receipt | None, float | None]:
-        """Note that the act is being sent, send it once, note the answer; the last value is a wish to wait (s)."""
+        """Record that the act is being sent, send it once, record the answer.
+
+        Returns the record, the receipt of a plain yes, and the seconds that the service asks to wait.
+        """
+        # Once an answer was unclear the note stays UNKNOWN until a yes: SENT would forget that doubt.
         in_doubt = before.answer is not None and before.answer.kind in _DOUBTFUL
         note = LastAnswer(ActResult.UNKNOWN if in_doubt else ActResult.SENT, self._now())
         noted = replace(before, phase=Phase.VERIFYING, attempts=before.attempts + 1, answer=note)
@@ -184,19 +199,23 @@ class Settler:
         try:
             receipt = await self._send(noted)
         except (Retryable, Unauthorized) as error:
-            # Nothing happened: take the note back. The phase stays, because a phase never goes back.
+            # Nothing happened; the class of the error says so. Take the note back, or a rate limit would use up the
+            # attempts. The phase stays, because a phase never goes back.
             undone = replace(noted, attempts=before.attempts, answer=before.answer)
             return await self._journal.write(undone), None, getattr(error, "delay_seconds", None)
         except PurpleFleaError as error:
             kind = ActResult.CONFLICT if isinstance(error, Conflict) else ActResult.REFUSED
             if in_doubt or isinstance(error, OutcomeUnknown):
-                kind = ActResult.UNKNOWN  # an earlier act may have happened: only a yes ends that doubt
+                # A refusal of this act says nothing about an earlier one that may have happened: the doubt stays.
+                kind = ActResult.UNKNOWN
             answer = LastAnswer(kind, self._now(), error.status, error.code or error.problem or "", _digest(str(error)))
             noted = await self._journal.write(replace(noted, answer=answer))
             self._observe(Step.ANSWERED, noted)
             return noted, None, None
         answer = LastAnswer(ActResult.ACCEPTED, self._now(), 200, receipt.status, _digest(repr(receipt)))
-        noted = replace(noted, answer=answer)  # written together with what the verifying read says
+        # Not written yet: it goes into one write with what the verifying read says. After a crash before that, the note
+        # above is on record, and the escrow is read before anything else is sent.
+        noted = replace(noted, answer=answer)
         self._observe(Step.ANSWERED, noted)
         return noted, receipt, None
 
@@ -217,7 +236,7 @@ class Settler:
         wrong = ""
         if decision.outcome is Outcome.PAID:
             record, wrong = _with_money(record, observed.escrow, receipt)
-        if wrong:
+        if wrong:  # released, but the amounts do not add up: a manual decision, never a corrected figure
             decision = replace(decide(record.intent, Facts(Seen.DISAGREES)), reason=wrong)
         if decision.action in (Action.SETTLE, Action.REVIEW):
             record = replace(
