@@ -5,7 +5,9 @@ import re
 import tomllib
 from pathlib import Path
 
+from runtime.contract import Phase
 from runtime.operator.metrics import Metrics
+from runtime.operator.next_step import Step
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operator.md").read_text()
@@ -28,6 +30,13 @@ def test_every_metric_named_exists():
     named = re.findall(r"`((?:escrow|workqueue|leader)_\w+)", PAGE)
     assert named
     assert [name for name in named if name not in served] == []
+
+
+def test_the_table_of_steps_names_every_step_and_phase():
+    table = PAGE.split("## What the operator does next")[1].split("## ")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("|")][2:]
+    assert {name for row in rows for name in re.findall(r"`([a-z ]+)`", row[2])} == {step.value for step in Step}
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == {phase.value for phase in Phase}
 
 
 def test_the_kubectl_plugin_is_installed_under_the_name_that_kubectl_looks_for():
