@@ -8,7 +8,7 @@ from components.manifests import namespace
 
 
 class AgentNamespace(Component):
-    """The ground everything else stands on. With `retention.keepEscrows` it outlives the stack, accounts and all."""
+    """The namespace. With `retention.keepEscrows` it outlives the stack, together with the accounts in it."""
 
     name: pulumi.Output[str]
     """Name of the namespace, created here or not."""

@@ -8,7 +8,7 @@ from components.manifests import agent_workers
 
 
 class AgentWorkers(Component):
-    """Agents that stay and take one task after the other."""
+    """Long-running agents; each takes one task after the other."""
 
     def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)

@@ -59,7 +59,7 @@ class ArtifactFolder(pulumi.ComponentResource):
         preview = pulumi.runtime.is_dry_run()
 
         def write(hook: pulumi.ResourceHookArgs) -> None:
-            """In a preview each file answers for itself; in earnest one refusal is for all, before any is written."""
+            """In a preview each file is checked by itself; in `up`, one refusal stops all before any is written."""
             new, old = _input(hook.new_inputs), _input(hook.old_inputs)
             own = {new["path"]: new["content"]} if "path" in new else {}
             with _one_at_a_time:
@@ -92,7 +92,7 @@ def _outdated(output: OutputFolder, files: dict[str, str]) -> list[str]:
 
 
 def _now() -> str:
-    """Differs at every run, so that the engine sees a change even where the same file is missing again."""
+    """A value that differs at every run, so that the engine sees a change even where the same file is missing again."""
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
 
 

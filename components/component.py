@@ -14,7 +14,7 @@ from components.settings import Settings
 R = TypeVar("R", bound=pulumi.CustomResource)
 
 WRITTEN_BY_OTHERS: Mapping[str, tuple[str, ...]] = {
-    "Job": ("spec.suspend", "metadata.finalizers"),  # the operator resumes a funded Job and lets go of a settled one
+    "Job": ("spec.suspend", "metadata.finalizers"),  # the operator resumes a funded Job and removes the finalizer
     "APIService": ("spec.caBundle",),  # the metrics server's, or cert-manager's
     "Deployment": ("spec.replicas",),  # an autoscaler's
 }

@@ -18,7 +18,7 @@ from runtime.contract import ProgramName
 
 
 class EscrowOperator(Component):
-    """Pays for a Job when it completes, disputes when it fails. It outlives the Jobs, because it lets go of them."""
+    """Pays for a Job that completes, disputes one that fails. Deleted after the Jobs: it removes their finalizers."""
 
     watches: pulumi.Output[str]
     """What it watches: a namespace, a comma-separated list, or a selector."""

@@ -1,4 +1,4 @@
-"""What a stack hands out: to agents' authors, to whoever pays, and to whoever takes it down."""
+"""The stack's outputs: for agents' authors, for the payer, and for whoever removes the stack."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ def stack_outputs(settings: Settings) -> dict[str, Any]:
 
 
 def _next(settings: Settings) -> dict[str, str]:
-    """What to look at when `up` has ended: the work, its money, and where there is one the sandbox's ledger."""
+    """The commands to run after `up`: they show the Jobs, the Escrows, and the sandbox's ledger where there is one."""
     if settings.target == "artifacts":
         return {"files": "README.md in the stack's folder below dist/ says what each is for and how to apply them"}
     if not settings.enabled:
@@ -56,7 +56,7 @@ def _retained(settings: Settings) -> dict[str, Any]:
 
 
 def _letting_go(settings: Settings) -> dict[str, str]:
-    """A Job is held until its payment is recorded; this lets go of one that nobody will settle."""
+    """How to remove the finalizer of a Job that no operator will settle."""
     if not settings.operator.enabled:
         return {"note": "no operator in this stack: no Job is held"}
     job = f"kubectl -n {settings.namespace} patch job NAME --type=merge"

@@ -25,7 +25,7 @@ ACT_LABEL: Final = f"{DOMAIN}/acted-at"
 """On an Escrow: when a person last decided about it; the operator watches Escrows that carry it."""
 
 SETTLED_ANNOTATION: Final = f"{DOMAIN}/settled"
-"""On a Job: its own UID once its Escrow is closed, so that nobody need look at it again. A copy has another UID."""
+"""On a Job: its own UID once its Escrow is closed, so that later operators skip it. A copy has another UID."""
 
 ABANDONED_ANNOTATION: Final = f"{DOMAIN}/settlement-abandoned"
 """On a Job: why a person removed the finalizer early; the job gate lets it go only together with a reason."""

@@ -1,4 +1,4 @@
-"""Manifests of a stack's own (`purpleflea.extraManifests`): read from its folder, checked like ours, carried along.
+"""The user's own manifests (`purpleflea.extraManifests`): read from the stack's folder and checked like ours.
 
 The files may be anybody's, and the paths stand in a stack file: nothing outside the folder is read, wherever a link
 points, and what is rendered holds no secret value, because none is let in.

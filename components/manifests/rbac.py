@@ -28,7 +28,7 @@ class Grant:
 
 
 OPERATOR_GRANTS: Final = (
-    Grant("batch", ("jobs",), ("get", "list", "watch", "patch"), "see Jobs end; annotate, resume and let go of them"),
+    Grant("batch", ("jobs",), ("get", "list", "watch", "patch"), "see Jobs end; annotate, resume and finalize them"),
     Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "watch", "create", "patch"), "keep one account a Job"),
     Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("patch",), "write the intent before the call"),
     Grant("", ("pods",), ("list",), "name the container that failed in a dispute's reason"),

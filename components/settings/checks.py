@@ -1,4 +1,4 @@
-"""What no single field can show: checks across the settings. Each finding names the paths that it rests on."""
+"""Checks across several settings. Each problem names the paths that it depends on."""
 
 from collections import Counter
 from collections.abc import Iterator

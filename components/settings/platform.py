@@ -1,4 +1,4 @@
-"""Sections about the ground things stand on: images, network policy, encryption at rest."""
+"""Sections about the platform: images, network policy, encryption at rest."""
 
 from typing import Annotated, Literal
 

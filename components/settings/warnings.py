@@ -1,4 +1,4 @@
-"""What Kubernetes takes and somebody hardly means: told beside the render, the preview and `up`, never refused."""
+"""Warnings: values that Kubernetes accepts but that are probably not meant. Printed, never refused."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -123,7 +123,7 @@ class KubernetesApi:
             return content
 
     async def _who(self, method: str, path: str) -> Mapping[str, str]:
-        """Our credential. It was found once, so one that cannot be renewed now may be later."""
+        """Our credential. It was found at start, so a failure to renew it now may be temporary."""
         try:
             return await self._login.headers()
         except LoginError as error:
@@ -164,7 +164,7 @@ class KubernetesApi:
         return _understood("POST", path, await self.request("POST", path, body), shape)
 
     async def dry_run_create(self, path: str, body: Json) -> None:
-        """Have a create checked and not done; raises what it would raise."""
+        """Create with `dryRun=All`: everything is checked, nothing is stored. Raises what `create` raises."""
         await self.request("POST", path, body, params={"dryRun": "All"})
 
     async def merge_patch(self, path: str, body: Json, shape: Shape[Any] = WHOLE) -> Any:
@@ -230,7 +230,7 @@ async def _content(response: aiohttp.ClientResponse, method: str, path: str, mos
 
 
 def _understood(method: str, path: str, content: bytes | bytearray, shape: Shape[T]) -> T:
-    """The answer's object. What is no JSON did not come from an API server; whether that heard of it is unknown."""
+    """The answer's object. An answer that is not JSON is not an API server's: whether it got the request is unknown."""
     try:
         return shape.read(content)
     except msgspec.DecodeError as error:

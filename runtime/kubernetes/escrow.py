@@ -120,7 +120,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 class Act(msgspec.Struct, frozen=True):
-    """What a person did."""
+    """One manual decision."""
 
     who: str
     when: str
@@ -190,27 +190,27 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """Where it stands."""
         return self.status.phase
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody still has something to do."""
+        """True until it is Settled or NeedsReview."""
         return self.status.phase in OPEN
 
     @property
     def amount(self) -> Usdc | None:
-        """What it is about: what is locked by the service's word, else as agreed; None while nobody has told."""
+        """The amount: as the service says it is locked, else as agreed; None while unknown."""
         return self.spec.amount_usdc if self.status.locked_usdc is None else self.status.locked_usdc
 
     @property
     def locked(self) -> Usdc | None:
-        """What the service holds by its own word; None while it has not told."""
+        """The amount that the service says it holds; None until it has said so."""
         return self.status.locked_usdc
 
     @property
     def paid(self) -> Usdc | None:
-        """What reached the payee; None while the service has not told."""
+        """The amount that reached the payee; None until the service has said so."""
         return self.status.paid_usdc
 
     @property
@@ -225,7 +225,7 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def acts(self) -> tuple[Act, ...]:
-        """What people did, oldest first."""
+        """Manual decisions, oldest first."""
         return self.status.acts
 
 

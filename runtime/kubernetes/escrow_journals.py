@@ -112,7 +112,7 @@ class SettlementJournal:
 
     @contextmanager
     def opened(self, escrow: Escrow, extra: Json) -> Generator[OpenEscrow]:
-        """Have the journal know this object for the length of the block; `JournalConflict` while another block does."""
+        """Work on this object within the block. Raises `JournalConflict` while another block works on it."""
         key = escrow.work.key
         if key in self._open:
             raise JournalConflict(f"the Escrow of Job {key} is being worked on")
@@ -180,7 +180,10 @@ class CreationJournal:
         self.escrow = await self._escrows.set_status(self.escrow, creation=None)
 
     async def _bind(self, escrow_id: str) -> None:
-        """Write the id down whatever else is written meanwhile: a dialect without a list could not find it again."""
+        """Record the escrow's id, retried through conflicts and failures.
+
+        The money is locked by now. Without the id on record, a dialect without a list could not find it again.
+        """
         async for attempt in stamina.retry_context(on=_may_bind, attempts=20, timeout=25.0):
             with attempt:
                 if attempt.num > 1:

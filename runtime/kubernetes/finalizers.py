@@ -13,7 +13,7 @@ ATTEMPTS: Final = 10
 
 
 async def add_finalizer(api: KubernetesApi, path: str, seen: Metadata) -> Metadata | None:
-    """Have the object stay until we are done with it. See `remove_finalizer`."""
+    """Add our finalizer, so that the object stays until it is settled. See `remove_finalizer`."""
     return await _edit(api, path, seen, present=True)
 
 

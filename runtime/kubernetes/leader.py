@@ -1,6 +1,6 @@
 """Leader election on a `coordination.k8s.io/v1` Lease, with client-go's three durations.
 
-It only spares duplicate work: correctness rests on the Escrow objects' resource versions, so two leaders at once
+It only avoids duplicate work. Correctness rests on the resource versions of the Escrow objects, so two leaders at once
 still pay once.
 """
 

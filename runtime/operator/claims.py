@@ -49,9 +49,9 @@ class Claims:
 
     async def check(self) -> None:
         """Dry-run a claim at start. Raises `Forbidden` where the right is missing, before a Job waits for it."""
-        rehearsal = {"metadata": {"generateName": "rehearsal-"}, "spec": {"holderIdentity": "nobody"}}
+        lease = {"metadata": {"generateName": "dry-run-"}, "spec": {"holderIdentity": "nobody"}}
         try:
-            await self._api.dry_run_create(self._path, rehearsal)
+            await self._api.dry_run_create(self._path, lease)
         except Forbidden as error:
             if not error.terminating:
                 raise

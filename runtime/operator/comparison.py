@@ -1,7 +1,7 @@
-"""Holds funded Escrows against the payment service, beside everything else and slowly, because money goes first.
+"""Compares funded Escrows with the payment service, slowly and in the background: settlements go first.
 
-The service is asked first, and the Escrow is read only when the answer differs. An Escrow that is still funded then was
-closed by somebody else: our own acts are written down before they are sent.
+The service is read first, and the Escrow only when the answer differs. If the Escrow is still funded then, somebody
+else closed the escrow: our own acts are written down before they are sent.
 """
 
 import asyncio
@@ -148,14 +148,14 @@ class Comparison:
         return found
 
     async def _turn(self) -> None:
-        """Keep the pace, and wait while this replica does not lead or Jobs wait for a worker."""
+        """Keep the rate, and wait while this replica does not lead or Jobs wait for a worker."""
         await asyncio.sleep(1 / STEPS_PER_SECOND)
         while self._queue.waiting or not self._leading.is_set():
             await self._leading.wait()
             await asyncio.sleep(1 / STEPS_PER_SECOND)
 
     async def _back_off(self, asked_seconds: float | None) -> None:
-        """Leave the service alone: as long as it asked, or longer after each silence."""
+        """Pause: as long as the service asked, or longer after each read without an answer."""
         self._silences += 1
         await asyncio.sleep(max(asked_seconds or 0.0, min(2.0**self._silences, LONGEST_BACK_OFF_SECONDS)))
 

@@ -22,7 +22,7 @@ from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
 from runtime.redaction import excerpt
 
 NO_FUNDS_SECONDS: Final = 60.0
-"""How often a Job that waits for funds or budget is looked at again."""
+"""Seconds between two tries for a Job that waits for funds or budget."""
 
 INSUFFICIENT: Final = "insufficient_balance"
 """The service's word for a payer without funds; 402 says the same."""
@@ -57,7 +57,7 @@ class Funding:
         return amount
 
     async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
-        """Have the escrow of a pending Escrow object created, once; the object, and when to come back."""
+        """Create the escrow of a pending Escrow object, once; the object, and the seconds until the next try."""
         begun = escrow.status.creation is not None
         if not begun and (job.ending or job.gone):
             return await self._nothing_locked(job, escrow), None
@@ -85,7 +85,10 @@ class Funding:
         return await self._funded(job, journal.escrow, created), None
 
     async def _perhaps_under_way(self, escrow: Escrow) -> float:
-        """Seconds until a create that nobody can look for is surely over: another operator may be at it right now."""
+        """Seconds until a create that cannot be searched for is over; 0 where it can be searched for.
+
+        Another operator may be sending it right now. Trying again before it is over could create a second escrow.
+        """
         creation = escrow.status.creation
         left = GRACE - (datetime.now(UTC) - creation.sent_at) if creation else timedelta(0)
         if left <= timedelta(0):
@@ -109,9 +112,9 @@ class Funding:
         )
 
     async def _over_budget(self, wanted: Escrow) -> str:
-        """Why one more escrow would be too much; empty when it is not. Reads every Escrow, so it is exact.
+        """Why one more escrow would exceed a budget; empty where it would not. Exact, because it reads every Escrow.
 
-        What an Escrow holds that cannot be read is unknown, not nothing: then none is created.
+        What an unreadable Escrow holds is unknown, not zero: then none is created.
         """
         bound, daily = self._config.namespace_budget, self._config.daily_budget
         if bound is None and daily is None:

@@ -1,4 +1,4 @@
-"""Whether the operator makes progress: a dead watch or a stuck queue must end the pod, however well it answers."""
+"""Whether the operator makes progress. A dead watch or a stuck queue must fail the probe though the server answers."""
 
 import time
 

@@ -11,7 +11,7 @@ from runtime.operator.jobs import JobFacts
 from runtime.operator.listing import FAILED_POD, FailedPod
 
 MOST_PODS: Final = 500
-"""Pods of a failed Job that are looked at to tell why it failed."""
+"""Pods of a failed Job that are read to find out why it failed."""
 
 
 class JobObjects:
@@ -21,21 +21,21 @@ class JobObjects:
         self._api = api
 
     async def hold(self, job: JobFacts) -> JobFacts:
-        """Have the Job stay until its end is on record; the Job as it is then."""
+        """Add our finalizer, so that the Job stays until its end is on record; the Job as written."""
         if job.finalizer or (metadata := await add_finalizer(self._api, job.path, job.metadata)) is None:
             return job
         return replace(job, version=metadata.resource_version, finalizers=metadata.finalizers)
 
     async def remove_finalizer(self, job: JobFacts, *, settled: bool = False) -> None:
-        """Let the Job be deleted; one that is `settled` is marked so, in the same request."""
+        """Remove our finalizer; with `settled` the Job is marked as settled in the same request."""
         if job.finalizer and not job.gone:
             annotations = {SETTLED_ANNOTATION: job.uid} if settled else None
             await remove_finalizer(self._api, job.path, job.metadata, annotations=annotations)
 
     async def resume(self, job: JobFacts, escrow_id: str) -> int:
-        """Tell a suspended Job its escrow, and have it run; one that Kueue queues is left for Kueue to resume.
+        """Write the escrow's id on a suspended Job and resume it; one that Kueue queues is left for Kueue to resume.
 
-        Returns the resource version at which the Job is resumed: what is older shows it suspended still.
+        Returns the resource version at which the Job is resumed: older states show it suspended.
         """
         metadata = {"uid": job.uid, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
         run = {} if job.queued else {"spec": {"suspend": False}}

@@ -99,17 +99,17 @@ class JobFacts:
 
     @property
     def finalizer(self) -> bool:
-        """Whether ours holds it."""
+        """True if it has our finalizer."""
         return SETTLEMENT_FINALIZER in self.finalizers
 
     @property
     def unanswered(self) -> bool:
-        """Whether it asks for an escrow and has not been told of one."""
+        """True if it requests an escrow and no escrow's id is written on it yet."""
         return self.request is not None and self.escrow_id is None
 
     @property
     def waits_for_us(self) -> bool:
-        """Whether it neither runs nor will, unless we tell it its escrow or resume it."""
+        """True if it will not run until the operator writes the escrow's id on it or resumes it."""
         return self.unanswered or (self.suspended and not self.queued)
 
     def ending_status(self) -> dict[str, str]:
@@ -127,7 +127,7 @@ class JobFacts:
 
     @property
     def concerned(self) -> bool:
-        """Whether this Job has to do with money at all."""
+        """True if this Job asks for money or has our finalizer."""
         return self.asks or self.finalizer
 
 
@@ -174,7 +174,7 @@ def _job_acted_on(escrow: Escrow, gone: bool) -> JobFacts | None:
 
 
 ACTED: Final[Shape[JobFacts | None]] = ESCROW.then(_job_acted_on)
-"""How an Escrow is read that a person decided about: as the Job to look at, where there is something to do."""
+"""How an Escrow with a manual decision is read: as the Job to reconcile, None where nothing is to be done."""
 
 
 def _cut(annotation: str | None, limit: int) -> str | None:
@@ -191,7 +191,7 @@ def _ending(conditions: list[Mapping[str, Any]]) -> tuple[Ending | None, str, da
 
 
 def job_of(escrow: Escrow) -> JobFacts:
-    """What an Escrow alone tells of its Job, which is no longer there or was not looked at."""
+    """The Job as far as its Escrow tells: it no longer exists, or was not read."""
     absent = absent_job(escrow.namespace, escrow.work.key)
     return replace(absent, name=escrow.work.name, escrow_id=escrow.escrow_id)
 

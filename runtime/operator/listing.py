@@ -46,7 +46,7 @@ class _JobStatus(TypedDict, total=False):
 
 
 class ListedJob(TypedDict, total=False):
-    """All that `read_job` looks at: no pod template, no managed fields."""
+    """All that `read_job` reads: no pod template, no managed fields."""
 
     metadata: _JobMetadata
     spec: _JobSpec

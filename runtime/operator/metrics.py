@@ -9,7 +9,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         labels = ("name",)
-        depth = Gauge("workqueue_depth", "Jobs waiting to be looked at.", labels, registry=registry)
+        depth = Gauge("workqueue_depth", "Jobs waiting to be reconciled.", labels, registry=registry)
         retries = Counter("workqueue_retries", "Jobs put back after an error.", labels, registry=registry)
         work = Histogram("workqueue_work_duration_seconds", "Time for one Job.", labels, registry=registry)
         self.depth, self.retries, self.work_seconds = depth.labels("jobs"), retries.labels("jobs"), work.labels("jobs")
@@ -28,8 +28,8 @@ class Metrics:
         self.funded = Counter("escrow_funded", "Escrows created for Jobs.", ("outcome",), registry=registry)
         self.paid = Counter("escrow_paid_usdc", "Paid to payees.", registry=registry)
         self.locked = Gauge("escrow_locked_usdc", "Locked in open escrows, at the last list.", registry=registry)
-        self.review = Gauge("escrow_review_usdc", "Waiting for a person, at the last list.", registry=registry)
-        self.in_review = Gauge("escrow_review", "Escrows waiting for a person, at the last list.", registry=registry)
+        self.review = Gauge("escrow_review_usdc", "USDC held in NeedsReview, at the last list.", registry=registry)
+        self.in_review = Gauge("escrow_review", "Escrows in NeedsReview, at the last list.", registry=registry)
         self.oldest = Gauge(
             "escrow_oldest_unsettled_seconds", "Age of the oldest open escrow whose Job ended.", registry=registry
         )

@@ -49,11 +49,11 @@ SHUTDOWN_SECONDS: Final = 15
 """Within the pod's grace period of 30 s, with room for what is being settled."""
 
 LEADERS_TURNS: Final = 3
-"""How often, two seconds apart, a replica that ends waits for the leader to settle what is deleted with both. A Lease
-spares work and no more, so after that it does so itself: the one that held the Lease may be dead."""
+"""How often, two seconds apart, a replica that shuts down waits for the leader to settle the deleted Jobs. After that
+it settles them itself: the leader may be dead, and the Lease only avoids duplicate work."""
 
 SWEEP_EVERY: Final = 12
-"""Passes, an hour at the default period: a claim whose Escrow was deleted does no harm, it only takes room."""
+"""Passes between two sweeps, an hour at the default period. A claim whose Escrow was deleted only takes room."""
 
 NAME: Final = "purpleflea-operator"
 """The field manager of everything that it writes."""
@@ -86,11 +86,11 @@ class Operator:
         )
         self._resync = Resync(api, known, self._queue, objects.events, metrics, self._listed)
         self._parting = asyncio.Event()
-        """Set when it may act without leading, for the last time: the leader has left deleted Jobs behind."""
+        """Set on shutdown when it may act without leading, because the leader left deleted Jobs unsettled."""
         self._asked_to_stop = asked_to_stop
         """Set by a signal; deleted Jobs are settled then, before `_stopping` ends all work."""
         self._stopping = asyncio.Event()
-        """Set when it may begin nothing any more: asked to stop, and what was left to it is settled."""
+        """Set when nothing new may begin: asked to stop, and the deleted Jobs are settled."""
 
     async def _reconcile(self, job: JobFacts) -> float | None:
         if not await self._leading():
@@ -127,7 +127,7 @@ class Operator:
     async def run(self) -> None:
         """Serve until a signal; what has begun is finished first."""
         async with self._probes.serving(self._config.probes.ports):
-            versions = await self._first_list()  # every Escrow is known before the first Job is looked at
+            versions = await self._first_list()  # every Escrow is known before the first Job is reconciled
             async with asyncio.TaskGroup() as group:
                 if self._config.leader_election:
                     group.create_task(self._leader.run(self._stopping))
@@ -140,7 +140,10 @@ class Operator:
                 _log.info("serving namespaces %s", ", ".join(versions))
 
     async def _settle_deleted_jobs(self, namespaces: tuple[str, ...]) -> None:
-        """On shutdown, settle the Jobs that are being deleted and remove their finalizers: nobody else will."""
+        """On shutdown, settle Jobs being deleted and remove their finalizers.
+
+        They may be deleted together with the operator. Without this they would hang in deletion until another one runs.
+        """
         begun: dict[str, JobFacts] = {}
         try:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
@@ -160,7 +163,7 @@ class Operator:
             await asyncio.gather(*removals, return_exceptions=True)
 
     async def _left_to_us(self, namespaces: tuple[str, ...]) -> list[JobFacts]:
-        """Jobs that are deleted and still held, after the leader, where another replica is it, had time for them."""
+        """Deleted Jobs that are still held. Where another replica leads, it is given time to settle them first."""
         ending = await self._resync.ending(namespaces)
         for _ in range(LEADERS_TURNS):
             if not ending or self._leader.leading.is_set():
@@ -172,12 +175,12 @@ class Operator:
 
     @stamina.retry(on=is_transient, attempts=8, timeout=15.0)
     async def _first_list(self) -> dict[str, str]:
-        """Right after a CRD is created, and while it starts, an API server refuses for a moment."""
+        """List everything once. Retried: an API server refuses for a moment after its start or a new CRD."""
         await self._claims.check()
         return await self._resync.run(await self._namespaces())
 
     async def _watch_and_list(self, versions: dict[str, str]) -> None:
-        """Watch from these versions on, and list everything once a period; start anew when a selector finds others."""
+        """Watch from these versions and list once a period; start anew when the set of namespaces changes."""
         while not self._stopping.is_set():
             async with asyncio.TaskGroup() as group:
                 watches = [group.create_task(self._watch_jobs(*each)) for each in versions.items()]
@@ -194,11 +197,11 @@ class Operator:
         await watch(self._api, jobs_path(namespace), JOB, self._seen, version)
 
     async def _watch_acts(self, namespace: str) -> None:
-        """Escrows that a person decided about; of the others only the operator writes."""
+        """Watch Escrows with a manual decision. All others are written by the operator alone and need no watch."""
         await watch(self._api, escrows_path(namespace), ACTED, self._acted, labelSelector=ACT_LABEL)
 
     async def _list_until_moved(self, watched: dict[str, str]) -> dict[str, str] | None:
-        """The versions of other namespaces; None after a signal."""
+        """List once a period until the namespaces change; their versions, or None after a signal."""
         for passes in itertools.count(1):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked_to_stop.wait(), self._config.resync_seconds)
@@ -227,7 +230,7 @@ class Operator:
 
 async def serve(start: Start[OperatorConfig]) -> None:
     """Run one operator until it is asked to stop."""
-    # A proxy that the environment names only httpx knows to use.
+    # Only httpx supports the proxies that the environment names.
     http = None if getproxies() else BusyHttp
     with _explained():
         async with KubernetesApi(NAME) as api, start.settings.payments.client(http) as client:
@@ -236,7 +239,7 @@ async def serve(start: Start[OperatorConfig]) -> None:
 
 @contextmanager
 def _explained() -> Generator[None]:
-    """Say what another start would not mend (exit code 2), and what it may (1)."""
+    """Turn errors into exit codes: 2 where a restart cannot help, 1 where it may."""
     try:
         yield
     except ObjectNotFound as error:

@@ -20,7 +20,7 @@ V = TypeVar("V")
 FIRST_DELAY_SECONDS: Final = 0.5
 LAST_DELAY_SECONDS: Final = 60.0
 NORMAL: Final = 1e18
-"""Priority of an item that no time-out presses; a smaller number goes first (seconds since 1970)."""
+"""Priority of an item without a deadline. Smaller goes first: an item with one has it in seconds since 1970."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class WorkQueue(Generic[K, V]):
         return len(self._items)
 
     def __contains__(self, key: K) -> bool:
-        """Whether the key waits, runs or is to be looked at again."""
+        """Whether the key waits, runs or is due for a retry."""
         return key in self._items or key in self._running
 
     @property
@@ -78,7 +78,7 @@ class WorkQueue(Generic[K, V]):
         self._wake.set()
 
     async def until_done(self, keys: Collection[K]) -> None:
-        """Wait until none of these keys waits, runs or is to be looked at again."""
+        """Wait until none of these keys waits, runs or is due for a retry."""
         while any(key in self for key in keys):
             self._handled.clear()
             await self._handled.wait()

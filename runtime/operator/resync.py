@@ -1,4 +1,4 @@
-"""The periodic pass over everything: what a watch or a crash missed, what others did, and the sums for the metrics."""
+"""The periodic pass over all Escrows and Jobs: finds what a watch or a crash missed, and sums up for the metrics."""
 
 import logging
 import sys
@@ -25,7 +25,7 @@ from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import NORMAL, WorkQueue
 
 REFUND_MARGIN: Final = timedelta(hours=1)
-"""An escrow that the service refunds within this time is looked at first, and warned about."""
+"""An escrow that the service refunds within this time is reconciled first, and an event warns about it."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class _Pass:
 
 
 class Resync:
-    """Runs passes; `listed` is called after each complete one, with the Escrows that it found funded."""
+    """Runs passes; calls `listed` after each complete one, with the funded Escrows."""
 
     def __init__(
         self,
@@ -99,16 +99,16 @@ class Resync:
             versions[namespace] = jobs.version
         for job in sorted(found.unknown, key=lambda job: job.created_at):
             self._queue.add(job.uid, job)  # of two that name one escrow the older is bound to it
-        self._look_at_orphans(found)
+        self._add_orphans(found)
         self._publish(found)
         await self._warn(found)
         self._listed(found.funded)
         return versions
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
-        """The Jobs we hold that are being deleted, by themselves or because their namespace terminates.
+        """Jobs with our finalizer that are being deleted, or whose namespace is.
 
-        And of a namespace that terminates the open Escrows whose Job is let go of already: they hold it as well.
+        In a terminating namespace also the Jobs of open Escrows: these have the finalizer too, and block the deletion.
         """
         held: dict[str, JobFacts] = {}
         for namespace in namespaces:
@@ -125,16 +125,16 @@ class Resync:
         return [*held.values()]
 
     async def _terminates(self, namespace: str) -> bool:
-        """Asked with the rights we have: a namespace that terminates refuses every create, even a rehearsed one."""
-        rehearsal = {"metadata": {"generateName": "rehearsal-"}, "involvedObject": {"namespace": namespace}}
+        """True if it is being deleted. Found out by a dry-run create of an event: no right on namespaces is needed."""
+        event = {"metadata": {"generateName": "dry-run-"}, "involvedObject": {"namespace": namespace}}
         try:
-            await self._api.dry_run_create(f"/api/v1/namespaces/{namespace}/events", rehearsal)
+            await self._api.dry_run_create(f"/api/v1/namespaces/{namespace}/events", event)
         except Forbidden as error:
             return error.terminating
         return False
 
     def _note(self, found: _Pass, escrow: Escrow) -> None:
-        """Take one Escrow. The sums hold them all; whose work is no Job is nobody's here."""
+        """Add one Escrow. All count in the sums; only those of Jobs are reconciled."""
         amount = ZERO if escrow.amount is None else escrow.amount
         if escrow.phase is Phase.NEEDS_REVIEW:
             found.review, found.in_review = found.review + amount, found.in_review + 1
@@ -164,8 +164,12 @@ class Resync:
         else:
             found.unknown.append(job)
 
-    def _look_at_orphans(self, found: _Pass) -> None:
-        """Go on with what was decided; an undecided one waits a pass: the watch may yet tell how its Job ended."""
+    def _add_orphans(self, found: _Pass) -> None:
+        """Queue open Escrows whose Job no longer exists.
+
+        A decided one goes on at once. An undecided one waits for one more pass, because the watch may still deliver how
+        its Job ended; without that it would become `NeedsReview`.
+        """
         for uid, namespace in found.orphans.items():
             decided = found.phases[uid] in (Phase.DECIDED, Phase.VERIFYING)
             if (decided or uid in self._missing) and uid not in self._queue:
@@ -173,7 +177,7 @@ class Resync:
         self._missing = set(found.orphans)
 
     async def _warn(self, found: _Pass) -> None:
-        """Say once for each Job that runs into the service's time-out: even work that is done is refunded there."""
+        """Warn once for each Job whose escrow times out soon: the service then refunds even completed work."""
         for uid, (job, refund) in found.expiring.items():
             if uid not in self._warned:
                 words = f"escrow {job.escrow_id} is refunded by the service at {stamp(refund)}, done or not"
@@ -193,6 +197,6 @@ class Resync:
 
 
 def _ended_by_its_namespace(job: JobFacts) -> JobFacts:
-    """A Job that will be deleted next, as if it was already."""
+    """A Job whose namespace is being deleted: it is deleted next, so it counts as deleted."""
     words = "its namespace was deleted before it had ended"
     return replace(job, ending=Ending.DELETED, ending_message=words, deleting=True)

@@ -1,4 +1,4 @@
-"""Handing an Escrow to a person, before anything was decided about it."""
+"""Marks an Escrow as `NeedsReview` before anything was decided about it."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ReviewRequired(Exception):
-    """Only a person can go on with this Escrow.
+    """The Escrow needs a manual decision; reconciliation stops.
 
     Args:
         escrow: The object as last read or written.
@@ -30,7 +30,7 @@ class ReviewRequired(Exception):
 
 
 async def require_review(objects: "ClusterObjects", job: JobFacts, case: ReviewRequired) -> Escrow:
-    """Write it into the Escrow, say it on the Job; the Escrow as written."""
+    """Record it in the Escrow and post an event on the Job; the Escrow as written."""
     status: Json = {
         "evidence": excerpt(case.problem, 4096),
         "remedy": case.remedy,
@@ -45,5 +45,5 @@ async def require_review(objects: "ClusterObjects", job: JobFacts, case: ReviewR
 
 
 def command(job: JobFacts) -> str:
-    """How a person sees all of it."""
+    """The command that shows the evidence."""
     return f"See: kubectl purpleflea explain {escrow_name(job.uid)} -n {job.namespace}"

@@ -1,4 +1,4 @@
-"""Settles the escrow of a Job that has ended, and tells of the end once: by metrics and by an event."""
+"""Settles the escrow of a Job that has ended, and reports it once: by metrics and by an event."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ class Settlements:
         self._settler = Settler(client, self._journal)
 
     async def settle(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
-        """Act on the end of the Job, or go on with what was decided before; the seconds after which to go on, or None.
+        """Act on the end of the Job, or continue what was decided before; the seconds until the next round, or None.
 
         Raises:
             ReviewRequired: Another Job holds the claim on the escrow.
@@ -64,7 +64,7 @@ class Settlements:
         )
 
     async def record_closing_by_others(self, escrow: Escrow, found: FoundEscrow) -> Phase:
-        """Record of a funded Escrow how somebody else closed it at the service; its phase then.
+        """Record that somebody else closed a funded Escrow's escrow at the service; the phase as written.
 
         Raises `JournalConflict`.
         """

@@ -1,4 +1,4 @@
-"""Sending again what may be sent again. The error's class decides, stamina counts and waits."""
+"""Retries. The error's class decides whether a request may be sent again; stamina counts and waits."""
 
 import random
 import time

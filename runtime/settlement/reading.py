@@ -100,7 +100,7 @@ class Reader:
 
 
 class _SharedLists:
-    """Lets readers that wait for the same list share one request: ten thousand settlements are not as many lists."""
+    """Readers that wait for the same list share one request, so that 10,000 settlements do not cause 10,000 lists."""
 
     def __init__(self, client: PaymentsClient) -> None:
         self._client = client

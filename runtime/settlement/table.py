@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Intent(StrEnum):
-    """What a settlement wants of the escrow. Once recorded it changes only by a person's act."""
+    """The act that a settlement is to bring about. Once recorded, only a manual decision changes it."""
 
     RELEASE = "release"
     DISPUTE = "dispute"
@@ -20,7 +20,7 @@ class Intent(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a settled escrow ended, in the payment service's word, or in a person's where only a person could tell."""
+    """How a settled escrow ended: by the payment service's word, or by a manual decision."""
 
     PAID = "Paid"
     DISPUTED = "Disputed"
