@@ -80,7 +80,7 @@ def _namespace_complaint(metadata: dict[str, Any]) -> str | None:
 
 
 def schema_complaint(manifest: dict[str, Any]) -> str | None:
-    """What Kubernetes' strict schema says against an object; None where it says nothing, or the kind is not its own."""
+    """The object's first violation of Kubernetes' strict schema; None if it has none, or is not a built-in kind."""
     api_version, kind = manifest["apiVersion"], manifest["kind"]
     if group(api_version) not in GROUPS:
         return None

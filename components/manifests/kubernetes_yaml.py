@@ -56,7 +56,7 @@ def refuse_depth(text: str) -> None:
 
 
 def _written_out(value: Any, budget: Iterator[int], depth: int = 0) -> Any:
-    """A copy in which nothing is shared, so that an alias is what it stands for."""
+    """A deep copy, in which each YAML alias is replaced by its value."""
     if next(budget, None) is None or depth > MOST_NESTED:
         raise NotReadable(f"more than {MOST_VALUES} values, or an alias inside of what it stands for")
     if isinstance(value, dict):

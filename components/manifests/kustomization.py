@@ -54,7 +54,7 @@ def kustomizations(objects: Mapping[str, Manifest], namespace: str) -> dict[str,
 
 
 def kept(objects: Mapping[str, Manifest], namespace: str) -> list[Manifest]:
-    """Those of the foundation that neither apply set may delete."""
+    """Objects of the foundation that `--prune` must never delete."""
     found = [manifest for path, manifest in objects.items() if path.startswith(f"{FOUNDATION}/")]
     return [one for one in found if one["kind"] in KEPT_KINDS or _elsewhere(one, namespace)]
 

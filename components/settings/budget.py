@@ -16,7 +16,7 @@ _MICRO = Decimal("0.000001")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """So many escrows of one amount that can be open at once. `what`: workers, Jobs or CronJobs."""
+    """A number of escrows of one amount that can be open at once. `what`: workers, Jobs or CronJobs."""
 
     count: int
     what: str
@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The bound and how it comes about."""
+    """The maximum exposure, with its arithmetic."""
 
     lines: tuple[Line, ...]
 

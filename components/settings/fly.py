@@ -111,7 +111,7 @@ class FlySettings(Section):
 
 
 def fly_problems(fly: FlySettings) -> Iterator[Problem]:
-    """What single fields cannot show: Fly's rules across them."""
+    """Fly's rules across several fields."""
     at = "purpleflea.fly"
     machine, shutdown = fly.machine, fly.shutdown
     if fly.concurrency.soft_limit > fly.concurrency.hard_limit:

@@ -130,7 +130,7 @@ def url(text: str) -> str:
 
 
 def address(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is; None for a name."""
+    """The host as an IP address; None where it is a name."""
     try:
         return ip_address(host)
     except ValueError:
