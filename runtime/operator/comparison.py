@@ -161,7 +161,7 @@ class Comparison:
 
     async def _observe(self, one: Funded) -> Observation:
         case = Case(one.uid, one.escrow_id, Intent.RELEASE, "compared with the service")
-        return await self._reader.look(Settlement.decided(case, datetime.now(UTC)))
+        return await self._reader.read(Settlement.decided(case, datetime.now(UTC)))
 
     async def _note(self, one: Funded, found: Observation | BaseException) -> None:
         """Record or log what was seen. What goes wrong with one is no reason to leave out the others."""

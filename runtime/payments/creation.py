@@ -101,7 +101,7 @@ async def create_once(
         raise BadInput(f"token {order.token} was used for another request", operation=Operation.CREATE)
     if earlier.escrow_id:
         return Created(escrow_id=earlier.escrow_id)
-    return await create.look(earlier, "an earlier create was interrupted")
+    return await create.search(earlier, "an earlier create was interrupted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +127,10 @@ class _Create:
         except OutcomeUnknown as error:
             if error.escrow_id:  # there is an escrow, and it is not the one that was asked for
                 return self._review(str(error))
-            return await self.look(creation, str(error))
+            return await self.search(creation, str(error))
         return await self._bind(creation, escrow)
 
-    async def look(self, creation: Creation, cause: str) -> Created | NeedsReview:
+    async def search(self, creation: Creation, cause: str) -> Created | NeedsReview:
         """Look for the escrow of an attempt whose outcome is unknown."""
         try:
             escrow = await self.client.find_escrow(self.order.token)

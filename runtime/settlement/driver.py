@@ -134,24 +134,24 @@ class Settler:
         self._observe(Step.DECIDED, record)
         if record.phase in CLOSED:
             return self._progress(record)
-        observed, record = await self._first_look(record)
+        observed, record = await self._first_read(record)
         decision = self._decide(record, observed)
         if decision.action is not Action.ACT:
             return await self._conclude(record, decision, observed)
         acted, receipt, delay_seconds = await self._act(record)
         if acted.attempts == record.attempts:  # the note was taken back: nothing happened, nothing to verify
             return self._progress(acted, delay_seconds)
-        observed = await self._reader.look(acted)
+        observed = await self._reader.read(acted)
         acted = self._learned(acted, observed, Step.VERIFIED)
         return await self._conclude(acted, self._decide(acted, observed), observed, receipt)
 
-    async def _first_look(self, record: Settlement) -> tuple[Observation, Settlement]:
+    async def _first_read(self, record: Settlement) -> tuple[Observation, Settlement]:
         """Read the escrow. A new intent is written together with what follows from it: one write instead of two.
 
         If the answer takes long the intent is written without waiting for it: then the Job's end is on record, and the
         Job need not be held for a slow service.
         """
-        reading = asyncio.create_task(self._reader.look(record))
+        reading = asyncio.create_task(self._reader.read(record))
         try:
             if (
                 not record.version

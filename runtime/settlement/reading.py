@@ -44,7 +44,7 @@ class Reader:
         self._client = client
         self._lists = _SharedLists(client)
 
-    async def look(self, record: Settlement) -> Observation:
+    async def read(self, record: Settlement) -> Observation:
         """Read the record's escrow. Never raises a `PurpleFleaError`: what went wrong is part of the observed."""
         reads, lists = (self._client.supports(operation) for operation in (Operation.READ, Operation.LIST))
         complete = True

@@ -96,7 +96,7 @@ class Rule(StrEnum):
     AGAIN = "act again, review after the last attempt"
     SETTLE = "settle"
     WAIT = "wait"
-    LOOK = "look again, review when patience ends"
+    READ = "read again, review when patience ends"
     REVIEW = "review"
 
 
@@ -110,17 +110,17 @@ STANDINGS: Final[dict[Intent, tuple[Standing, ...]]] = {
     Intent.COMPLETE: (_O,    _G,       _G,      _X,      _X,      _X),
 }  # fmt: skip
 
-_ACT, _AGAIN, _SETTLE, _WAIT, _LOOK, _REVIEW = Rule.ACT, Rule.AGAIN, Rule.SETTLE, Rule.WAIT, Rule.LOOK, Rule.REVIEW
+_ACT, _AGAIN, _SETTLE, _WAIT, _READ, _REVIEW = Rule.ACT, Rule.AGAIN, Rule.SETTLE, Rule.WAIT, Rule.READ, Rule.REVIEW
 
 RULES: Final[dict[Standing, tuple[Rule, ...]]] = {
     # last answer:         none     sent     unknown  conflict refused  accepted
     Standing.GOAL:       (_SETTLE, _SETTLE, _SETTLE, _SETTLE, _SETTLE, _SETTLE),
-    Standing.OPEN:       (_ACT,    _AGAIN,  _AGAIN,  _AGAIN,  _REVIEW, _LOOK),
+    Standing.OPEN:       (_ACT,    _AGAIN,  _AGAIN,  _AGAIN,  _REVIEW, _READ),
     Standing.OTHER:      (_SETTLE, _REVIEW, _REVIEW, _SETTLE, _SETTLE, _REVIEW),
-    Standing.UNLISTED:   (_REVIEW, _LOOK,   _LOOK,   _REVIEW, _REVIEW, _SETTLE),
+    Standing.UNLISTED:   (_REVIEW, _READ,   _READ,   _REVIEW, _REVIEW, _SETTLE),
     Standing.NOT_FOUND:  (_REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW),
     Standing.DISAGREES:  (_REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW, _REVIEW),
-    Standing.UNREADABLE: (_ACT,    _LOOK,   _REVIEW, _REVIEW, _REVIEW, _SETTLE),
+    Standing.UNREADABLE: (_ACT,    _READ,   _REVIEW, _REVIEW, _REVIEW, _SETTLE),
     Standing.SILENT:     (_WAIT,   _WAIT,   _WAIT,   _WAIT,   _WAIT,   _WAIT),
 }  # fmt: skip
 
@@ -184,7 +184,7 @@ def decide(intent: Intent, facts: Facts) -> Decision:
             return Decision(Action.ACT, f"the last answer was {facts.answer}, a read says {facts.seen}")
         case Rule.WAIT:
             return Decision(Action.WAIT, "the payment service did not answer the read")
-        case Rule.LOOK if facts.patience_left:
+        case Rule.READ if facts.patience_left:
             return Decision(Action.WAIT, f"the last answer was {facts.answer}, a read says {facts.seen}")
     reason, remedy = _for_a_person(intent, where, facts)
     return Decision(Action.REVIEW, reason, remedy=remedy)

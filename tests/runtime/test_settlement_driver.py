@@ -206,11 +206,11 @@ async def test_readers_of_the_same_list_share_it_and_one_that_comes_later_gets_a
     counter = shop.sandbox.service.requests.labels("kubernetes", "list", 200)
     before = counter._value.get()
     reader = Reader(shop.client)
-    sights = await asyncio.gather(*(reader.look(record) for _ in range(40)))
-    assert {sight.seen for sight in sights} == {Seen.LOCKED}
+    observations = await asyncio.gather(*(reader.read(record) for _ in range(40)))
+    assert {sight.seen for sight in observations} == {Seen.LOCKED}
     assert counter._value.get() - before <= 2
     await shop.client.release(case.escrow_id)
-    assert (await reader.look(record)).seen is Seen.RELEASED
+    assert (await reader.read(record)).seen is Seen.RELEASED
 
 
 class NotingLists(PaymentsClient):
