@@ -146,7 +146,8 @@ def _tell(title: str, rows: Mapping[str, Any] | None) -> None:
         return
     _say(f"\n{title}:")
     for name, value in rows.items():
-        _say(f"  {name:<8} {', '.join(value) if isinstance(value, list) else value}")
+        if value:
+            _say(f"  {name:<8} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _say(text: str) -> None:
