@@ -40,15 +40,17 @@ def stack(deploy, control_plane, namespace):
 
 
 @contextmanager
-def releasing(client, operator, namespace):
-    """Let go of each Job being deleted, as the operator does; yields for each UID whether the operator was there."""
+def releasing(pulumi_stack, client, operator, namespace):
+    """Let go of each Job whose deletion is waited for; yields for each UID whether the operator was still there."""
     there, ended = {}, threading.Event()
 
     def run():
         for _, job in client.watch(Job, namespace=namespace):
             if ended.is_set():
                 return
-            if job.metadata.deletionTimestamp and job.metadata.finalizers:
+            waited = [line for line in pulumi_stack.log() if (line["kind"], line["moment"]) == ("Job", "wait")]
+            deleted = job.metadata.deletionTimestamp and job.metadata.finalizers
+            if deleted and len(waited) > len({*there} - {job.metadata.uid}):
                 deployments = {each.metadata.name for each in client.list(Deployment, namespace=namespace)}
                 there[job.metadata.uid] = naming.OPERATOR in deployments
                 with suppress(ApiError):  # its garbage collector was faster
@@ -108,7 +110,7 @@ def test_an_operator_outlives_the_jobs_it_settles_and_a_stable_name_is_free_befo
     pulumi_stack = stack(**stable)
     pulumi_stack.up()
     before = only_job(namespace.client, namespace.name)
-    with releasing(namespace.client, operator_client(namespace), namespace.name) as operator_was_there:
+    with releasing(pulumi_stack, namespace.client, operator_client(namespace), namespace.name) as operator_was_there:
         changed = [{**FUNDED["agents"][0], "task": "another"}]
         pulumi_stack.configure(**{**stable, "agents": changed})
         pulumi_stack.up()

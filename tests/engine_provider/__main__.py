@@ -54,13 +54,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Seconds that an operation takes, so that nothing comes in the right order by chance."""
 
     @contextmanager
-    def _operation(self, name: str, request: Any, found: dict[str, Any], context: Any) -> Iterator[None]:
+    def _operation(self, name: str, request: Any, found: dict[str, Any], context: Any) -> Iterator[dict[str, Any]]:
         """One operation as two lines of the log, so that what overlapped and what waited can be told apart."""
         line = {"operation": name, "urn": request.urn, "kind": found["kind"], "name": found["metadata"]["name"]}
         self._note({**line, "moment": "begin"})
         time.sleep(self._slow.get(found["kind"], 0))
         try:
-            yield
+            yield line
         except RuntimeError as error:
             context.abort(grpc.StatusCode.UNKNOWN, str(error))
         self._note({**line, "moment": "end"})
@@ -149,9 +149,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Delete(self, request: Any, context: Any) -> Any:
         old = manifest(request.old_inputs)
-        with self._operation("delete", request, old, context):
+        with self._operation("delete", request, old, context) as line:
+            if waits := waits_for_deletion(old):
+                self._note({**line, "moment": "wait"})
             if self._api:
-                self._api.delete(old, wait=waits_for_deletion(old))
+                self._api.delete(old, wait=waits)
         return empty_pb2.Empty()
 
     def Cancel(self, request: Any, context: Any) -> Any:
