@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from typing import Final
 from urllib.request import getproxies
+from weakref import WeakValueDictionary
 
 import stamina
 
@@ -87,6 +88,8 @@ class Operator:
         self._resync = Resync(api, known, self._queue, objects.events, metrics, self._listed)
         self._parting = asyncio.Event()
         """Set on shutdown when it may act without leading, because the leader left deleted Jobs unsettled."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Escrow id → lock, while Jobs that brought that escrow are not bound yet."""
         self._asked_to_stop = asked_to_stop
         """Set by a signal; deleted Jobs are settled then, before `_stopping` ends all work."""
         self._stopping = asyncio.Event()
@@ -95,12 +98,20 @@ class Operator:
     async def _reconcile(self, job: JobFacts) -> float | None:
         if not await self._leading():
             return None
-        with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
-            try:
-                return await self._reconciler.reconcile(job)
-            except MalformedObject as error:
-                self._api.malformed.note(error)
-                return None  # it is reconciled with its next change, and with the next list
+        async with self._turn(job):
+            with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
+                try:
+                    return await self._reconciler.reconcile(job)
+                except MalformedObject as error:
+                    self._api.malformed.note(error)
+                    return None  # it is reconciled with its next change, and with the next list
+
+    def _turn(self, job: JobFacts) -> AbstractAsyncContextManager[None]:
+        """One at a time, while it is not bound: of two Jobs that name one escrow the older, which is queued first,
+        gets it. Else whichever adds its finalizer faster would."""
+        if job.escrow_id is None or self._known.get(job.uid) is not None:
+            return nullcontext()
+        return self._turns.setdefault(job.escrow_id, asyncio.Lock())
 
     async def _leading(self) -> bool:
         """Wait until this replica may act; False when it has to stop before."""
