@@ -32,16 +32,16 @@ PLACEHOLDER = "SET-BEFORE-USE"
 
 
 PURPOSES: Final = {
-    "AgentNamespace": "The ground everything else stands on. With `retention.keepEscrows` it outlives the stack, "
-    "accounts and all.",
+    "AgentNamespace": "The namespace. With `retention.keepEscrows` it outlives the stack, together with the accounts "
+    "in it.",
     "EscrowLedger": "One account a Job: what was locked, for whom, what was paid, and why. It outlives the stack.",
     "Credentials": "The Secret with the API key, the agents' account that may read it, and the policy that keeps other "
     "pods off.",
     "NetworkPolicies": "Default deny, then for each program only what it needs.",
     "Sandbox": "A local Purple Flea with its own ledger, in place of the real one. No money moves.",
-    "EscrowOperator": "Pays for a Job when it completes, disputes when it fails. It outlives the Jobs, because it lets "
-    "go of them.",
-    "AgentWorkers": "Agents that stay and take one task after the other.",
+    "EscrowOperator": "Pays for a Job that completes, disputes one that fails. Deleted after the Jobs: it removes "
+    "their finalizers.",
+    "AgentWorkers": "Long-running agents; each takes one task after the other.",
     "Autoscaling": "The queue as a metric, and the autoscaler that reads it: Kubernetes' own, or KEDA.",
     "Payroll": "Pays long-running workers for the tasks in their work logs.",
     "AgentJobs": "One Job for each agent, or a CronJob where it has a schedule.",

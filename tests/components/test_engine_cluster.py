@@ -158,6 +158,16 @@ def test_a_colleagues_kubeconfig_is_no_change_and_another_address_replaces_nothi
     assert replaced() == set()
 
 
+def up_after_a_failure(stack) -> None:
+    """A call that a failed run left behind fails the next program of this process, once: the SDK keeps both."""
+    try:
+        stack.up()
+    except automation.CommandError as error:
+        if "StatusCode.UNAVAILABLE" not in str(error):
+            raise
+        stack.up()
+
+
 @pytest.mark.controlplane
 def test_a_missing_secret_is_one_message_with_the_commands_that_make_it(stack, namespace, control_plane, monkeypatch):
     require("controlplane", "kubectl")
@@ -171,7 +181,7 @@ def test_a_missing_secret_is_one_message_with_the_commands_that_make_it(stack, n
     create = next(line.strip() for line in words.splitlines() if "kubectl create secret" in line)
     assert f"kubectl create namespace {namespace.name}" in words
     subprocess.run(create, shell=True, check=True, env={**_environment(control_plane), "API_KEY": "pf_live_planted"})
-    pulumi_stack.up()
+    up_after_a_failure(pulumi_stack)
     state = (pulumi_stack.folder / "state/.pulumi/stacks/purpleflea/test.json").read_text()
     assert "pf_live_planted" not in state + "\n".join(pulumi_stack.said)
     namespace.client.delete(Secret, SECRET_NAME)
