@@ -303,9 +303,9 @@ def test_a_suspended_job_with_an_escrow_of_its_own_is_resumed_once_it_is_bound(w
 
 
 def test_a_queued_job_is_funded_and_left_for_kueue_to_resume(gated):
-    gated.operator()
     gated.client.create(Job.from_dict(manifest("queued", ASKING, {"labels": {KUEUE_QUEUE_LABEL: "agents"}})))
     assert "money is not locked" in refusal(lambda: edit(gated, "queued", spec={"suspend": False}))
+    gated.operator()
     gated.eventually(
         lambda: ESCROW_ID_ANNOTATION in gated.get_job("queued").metadata.annotations, "it is told its escrow"
     )
