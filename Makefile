@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs render render-check render-diff preview up destroy test check bench requirements clean toolchain toolchain-status cluster cluster-down image
+.PHONY: help demo docs render render-check render-diff preview up destroy test check bench requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ toolchain-status: $(VENV)/.installed-dev ## say which of them are there, from wh
 
 cluster: $(VENV)/.installed-dev ## bring up a real one-node Kubernetes and print its KUBECONFIG (root, Linux)
 	@$(PY) -m tests.toolchain up
+
+cluster-demo: $(VENV)/.installed-dev ## the dev stack on it: a Job funded, run and paid, then all taken away (KEEP=1 leaves it up)
+	@$(PY) -m tests.e2e.cluster_demo $(if $(KEEP),--keep)
 
 cluster-down: $(VENV)/.installed-dev ## end it; nothing of it is left
 	@$(PY) -m tests.toolchain down

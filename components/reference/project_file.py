@@ -24,6 +24,9 @@ runtime:
     toolchain: pip
     virtualenv: .venv
 config:
+  # Another API key changes the Secret where it is; else it is deleted first, and a pod that starts then finds none.
+  kubernetes:enableSecretMutable:
+    value: true
 """
 
 

@@ -81,6 +81,17 @@ def test_a_secret_is_encrypted_in_the_state_and_in_no_preview_output_or_log(depl
     assert "minReplicas" in places["words"], "one secret has made the whole preview opaque"
 
 
+def test_another_key_changes_the_secret_where_it_is(deploy):
+    """Pulumi's default deletes it first: a pod that starts between the two finds none."""
+    given = {"sandbox": {"enabled": False}, "credentials": {"existingSecret": "", "agentWallet": "w"}}
+    stack = deploy(**given)
+    for key in ("pf_live_one", "pf_live_two"):
+        stack.stack.set_config("purpleflea:apiKey", automation.ConfigValue(key, secret=True))
+        stack.up()
+    did = [line["operation"] for line in stack.log() if line["kind"] == "Secret" and line["moment"] == "end"]
+    assert did == ["create", "update"]
+
+
 def test_a_wrong_setting_fails_before_anything_is_created_and_without_a_traceback(deploy):
     stack = deploy(hpa={"minReplica": 3})
     with pytest.raises(Exception, match=r"purpleflea\.hpa\.minReplica: unknown key") as error:

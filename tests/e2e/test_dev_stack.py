@@ -19,15 +19,14 @@ from components.synth import __main__ as synth
 from runtime.contract import ESCROW_REQUEST_ANNOTATION
 from runtime.sandbox.testing import running_sandbox
 from tests.e2e.kubectl import Kubectl
+from tests.e2e.stack import OPERATOR, PATIENCE, Stack
 from tests.toolchain import images, waiting
 from tests.toolchain.fixtures import require
-from tests.toolchain.node_files import NODE_NAME
+from tests.toolchain.node_files import NODE_NAME, STORAGE_CLASS
 
 pytestmark = pytest.mark.xdist_group("dev-stack")
 PROJECT = Path(__file__).parents[2]
 NAMESPACE = Settings().namespace
-OPERATOR = "app.kubernetes.io/component=operator"
-PATIENCE = "--timeout=150s"
 FAIL = "import sys; print('bad luck'); sys.exit(7)"
 RUN_ON = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); signal.pause()"
 
@@ -57,36 +56,28 @@ def kubectl(spare_node, runtime_image, tmp_path_factory) -> Kubectl:
     return Kubectl(program, spare_node.kubeconfig, NAMESPACE, tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture(scope="module")
+def stack(kubectl, dist) -> Stack:
+    return Stack(kubectl, dist)
+
+
 @pytest.fixture
 def ledger(spare_node, kubectl, request):
     """The folder on this machine in which the sandbox of the next stack keeps its ledger."""
-    place = spare_node.directory / "volumes" / request.node.name
+    place = spare_node.directory / "ledgers" / request.node.name
     place.mkdir(parents=True)
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "capacity": {"storage": "1Gi"},
         "local": {"path": f"{place}"},
+        "storageClassName": STORAGE_CLASS,  # the claim of that class takes what is there before anything is made for it
         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
     }
     name = request.node.name.replace("_", "-")
     kubectl.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
     yield place / "ledger.db"
     kubectl("delete", "persistentvolume", name, "--wait=false")
-
-
-def apply_foundation(kubectl, dist) -> None:
-    """What stands before any Job, until the job gate acts: a binding takes a moment."""
-    kubectl("apply", "--kustomize", f"{dist}/foundation")
-
-    def acts() -> bool:
-        check = ("create", "--filename", f"{dist}/gate-check.yaml", "--dry-run=server", "--output=yaml")
-        try:
-            return "suspend: true" in kubectl(*check)
-        except AssertionError:  # refused: one of the two policies acts already
-            return False
-
-    waiting.until("the job gate acts", acts)
 
 
 def another_job(dist, name, code, amount="0.10") -> dict:
@@ -98,26 +89,6 @@ def another_job(dist, name, code, amount="0.10") -> dict:
     job["spec"]["backoffLimit"] = 0
     job["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code]
     return job
-
-
-def escrows(kubectl) -> dict[str, dict]:
-    """Each Escrow by its Job's name, as spec and status in one."""
-    return {e["spec"]["job"]["name"]: {**e["spec"], **e.get("status", {})} for e in kubectl.get("escrows")}
-
-
-def await_escrow(kubectl, job, phase) -> dict:
-    """The Escrow of a Job, by the start of its name, once it is in a phase."""
-
-    def found():
-        return [e for name, e in escrows(kubectl).items() if name.startswith(job) and e.get("phase") == phase]
-
-    waiting.until(f"the Escrow of {job} is {phase}", found, seconds=150, state=lambda: state(kubectl))
-    return found()[0]
-
-
-def state(kubectl) -> str:
-    """What a person would look at when it does not go on."""
-    return kubectl("get", "pods,jobs,escrows,events") + kubectl("logs", "--selector", OPERATOR, "--tail=20")
 
 
 def escrowctl(kubectl, *words) -> str:
@@ -133,15 +104,16 @@ def working_set(kubectl, pod) -> int:
     return sum(c.get("memory", {}).get("workingSetBytes", 0) for one in found for c in one.get("containers", []))
 
 
-def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, ledger):
-    apply_foundation(kubectl, dist)
-    kubectl("apply", "--kustomize", f"{dist}")
+def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
+    kubectl = stack.kubectl
+    stack.apply_foundation()
+    stack.apply()
     kubectl("wait", "deployments", "--all", "--for=condition=Available", PATIENCE)
-    kubectl.create(another_job(dist, "fails", FAIL))
-    paid = await_escrow(kubectl, "pf-agent-job", "Settled")
-    failed = await_escrow(kubectl, "fails", "Settled")
-    running = await_escrow(kubectl, "runs-on", "Funded")
-    waiting_for_funds = await_escrow(kubectl, "waits", "Pending")
+    kubectl.create(another_job(stack.folder, "fails", FAIL))
+    paid = stack.await_escrow("pf-agent-job", "Settled")
+    failed = stack.await_escrow("fails", "Settled")
+    running = stack.await_escrow("runs-on", "Funded")
+    waiting_for_funds = stack.await_escrow("waits", "Pending")
     assert waiting_for_funds["conditions"][0]["reason"] == "InsufficientBalance"
     assert (paid["outcome"], paid["lockedUsdc"], paid["paidUsdc"]) == ("Paid", "0.10", "0.099")
     assert failed["outcome"] == "Disputed"
@@ -153,7 +125,7 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, l
     assert kubectl("logs", f"job/{name}").startswith("done: ")
     reasons = {event["reason"] for event in kubectl.get("events") if event["involvedObject"]["name"] == name}
     assert {"Suspended", "EscrowFunded", "Resumed", "Completed", "EscrowPaid"} <= reasons
-    statement = json.loads(kubectl.raw(f"/api/v1/namespaces/{NAMESPACE}/services/pf-sandbox:8080/proxy/statement"))
+    statement = stack.statement()
     assert statement["balanced"]
     assert {e["escrow_id"]: e["status"] for e in statement["escrows"]} == {
         paid["escrowId"]: "released",
@@ -168,20 +140,18 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(kubectl, dist, l
     assert "container agent exited with 7" in escrowctl(kubectl, "explain", "fails")
 
     # Taken away in one go, the stack's Jobs are settled by an operator that is told to stop with them.
-    kubectl("delete", "--kustomize", f"{dist}", PATIENCE)
+    kubectl("delete", "--kustomize", f"{stack.folder}", PATIENCE)
     assert {job["metadata"]["name"] for job in kubectl.get("jobs")} == {"fails"}, "the stack's are gone"
-    await_escrow(kubectl, "runs-on", "Settled")  # the operator has its last seconds for that
-    assert {name.split("-")[0]: e["outcome"] for name, e in escrows(kubectl).items()} == {
+    stack.await_escrow("runs-on", "Settled")  # the operator has its last seconds for that
+    assert {name.split("-")[0]: e["outcome"] for name, e in stack.escrows().items()} == {
         "pf": "Paid",
         "fails": "Disputed",
         "runs": "Disputed",
         "waits": "Cancelled",
     }
     # The way back as the README beside the files has it: it finds less than it looks for, and ends without an error.
-    kubectl("delete", "cronjobs,jobs", "--all", PATIENCE)
-    kubectl("delete", "--kustomize", f"{dist}", "--ignore-not-found", PATIENCE)
-    # Then the accounts too: closed ones are held by nobody.
-    kubectl("delete", "--kustomize", f"{dist}/foundation", "--ignore-not-found", PATIENCE)
+    stack.remove_jobs()
+    stack.remove_foundation()
     with running_sandbox(ledger) as books:
         assert sorted(e["status"] for e in books.statement()["escrows"]) == ["disputed", "disputed", "released"]
 
@@ -204,15 +174,16 @@ def check_operator(kubectl):
     assert API_KEY not in log
 
 
-def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_disputed(kubectl, dist, ledger):
-    apply_foundation(kubectl, dist)
-    kubectl("apply", "--kustomize", f"{dist}")
-    await_escrow(kubectl, "pf-agent-job", "Settled")
-    running = await_escrow(kubectl, "runs-on", "Funded")
+def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_disputed(stack, ledger):
+    kubectl = stack.kubectl
+    stack.apply_foundation()
+    stack.apply()
+    stack.await_escrow("pf-agent-job", "Settled")
+    running = stack.await_escrow("runs-on", "Funded")
     kubectl("wait", "job/runs-on", "--for=jsonpath={.status.ready}=1", PATIENCE)
     kubectl("delete", "namespace", NAMESPACE, PATIENCE)
     with running_sandbox(ledger) as books:
         statement = books.statement()
     assert statement["balanced"]
     assert {e["escrow_id"]: e["status"] for e in statement["escrows"]}[running["escrowId"]] == "disputed"
-    kubectl("delete", "--kustomize", f"{dist}/foundation", "--ignore-not-found", PATIENCE)
+    stack.remove_foundation()

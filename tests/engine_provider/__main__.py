@@ -50,6 +50,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._api = ApiServer(kubeconfig) if kubeconfig else None
         self._log = os.environ.get("STANDIN_LOG")
         self._upsert = False
+        self._mutable: tuple[str, ...] = ()
         self._slow = {"Deployment": 0.3, "Job": 0.3}
         """Seconds that an operation takes, so that nothing comes in the right order by chance."""
 
@@ -82,7 +83,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=some, diffs=changed, replaces=replaced)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        self._upsert = manifest(request.args).get("upsertExistingObjects") in (True, "true")
+        given = manifest(request.args)
+        self._upsert = given.get("upsertExistingObjects") in (True, "true")
+        self._mutable = ("Secret",) if given.get("enableSecretMutable") in (True, "true") else ()
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
@@ -91,7 +94,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, context: Any) -> Any:
         new = manifest(request.news)
         found = [
-            (path, kind, must_be_replaced(new["kind"], path))
+            (path, kind, must_be_replaced(new["kind"], path, self._mutable))
             for path, kind in changes(manifest(request.old_inputs), new)
             if not is_ignored(path, request.ignoreChanges)
         ]

@@ -22,9 +22,10 @@ IMMUTABLE = {
 }
 
 
-def must_be_replaced(kind: str, path: str) -> bool:
-    """Whether the field at `path` can only change with the whole object."""
-    return any(path == p or path.startswith((f"{p}.", f"{p}[")) for p in (*IMMUTABLE[""], *IMMUTABLE.get(kind, ())))
+def must_be_replaced(kind: str, path: str, mutable: Sequence[str]) -> bool:
+    """Whether the field at `path` can only change with the whole object; `mutable` kinds keep but their names."""
+    fixed = (*IMMUTABLE[""], *(() if kind in mutable else IMMUTABLE.get(kind, ())))
+    return any(path == each or path.startswith((f"{each}.", f"{each}[")) for each in fixed)
 
 
 def changes(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from tests.toolchain import cache, cluster, tools
+from components.settings import Settings
+from tests.toolchain import cache, cluster, images, tools
 from tests.toolchain.supervisor import Failed
 
 
@@ -45,7 +46,20 @@ def up(level: str) -> None:
     """Bring this checkout's cluster up, or find it running, and print how to use it."""
     running = cluster.start(level, cluster.checkout_name(level), owner=None)
     print("# " + ", ".join(f"{event} {seconds} s" for event, seconds in running.seconds.items()))
+    if running.inside:
+        _bring_image(running)
+        print("# next: the line below, then `make render` and dist/dev/README.md; `make cluster-demo` runs both")
     print(f"export KUBECONFIG={running.kubeconfig}")
+
+
+def _bring_image(running: cluster.Cluster) -> None:
+    """The runtime image of this checkout, by the name that a stack gives it unless told otherwise."""
+    name = Settings().images.runtime
+    try:
+        images.bring(running, images.runtime_image(), name)
+        print(f"# the node has this checkout's image as {name}, and a default StorageClass")
+    except tools.Missing as missing:
+        print(f"# without the image {name}: {missing}", file=sys.stderr)
 
 
 def down() -> None:

@@ -46,7 +46,8 @@ def build(tool: Tool) -> Path:
 
 
 def _key(recipe: Recipe) -> str:
-    inputs = [file.read_bytes() for file in sorted(_source(recipe).iterdir()) if file.suffix in {".mod", ".sum", ".go"}]
+    files = sorted(_source(recipe).rglob("*"))
+    inputs = [file.read_bytes() for file in files if file.suffix in {".mod", ".sum", ".go"}]
     how = repr((recipe.packages, recipe.linker, recipe.tags, platform.system(), platform.machine()))
     return f"{recipe.version}-{cache.digest([*inputs, how.encode()])}"
 

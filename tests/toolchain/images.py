@@ -46,12 +46,14 @@ def runtime_image(project: Path = PROJECT, target: str = "runtime") -> Image:
     return Image(reference, entry / "image.tar")
 
 
-def bring(cluster: Cluster, image: Image) -> None:
-    """Make the image known to a node of ours, once."""
+def bring(cluster: Cluster, image: Image, name: str = "") -> None:
+    """Make the image known to a node of ours, once; by `name` too, which then means this image."""
     ctr = [f"{tools.find('containerd').path.with_name('ctr')}", "--namespace", "k8s.io", "images"]
     with cache.locked("image-import", "an image in the node"):
         if image.reference not in cluster.run_inside(*ctr, "list", "--quiet").split():
             cluster.run_inside(*ctr, "import", f"{image.archive}")
+        if name:
+            cluster.run_inside(*ctr, "tag", "--force", image.reference, f"docker.io/{name}")
 
 
 def _contents(project: Path) -> list[bytes]:

@@ -4,6 +4,7 @@ Root on Linux is needed. Its end is the end of one process (`inside.py`); outsid
 interface, which goes with it, and empty cgroups belong to it.
 """
 
+import http
 import json
 import os
 import platform
@@ -15,14 +16,21 @@ from typing import Any
 
 from tests.toolchain import cache, cgroups, control_plane, kernel, network, oci
 from tests.toolchain.control_plane import Api, ControlPlane
-from tests.toolchain.node_files import BUSYBOX_IMAGE, CONTAINERD_SOCKET, NODE_NAME, PAUSE_IMAGE, NodeFiles
-from tests.toolchain.supervisor import Supervisor
+from tests.toolchain.node_files import (
+    BUSYBOX_IMAGE,
+    CONTAINERD_SOCKET,
+    NODE_NAME,
+    PAUSE_IMAGE,
+    STORAGE_CLASS,
+    NodeFiles,
+)
+from tests.toolchain.supervisor import Failed, Supervisor
 from tests.toolchain.tools import Missing
 
 PROGRAMS = (
     *control_plane.PROGRAMS,
     *("kube-scheduler", "kubelet", "kube-proxy"),
-    *("containerd", "runc", "nft", "bridge", "coredns", "pause", "busybox"),
+    *("containerd", "runc", "nft", "bridge", "coredns", "volumes", "pause", "busybox"),
 )
 CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
 DNS_PORT = 53
@@ -106,6 +114,7 @@ def _start_components(
     supervisor.start("kube-scheduler", _scheduler(plane, programs["kube-scheduler"]))
     proxy = [f"--config={directory}/kube-proxy.json", f"--hostname-override={NODE_NAME}"]
     supervisor.start("kube-proxy", [f"{programs['kube-proxy']}", *proxy], path)
+    supervisor.start("volumes", _volumes(plane, api, programs["volumes"]))
     supervisor.wait_until("the node is ready", lambda: _node_ready(api))
     supervisor.mark("node ready")
     supervisor.wait_until("DNS answers", lambda: _accepts(net.node_address, DNS_PORT))
@@ -132,6 +141,24 @@ def _scheduler(plane: ControlPlane, program: Path) -> list[str]:
         "--profiling=false",
     ]
     return [f"{program}", f"--kubeconfig={kubeconfig}", *flags]
+
+
+def _volumes(plane: ControlPlane, api: Api, program: Path) -> list[str]:
+    """What gives each claim a directory of the node, and the default StorageClass that names it."""
+    storage_class = {
+        "metadata": {
+            "name": STORAGE_CLASS,
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "test.local/volumes",  # as `addons/volumes` calls itself
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    status, text = api.request("POST", "/apis/storage.k8s.io/v1/storageclasses", storage_class)
+    if status != http.HTTPStatus.CREATED:
+        raise Failed(f"the API server refuses the StorageClass: {text}")
+    directory = plane.directory / "volumes"
+    directory.mkdir()
+    return [f"{program}", f"{plane.kubeconfig('volumes')}", f"{directory}", NODE_NAME]
 
 
 def _import_images(supervisor: Supervisor, programs: dict[str, Path]) -> None:

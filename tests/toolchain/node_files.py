@@ -11,6 +11,7 @@ from tests.toolchain.network import HOST_NAME, Network
 NODE_NAME = "test-node"
 PAUSE_IMAGE = "test.local/pause:1"
 BUSYBOX_IMAGE = "test.local/busybox:1"
+STORAGE_CLASS = "standard"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 
 CONTAINERD = """\
@@ -79,8 +80,9 @@ class NodeFiles:
         self.plane.write_kubeconfig(authority, "kubelet", f"system:node:{NODE_NAME}", "system:nodes")
         self.plane.write_kubeconfig(authority, "kube-scheduler", "system:kube-scheduler")
         self.plane.write_kubeconfig(authority, "kube-proxy", "system:kube-proxy")
-        # No role for it exists at first; as an administrator it needs none, and no pod can reach its key.
-        self.plane.write_kubeconfig(authority, "coredns", "coredns", "system:masters")
+        # No role for these exists at first; as administrators they need none, and no pod can reach their keys.
+        for addon in ("coredns", "volumes"):
+            self.plane.write_kubeconfig(authority, addon, addon, "system:masters")
         authority.issue("kubelet-serving", f"system:node:{NODE_NAME}", hosts=[NODE_NAME, self.network.node_address])
         (self.directory / "resolv.conf").touch()
         (self.directory / "cni").mkdir()

@@ -96,7 +96,7 @@ RECIPES = {
             f"-X {_CONTAINERD}/version.Version=v2.4.2 -X {_CONTAINERD}/version.Package={_CONTAINERD}",
             "no_btrfs no_devmapper no_zfs",
         ),
-        Recipe("coredns", "1.15.0", (".",), 70, 1000),
+        Recipe("addons", "1.15.0", ("./coredns", "./volumes"), 90, 1200),
         Recipe(
             "cni",
             "1.9.1",
@@ -133,7 +133,8 @@ TOOLS = {
         ),
         Tool("runc", debian="runc", minimum=(1, 1)),
         Tool("nft", debian="nftables", minimum=(1, 0, 1)),
-        Tool("coredns", RECIPES["coredns"], version_arguments=("-version",)),
+        Tool("coredns", RECIPES["addons"], version_arguments=("-version",)),
+        Tool("volumes", RECIPES["addons"], version_arguments=(), path=""),
         Tool("bridge", RECIPES["cni"], version_arguments=(), beside=("loopback", "host-local"), path="/opt/cni/bin"),
         Tool("pause", RECIPES["pause"], version_arguments=(), path=""),
         Tool("rules", RECIPES["rules"], version_arguments=(), path=""),
