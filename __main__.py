@@ -3,6 +3,8 @@
 `pulumi preview`, `pulumi up`, `make preview` and `make up` all run this file.
 """
 
+import signal
+
 import pulumi
 
 from components import stack_config
@@ -11,6 +13,10 @@ from components.manifests.encryption import encryption_files
 from components.manifests.fly_config import fly_files
 from components.outputs import stack_outputs
 from components.synth import rendering
+
+# When a resource fails, the engine interrupts the program: Python's traceback of that would bury what failed, and why.
+if __name__ == "__main__":  # by Pulumi's own host; `make up` runs this file under another name
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 folder = f"dist/{pulumi.get_stack()}"
 gone = pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_delete=[removal(folder)]))

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pulumi
@@ -16,6 +19,7 @@ from components.manifests.credentials import SANDBOX_API_KEY as SANDBOX_KEY
 from components.manifests.naming import logical_name
 from components.manifests.stack import PLACEHOLDER, PURPOSES, objects, parts
 from components.package import COMPONENTS
+from components.stack_values import ROOT
 from tests.components.recording import Hidden, record
 from tests.components.stacks import mappings
 from tests.components.variants import VARIANTS, stack
@@ -196,3 +200,15 @@ def test_the_program_runs_under_the_stock_mocks():
     kubernetes = [kind for kind in stock.kinds if kind.startswith("kubernetes:")]
     assert len(kubernetes) == len(objects(values.settings(), PLACEHOLDER))
     assert "purpleflea:index:EscrowOperator" in stock.kinds
+
+
+def test_a_program_that_the_engine_interrupts_prints_no_traceback():
+    """It does so when a resource fails: the traceback would bury what failed, and why."""
+    script = """if True:
+        import contextlib, os, runpy, signal
+        with contextlib.suppress(BaseException):  # there is no engine here
+            runpy.run_path("__main__.py", run_name="__main__")
+        os.kill(os.getpid(), signal.SIGINT)
+    """
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
