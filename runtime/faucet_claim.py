@@ -97,7 +97,7 @@ class Attempts:
             return _refused(settings, ClaimOutcome.REFUSED, error)
 
     async def _claim(self) -> FaucetClaim:
-        """FaucetClaim, with the doubt on record for as long as there is no answer, also if this process is killed."""
+        """Claim, with the doubt on record for as long as there is no answer, also if this process is killed."""
         settings, lost_before = self._settings, self.answer_lost
         self.answer_lost = True
         write(settings.result_file, record(settings, OutcomeUnknown(_ASKED), answer_lost=True))
@@ -111,7 +111,7 @@ class Attempts:
 
 
 async def claim(settings: Settings, *, answer_lost: bool = False) -> dict[str, Any]:
-    """FaucetClaim within the deadline; the record of what came of it.
+    """Claim within the deadline; the record of what came of it.
 
     `answer_lost` tells of an earlier start. Raises BadInput where the URL, the dialect or the key cannot work.
     """
@@ -217,7 +217,7 @@ def write(file: Path, document: dict[str, Any]) -> None:
 
 
 async def run(start: Start[Settings]) -> ExitCode:
-    """FaucetClaim once for this agent. Returns the exit code that docs/faucet.md gives."""
+    """Claim once for this agent. Returns the exit code that docs/faucet.md gives."""
     settings = start.settings
     earlier = earlier_record(settings)
     if earlier.get("outcome") in (ClaimOutcome.GRANTED, ClaimOutcome.ALREADY, PERHAPS_GRANTED):

@@ -20,8 +20,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
-
 from runtime.contract import ExitCode
 from runtime.environment import read
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
@@ -75,7 +73,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def _run(args: argparse.Namespace) -> str:
     if args.verb == "fund":
-        return yaml.safe_dump(await fund(args.file, read(FundSettings)), sort_keys=False).rstrip()
+        return (await fund(args.file, read(FundSettings))).removesuffix("\n")
     async with KubernetesApi(NAME) as api:
         accounts = Accounts(api, args.namespace)
         match args.verb:

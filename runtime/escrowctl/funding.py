@@ -6,18 +6,21 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import yaml
-
-from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, Env
+from runtime.contract import ESCROW_REQUEST_ANNOTATION, Env
 from runtime.environment import group, text
 from runtime.errors import BadInput
-from runtime.kubernetes.shape import Json, stamp
+from runtime.escrowctl.manifest import JobManifest, read_manifest
+from runtime.kubernetes.shape import stamp
 from runtime.operator.jobs import AnnotationError, parse_request
 from runtime.payments import (
+    Created,
     Creation,
     DialectName,
     EscrowRequest,
+    EscrowStatus,
     NeedsReview,
+    Operation,
+    PaymentsClient,
     create_once,
     escrow_token,
 )
@@ -32,48 +35,62 @@ class FundSettings:
     payer: str | None = text(Env.AGENT_ID, "Who is billed in the `fly` dialect, the only one that asks", default=None)
 
 
-async def fund(manifest: Path, settings: FundSettings) -> Json:
-    """The Job of the manifest with its escrow's id; the escrow is created at the first call only.
+async def fund(file: Path, settings: FundSettings) -> str:
+    """The text of the manifest with its escrow's id; the escrow is created at the first call only.
 
     The token comes from the Job's namespace, name and request, and is looked for before anything is sent: run twice,
-    it creates one escrow. Where the dialect cannot look, a file beside the manifest remembers.
+    it creates one escrow. Where the dialect cannot look, a file beside the manifest remembers. All that can be wrong
+    with the manifest is found before anything is paid.
+
+    Raises:
+        BadInput: The manifest cannot be used, what was sent needs a person, or its escrow is spent.
     """
-    job = _job_manifest(manifest)
-    annotations = job["metadata"].setdefault("annotations", {})
-    if ESCROW_ID_ANNOTATION in annotations:
-        return job
-    try:
-        request = parse_request(annotations.get(ESCROW_REQUEST_ANNOTATION, ""))
-    except AnnotationError as error:
-        raise BadInput(f"{manifest}: {error}") from error
-    if request.amount is None:
-        raise BadInput(f"{manifest}: say in {ESCROW_REQUEST_ANNOTATION} how much: amountUsdc")
-    identity = f"{job['metadata'].get('namespace', 'default')}/{job['metadata']['name']}"
-    order = EscrowRequest(
-        payee=request.payee,
-        amount=request.amount,
-        token=escrow_token(f"{identity}/{annotations[ESCROW_REQUEST_ANNOTATION]}"),
-        description=f"Job {identity}",
-    )
+    manifest = read_manifest(file)
+    if manifest.escrow_id is not None:
+        return manifest.text
+    order = _order(file, manifest)
     async with settings.payments.client() as client:
         if client.dialect.name is DialectName.FLY:
             order = replace(order, payer=settings.payer)
-        created = await create_once(client, FileJournal(manifest.with_name(f".{manifest.name}.escrow.json")), order)
-    if isinstance(created, NeedsReview):
-        raise BadInput(f"nothing more was sent: {created.reason}; look for {created.token} at the payment service")
-    annotations[ESCROW_ID_ANNOTATION] = created.escrow_id
-    del annotations[ESCROW_REQUEST_ANNOTATION]
-    return job
+        created = await create_once(client, FileJournal(file.with_name(f".{file.name}.escrow.json")), order)
+        if isinstance(created, NeedsReview):
+            raise BadInput(f"nothing more was sent: {created.reason}; look for {created.token} at the payment service")
+        await _refuse_spent(client, created)
+    return manifest.funded(created.escrow_id)
 
 
-def _job_manifest(file: Path) -> Json:
+def _order(file: Path, manifest: JobManifest) -> EscrowRequest:
     try:
-        job = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInput(f"{file} cannot be read: {error}") from error
-    if not isinstance(job, dict) or job.get("kind") != "Job" or not (job.get("metadata") or {}).get("name"):
-        raise BadInput(f"{file} is not one Job manifest with a metadata.name")
-    return job
+        request = parse_request(manifest.request or "")
+    except AnnotationError as error:
+        raise BadInput(f"{file}: {error}") from error
+    if request.amount is None:
+        raise BadInput(f"{file}: say in {ESCROW_REQUEST_ANNOTATION} how much: amountUsdc")
+    identity = f"{manifest.namespace}/{manifest.name}"
+    return EscrowRequest(
+        payee=request.payee,
+        amount=request.amount,
+        token=escrow_token(f"{identity}/{manifest.request}"),
+        description=f"Job {identity}",
+    )
+
+
+async def _refuse_spent(client: PaymentsClient, created: Created) -> None:
+    """An escrow of an earlier run may have ended since, and a Job that names it would not be paid for.
+
+    Where the service tells of one escrow it is asked, else its list of open ones; `fly` has neither.
+    """
+    status = created.escrow.status if created.escrow else None
+    if status is None and client.supports(Operation.READ):
+        status = (await client.read_escrow(created.escrow_id)).status
+    elif status is None and client.supports(Operation.LIST):
+        listed = [escrow.status async for escrow in client.list_escrows(among={created.escrow_id})]
+        status = listed[0] if listed else EscrowStatus.RELEASED
+    if status not in (None, EscrowStatus.LOCKED, EscrowStatus.COMPLETED):
+        raise BadInput(
+            f"escrow {created.escrow_id} of this request has ended already, and nothing was paid now; "
+            "for new work give the Job another name"
+        )
 
 
 class FileJournal:

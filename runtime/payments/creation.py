@@ -91,7 +91,7 @@ async def create_once(
 
     Raises:
         Retryable: Nothing was sent, or it is too early to tell; come back after `delay_seconds`.
-        Final: The service refused, or the token was used for another request before.
+        Permanent: The service refused, or the token was used for another request before.
     """
     earlier = await journal.read(order.token)
     create = _Create(client, journal, order, now)
@@ -135,7 +135,7 @@ class _Create:
         try:
             escrow = await self.client.find_escrow(self.order.token)
         except Unauthorized as error:
-            # To the caller a `Final` would mean that nothing was created, which nobody knows: a mended key will tell.
+            # To the caller a `Permanent` would mean that nothing was created, which nobody knows: a mended key will tell.
             raise Retryable(
                 f"{cause}; {error.message}", operation=Operation.CREATE, delay_seconds=GRACE.total_seconds()
             ) from None

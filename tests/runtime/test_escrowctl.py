@@ -161,12 +161,15 @@ def test_all_that_is_deleted_is_let_go_and_nothing_else(world):
     assert "nothing" in escrowctl(world, "let-go", "--all", *where)
 
 
-def test_fund_creates_one_escrow_however_often_it_runs(world, tmp_path):
+@pytest.fixture
+def by_hand(world, tmp_path):
+    """A manifest that asks for an escrow, and `fund` for it."""
     request = json.dumps({"payee": PAYEE, "amountUsdc": "0.75"})
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": "by-hand", "annotations": {ESCROW_REQUEST_ANNOTATION: request}},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none"}]}}},
     }
     manifest = tmp_path / "job.yaml"
     manifest.write_text(yaml.safe_dump(job))
@@ -176,8 +179,25 @@ def test_fund_creates_one_escrow_however_often_it_runs(world, tmp_path):
         Env.ESCROW_URL: world.sandbox.url,
         Env.ALLOW_HTTP: "true",
     }
-    first = yaml.safe_load(escrowctl(world, "fund", "-f", str(manifest), **environment))
-    second = yaml.safe_load(escrowctl(world, "fund", "-f", str(manifest), **environment))
+
+    def fund(expect: int = 0) -> str:
+        return escrowctl(world, "fund", "-f", str(manifest), expect=expect, **environment)
+
+    return fund
+
+
+def test_fund_creates_one_escrow_however_often_it_runs(world, by_hand):
+    first, second = yaml.safe_load(by_hand()), yaml.safe_load(by_hand())
     assert first == second
     assert world.payments() == {first["metadata"]["annotations"][ESCROW_ID_ANNOTATION]: "funded"}
     assert ESCROW_REQUEST_ANNOTATION not in first["metadata"]["annotations"]
+
+
+def test_fund_does_not_give_out_an_escrow_that_has_ended(world, by_hand):
+    """The Job that names it would run, and never be paid for."""
+    escrow_id = yaml.safe_load(by_hand())["metadata"]["annotations"][ESCROW_ID_ANNOTATION]
+    world.sandbox.resolve(escrow_id, "release")
+    complaint = by_hand(expect=2)
+    assert f"escrow {escrow_id} of this request has ended already" in complaint
+    assert "another name" in complaint
+    assert len(world.payments()) == 1

@@ -1,0 +1,118 @@
+"""`escrowctl fund` on manifests as people write them: the id takes the request's place, and nothing else changes."""
+
+import pytest
+
+from runtime.errors import BadInput
+from runtime.escrowctl.manifest import read_manifest
+
+REQUEST = '{"payee": "worker-agent-007", "amountUsdc": "0.75"}'
+JOB = """\
+# as somebody wrote it
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: by-hand
+  annotations:
+{annotations}
+spec:
+  suspend: true
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: main   # two blanks, a comment
+          image: "registry.example/agent:1"
+          args: [22:22, 1e-5, 0o17, NO, 0x1F, ~, 1_000, 2026-11-27, .5]
+          env:
+            - {{name: TOLERANCE, value: "1e-5"}}
+            - {{name: MODE, value: '0o17'}}
+            - {{name: ANSWER, value: "no"}}
+"""
+WAYS = {
+    "single quotes": (
+        f"    purpleflea.com/escrow-request: '{REQUEST}'",
+        '    purpleflea.com/escrow-id: "esc_1"',
+    ),
+    "a quoted key, and neighbours": (
+        f"    a: 'b'  # first\n    \"purpleflea.com/escrow-request\": '{REQUEST}'   # why\n    c: d",
+        "    a: 'b'  # first\n    purpleflea.com/escrow-id: \"esc_1\"   # why\n    c: d",
+    ),
+    "a folded block": (
+        f"    purpleflea.com/escrow-request: >-\n      {REQUEST}\n    c: d",
+        '    purpleflea.com/escrow-id: "esc_1"\n    c: d',
+    ),
+    "a literal block that ends the mapping": (
+        f"    purpleflea.com/escrow-request: |\n      {REQUEST}",
+        '    purpleflea.com/escrow-id: "esc_1"',
+    ),
+    "in braces": (
+        f"    {{purpleflea.com/escrow-request: '{REQUEST}', c: d}}",
+        '    {purpleflea.com/escrow-id: "esc_1", c: d}',
+    ),
+}
+
+
+def job(annotations: str) -> str:
+    return JOB.format(annotations=annotations)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("way", WAYS)
+def test_only_the_request_is_exchanged(way, line_end, tmp_path):
+    before, after = WAYS[way]
+    file = tmp_path / "job.yaml"
+    file.write_bytes(job(before).replace("\n", line_end).encode())
+    manifest = read_manifest(file)
+    assert (manifest.name, manifest.namespace, manifest.request.strip()) == ("by-hand", "default", REQUEST)
+    funded = manifest.funded("esc_1")
+    assert funded.replace("\r\n", "\n") == job(after)
+
+
+REFUSED = {
+    "an anchor": (f"'{REQUEST}'", "*request", "is not one YAML document"),
+    "JSON without quotes": (f"'{REQUEST}'", REQUEST, r"annotations\[purpleflea.com/escrow-request\] must be text"),
+    "two documents": ("# as somebody", "a: 1\n---\n# as", "is not one YAML document"),
+    "another kind": ("kind: Job", "kind: CronJob", "it is one CronJob"),
+    "a list": ("apiVersion: batch/v1\nkind: Job\n", "kind: List\n", "it is one List"),
+    "no name": ("  name: by-hand\n", "", "metadata.name is missing"),
+    "a name that is a number": ("name: by-hand", "name: 2024", "metadata.name must be text"),
+    "a name that no Job may have": ("name: by-hand", "name: By_Hand", "'By_Hand' is no name"),
+    "a namespace likewise": ("name: by-hand", "name: x\n  namespace: a b", "metadata.namespace 'a b' is no name"),
+    "nothing to run": ("containers:", "initContainers:", "containers is missing"),
+    "a key twice": ("kind: Job", "kind: Job\nkind: Job", "kind stands more than once, on lines 3 and 4"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_wrong_is_found_before_anything_is_paid(what, tmp_path):
+    old, new, words = REFUSED[what]
+    text = job(WAYS["single quotes"][0])
+    assert old in text
+    file = tmp_path / "job.yaml"
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(BadInput, match=words) as refused:
+        read_manifest(file)
+    assert str(file) in str(refused.value)
+
+
+def test_a_file_that_is_no_text_or_not_there_is_named(tmp_path):
+    file = tmp_path / "job.yaml"
+    with pytest.raises(BadInput, match=r"job\.yaml cannot be read: No such file"):
+        read_manifest(file)
+    file.write_bytes(job("    a: b").replace("two blanks", "zwei Lücken").encode("latin-1"))
+    with pytest.raises(BadInput, match=r"job\.yaml is no UTF-8 text"):
+        read_manifest(file)
+
+
+@pytest.mark.parametrize("annotations", ["", "    # none yet", "    {}", "    ~"])
+def test_a_job_without_annotations_asks_for_nothing(annotations, tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(job(annotations))
+    assert read_manifest(file).request is None
+
+
+def test_a_request_behind_an_anchor_is_refused(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(job(f"    a: &request '{REQUEST}'\n    purpleflea.com/escrow-request: *request"))
+    with pytest.raises(BadInput, match="is an alias"):
+        read_manifest(file)
