@@ -31,6 +31,8 @@ def api_env(settings: Settings) -> list[Manifest]:
         *env(
             {
                 Env.API_DIALECT: settings.api.dialect,
+                # Where the payer's account is kept: there a create whose answer was lost is found.
+                Env.CASINO_URL: services.url(settings, "casino") if settings.api.dialect == "server" else "",
                 Env.ALLOW_HTTP: services.allow_http(settings) or "",
                 Env.LOG_LEVEL: "" if settings.log_level == "INFO" else settings.log_level,
             }

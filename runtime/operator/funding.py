@@ -19,6 +19,7 @@ from runtime.operator.metrics import Metrics
 from runtime.operator.review import ReviewRequired
 from runtime.payments import DialectName, EscrowRequest, PaymentsClient
 from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
+from runtime.payments.lookup import find_escrow
 from runtime.redaction import excerpt
 
 NO_FUNDS_SECONDS: Final = 60.0
@@ -94,7 +95,7 @@ class Funding:
         if left <= timedelta(0):
             return 0.0
         try:
-            await self._client.find_escrow(escrow.spec.token)
+            await find_escrow(self._client, escrow.spec.token, creation.sent_at if creation else None)
         except (Unsupported, Retryable):
             return left.total_seconds()
         return 0.0

@@ -17,7 +17,6 @@ from runtime.errors import (
     PurpleFleaError,
     RateLimited,
     Rejected,
-    Unavailable,
     Unsupported,
 )
 from runtime.money import Usdc
@@ -39,6 +38,7 @@ from runtime.payments.model import (
     Health,
     Operation,
     Receipt,
+    RecentLedger,
     Stats,
 )
 from runtime.payments.retry import Retries
@@ -60,6 +60,7 @@ class PaymentsClient:
         escrow_url: Base URL of the escrow service.
         credentials: Where the key comes from.
         faucet_url: Base URL of the faucet; needed for register and claim only.
+        casino_url: Base URL of the service that keeps the payer's account; with it a lost create is found in `server`.
         timeouts: See `Timeouts`.
         limits: See `Limits`.
         retries: See `Retries`.
@@ -80,6 +81,7 @@ class PaymentsClient:
         credentials: Credentials,
         *,
         faucet_url: str | None = None,
+        casino_url: str | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         retries: Retries | None = None,
@@ -91,7 +93,8 @@ class PaymentsClient:
             raise BadInput(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
         self.dialect = DIALECTS[DialectName(dialect)]
         self._retries = retries or Retries()
-        urls = {Service.ESCROW: escrow_url} | ({Service.FAUCET: faucet_url} if faucet_url else {})
+        given = {Service.ESCROW: escrow_url, Service.FAUCET: faucet_url, Service.CASINO: casino_url}
+        urls = {service: url for service, url in given.items() if url}
         self._transport = Transport(
             urls, credentials, timeouts or Timeouts(), limits or Limits(), tls=tls, allow_http=allow_http, http=http
         )
@@ -172,34 +175,16 @@ class PaymentsClient:
                 "this server has no list of escrows", operation=Operation.LIST, status=error.status
             ) from None
 
-    async def find_escrow(self, token: str) -> Escrow | None:
-        """Find the escrow that carries a token; None means that the service was asked and has none.
+    async def read_ledger(self) -> RecentLedger:
+        """Read the newest entries of the payer's account.
 
         Raises:
-            Unsupported: It cannot be looked for: no list, or one that does not show tokens.
-            Contradiction: Several escrows carry it; their ids are in the message.
+            Unsupported: The dialect, or the service that is there, has none; or no URL of it is set.
         """
-        matches: dict[str, Escrow] = {}
-        unseen = ""
-        if not self.supports(Operation.LIST):
-            self.dialect.request(Operation.LIST)  # raises Unsupported
-        for status in self.dialect.list_words:  # in the order of an escrow's life, so that one on the move is met
-            try:
-                escrows = [escrow async for escrow in self.list_escrows(status)]
-            except (Rejected, Unavailable) as error:
-                if isinstance(error, Unavailable) and error.problem is not Problem.TOO_LARGE:
-                    raise
-                unseen = f"the {status} escrows cannot be listed: {error.message}"
-                continue
-            matches |= {escrow.id: escrow for escrow in escrows if escrow.token == token}
-            if any(escrow.token is None for escrow in escrows):
-                unseen = "the list does not show which escrow carries which token"
-        if len(matches) > 1:
-            found = f"{token} is on several escrows: {', '.join(sorted(matches))}"
-            raise Contradiction(found, operation=Operation.LIST, problem=Problem.DUPLICATE)
-        if not matches and unseen:
-            raise Unsupported(unseen, operation=Operation.LIST)
-        return next(iter(matches.values()), None)
+        try:
+            return await self._call(self.dialect.request(Operation.LEDGER), self.dialect.read_ledger)
+        except (BadInput, NotFound) as error:
+            raise Unsupported(f"no ledger of the payer: {error.message}", operation=Operation.LEDGER) from None
 
     async def complete(self, escrow_id: str) -> Receipt:
         """Say, as the payee, that the work is done."""

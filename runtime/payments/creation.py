@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from runtime.errors import BadInput, OutcomeUnknown, Permanent, Retryable, Unauthorized
 from runtime.payments.client import PaymentsClient
+from runtime.payments.lookup import find_escrow
 from runtime.payments.model import Escrow, EscrowRequest, Operation
 
 GRACE: Final = timedelta(seconds=90)
@@ -133,9 +134,9 @@ class _Create:
     async def search(self, creation: Creation, cause: str) -> Created | NeedsReview:
         """Look for the escrow of an attempt whose outcome is unknown."""
         try:
-            escrow = await self.client.find_escrow(self.order.token)
+            escrow = await find_escrow(self.client, self.order.token, creation.sent_at)
         except Unauthorized as error:
-            # To the caller a `Permanent` would mean that nothing was created, which nobody knows: a mended key will tell.
+            # A `Permanent` would mean to the caller that nothing was created. Nobody knows: a mended key will tell.
             raise Retryable(
                 f"{cause}; {error.message}", operation=Operation.CREATE, delay_seconds=GRACE.total_seconds()
             ) from None

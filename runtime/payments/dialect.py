@@ -18,6 +18,7 @@ from runtime.payments.model import (
     FaucetClaim,
     Operation,
     Receipt,
+    RecentLedger,
     checked_escrow_id,
 )
 from runtime.redaction import excerpt
@@ -30,6 +31,8 @@ class Service(StrEnum):
 
     ESCROW = "escrow"
     FAUCET = "faucet"
+    CASINO = "casino"
+    """Keeps every agent's account in the `server` dialect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Dialect:
     """The words that the list takes in its query, in the order in which an escrow moves through them."""
     page_size: ClassVar[int | None] = None
     """Entries asked for at once; None where the list knows no pages."""
+    repeat_pays_once: ClassVar[bool] = False
+    """Whether a release that may have paid can be sent again: the service keys its credit by the escrow."""
     refuses: ClassVar[tuple[str, ...]] = ()
     """Fields of an `EscrowRequest` that would be lost here although they change where the money goes, or when."""
 
@@ -194,6 +199,10 @@ class Dialect:
             escrow_id = required(entry.escrow_id(), "escrow_id")
             page.append((escrow_id, self.escrow(entry, status) if among is None or escrow_id in among else None))
         return page
+
+    def read_ledger(self, answer: Answer) -> RecentLedger:
+        """Read the payer's account, where the dialect shows it."""
+        raise NotImplementedError
 
     def read_receipt(
         self, answer: Answer, request: Request, locked: Usdc | None = None, payee: str | None = None

@@ -30,6 +30,7 @@ class Operation(StrEnum):
     CREATE = "create"
     READ = "read"
     LIST = "list"
+    LEDGER = "ledger"
     COMPLETE = "complete"
     RELEASE = "release"
     DISPUTE = "dispute"
@@ -46,7 +47,14 @@ class Operation(StrEnum):
 
 
 _REPEATABLE: Final = frozenset(
-    (Operation.READ, Operation.LIST, Operation.STATS, Operation.HEALTH, Operation.REGISTER),
+    (
+        Operation.READ,
+        Operation.LIST,
+        Operation.LEDGER,
+        Operation.STATS,
+        Operation.HEALTH,
+        Operation.REGISTER,
+    ),
 )
 
 
@@ -155,6 +163,27 @@ class Escrow:
     token: str | None = None
     server_time: datetime | None = None
     """The service's own clock when it answered (`Date`), so that ages do not depend on ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debit:
+    """What the payer's account paid into an escrow, as the account's own ledger tells it."""
+
+    escrow_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentLedger:
+    """The newest entries of the payer's account.
+
+    Args:
+        debits: Those that paid into an escrow.
+        since: From when on all of them are here; None where the account has no older ones.
+    """
+
+    debits: tuple[Debit, ...]
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

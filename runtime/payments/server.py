@@ -1,10 +1,22 @@
 """The published open-source server's surface. Its docs name a list that its code lacks: 404 there is `Unsupported`."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from runtime.payments.answer import Answer, required
 from runtime.payments.dialect import Dialect, Endpoint, Fields, Request, Service
-from runtime.payments.model import DialectName, EscrowRequest, EscrowStatus, Operation
+from runtime.payments.model import (
+    Debit,
+    DialectName,
+    EscrowRequest,
+    EscrowStatus,
+    Operation,
+    RecentLedger,
+    checked_escrow_id,
+)
+
+_LEDGER_ENTRIES: Final = 50
+"""The account's ledger shows the newest so many, and has no pages."""
 
 
 class ServerDialect(Dialect):
@@ -15,6 +27,7 @@ class ServerDialect(Dialect):
         Operation.CREATE: Endpoint("POST", "/escrow/create"),
         Operation.READ: Endpoint("GET", "/escrow/{id}"),
         Operation.LIST: Endpoint("GET", "/escrow/list"),
+        Operation.LEDGER: Endpoint("GET", "/api/v1/auth/ledger", Service.CASINO),
         Operation.COMPLETE: Endpoint("POST", "/escrow/complete/{id}"),
         Operation.RELEASE: Endpoint("POST", "/escrow/release/{id}"),
         Operation.DISPUTE: Endpoint("POST", "/escrow/dispute/{id}"),
@@ -32,6 +45,7 @@ class ServerDialect(Dialect):
         EscrowStatus.AUTO_RELEASED: "auto_released",
     }
     page_size = 100
+    repeat_pays_once = True
     refuses = ("payer",)
 
     def create_body(self, order: EscrowRequest) -> Mapping[str, Any]:
@@ -47,3 +61,14 @@ class ServerDialect(Dialect):
         """Build the claim; the agent id is a casino's."""
         body = {"agent_casino_id": agent_id} | ({"referral_code": referral_code} if referral_code else {})
         return self.request(Operation.CLAIM, body=body)
+
+    def read_ledger(self, answer: Answer) -> RecentLedger:
+        """Read the account's newest entries; a debit for an escrow names it as its reference."""
+        entries = list(answer.entries("entries"))
+        times = [required(entry.instant("at"), "at") for entry in entries]
+        debits = [
+            Debit(escrow_id=checked_escrow_id(required(entry.text("reference"), "reference")), at=at)
+            for entry, at in zip(entries, times, strict=True)
+            if entry.text("type") == "debit" and entry.text("service") == "escrow"
+        ]
+        return RecentLedger(debits=tuple(debits), since=min(times) if len(entries) >= _LEDGER_ENTRIES else None)

@@ -41,6 +41,9 @@ class PaymentSettings:
 
     escrow_url: str = url(Env.ESCROW_URL, "The escrow service")
     faucet_url: str | None = url(Env.FAUCET_URL, "The faucet, where one is used", default=None)
+    casino_url: str | None = url(
+        Env.CASINO_URL, "The service that keeps the payer's account: finds a lost create in `server`", default=None
+    )
     dialect: DialectName = choice(
         Env.API_DIALECT, "Which of the HTTP surfaces answers", DialectName, default=DialectName.KUBERNETES
     )
@@ -54,6 +57,7 @@ class PaymentSettings:
             self.escrow_url,
             self.key.credentials,
             faucet_url=self.faucet_url,
+            casino_url=self.casino_url,
             allow_http=self.allow_http,
             http=http,
         )

@@ -7,10 +7,12 @@ from runtime.contract import MINIMUM_ESCROW_USDC
 from runtime.money import Usdc
 from runtime.sandbox.clock import iso_time
 from runtime.sandbox.escrows import DEFAULT_TIMEOUT_HOURS, Terms
+from runtime.sandbox.ledger import wallet
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, RestOperation, Service
 
 _MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["server"])
+_LEDGER_ENTRIES: Final = 50
 _TEXT: Final = {"type": "string"}
 _CODE: Final = {"type": ["string", "null"], "maxLength": 200}
 
@@ -134,6 +136,28 @@ def _register(service: Service, call: Call) -> dict[str, Any]:
     return {"agent_id": agent_id, "api_key": key, "referral_code": agent and agent["referral_code"], "balance": 0}
 
 
+def _ledger(service: Service, call: Call) -> dict[str, Any]:
+    """The caller's account as the casino keeps it: its newest entries, without pages."""
+    entries = service.ledger.newest(wallet(call.caller), _LEDGER_ENTRIES)
+    return {
+        "entries": [
+            {
+                "id": f"led_{entry['id']}",
+                "agentId": call.caller,
+                "type": "credit" if entry["amount"] > 0 else "debit",
+                "amount": usd(abs(entry["amount"])),
+                "balanceAfter": usd(entry["balance_after"]),
+                "reason": f"{entry['kind']}:{entry['escrow_id'] or call.caller}",
+                "reference": entry["escrow_id"],
+                "service": "escrow" if entry["escrow_id"] else "casino",
+                "createdAt": entry["at"],
+                "at": iso_time(entry["at"]),
+            }
+            for entry in entries
+        ]
+    }
+
+
 def _act(name: str, run: Any, per_minute: int, refusals: tuple[int, ...], **extra: Any) -> RestOperation:
     refusals = (401, 403, 404, 409, 413, 429, 500, *refusals)
     return RestOperation(
@@ -166,6 +190,10 @@ SERVER: Final = (
     RestOperation(
         "read", "server", "GET", "/escrow/{id}", _read, needs_key=False, refusals=(404,),
         answer={"escrow_id": "string", "status": "string", "amount_usd": "number", "created_at": "string"},
+    ),
+    RestOperation(
+        "ledger", "server", "GET", "/api/v1/auth/ledger", _ledger, refusals=(401, 500),
+        answer={"entries": "array"},
     ),
     RestOperation("health", "server", "GET", "/health", _health, needs_key=False, answer={"status": "string"}),
     RestOperation(

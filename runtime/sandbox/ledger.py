@@ -82,6 +82,17 @@ class Ledger:
             ).fetchone()
         return row["balance"] if row else 0
 
+    def newest(self, account: Account, limit: int) -> list[sqlite3.Row]:
+        """What changed an account, newest first: entry, time, kind, escrow, micro-USDC, and what it held then."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "SELECT entries.id, at, entries.kind, escrow_id, amount,"
+                " sum(amount) OVER (ORDER BY entries.id, legs.rowid) AS balance_after"
+                " FROM legs JOIN entries ON entries.id = entry_id JOIN accounts ON accounts.id = account_id"
+                " WHERE accounts.kind = ? AND holder = ? ORDER BY entries.id DESC, legs.rowid DESC LIMIT ?",
+                (account.kind, account.holder, limit),
+            ).fetchall()
+
     def deposit(self, agent_id: str, micros: int) -> None:
         """Money from outside into an agent's wallet."""
         self.post("deposit", DEPOSITS, [Target(wallet(agent_id), micros, "deposited")])

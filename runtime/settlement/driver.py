@@ -182,6 +182,7 @@ class Settler:
             answer.kind if answer else ActResult.NONE,
             attempts_left=record.attempts < self._policy.max_attempts,
             patience_left=answer is None or self._now() - answer.at < self._policy.patience,
+            repeat_pays_once=self._client.dialect.repeat_pays_once,
         )
         return decide(record.intent, facts)
 
@@ -209,7 +210,9 @@ class Settler:
                 # A refusal of this act says nothing about an earlier one that may have happened: the doubt stays.
                 kind = ActResult.UNKNOWN
             answer = LastAnswer(kind, self._now(), error.status, error.code or error.problem or "", _digest(str(error)))
-            noted = await self._journal.write(replace(noted, answer=answer))
+            # A later answer takes its place on record, and this one may be what tells a person that the payee was paid.
+            evidence = _joined(noted.evidence, f"attempt {noted.attempts}: {_told(answer)}")
+            noted = await self._journal.write(replace(noted, answer=answer, evidence=evidence))
             self._observe(Step.ANSWERED, noted)
             return noted, None, None
         answer = LastAnswer(ActResult.ACCEPTED, self._now(), 200, receipt.status, _digest(repr(receipt)))
@@ -286,8 +289,16 @@ def _evidence(record: Settlement, reason: str, observed: Observation) -> str:
     answer = record.answer
     lines = [record.evidence, f"{record.reason}: {reason}", f"attempts: {record.attempts}; read: {observed.note}"]
     if answer:
-        what = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
-        lines.append(f"last answer: {what} at {answer.at:%Y-%m-%dT%H:%M:%SZ}")
+        lines.append(f"last answer: {_told(answer)}")
+    return _joined(*lines)
+
+
+def _told(answer: LastAnswer) -> str:
+    what = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
+    return f"{what} at {answer.at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _joined(*lines: str) -> str:
     return redact("\n".join(line for line in lines if line))[-2000:]
 
 

@@ -154,6 +154,8 @@ class Facts:
     """Fewer acts were sent than the policy allows."""
     patience_left: bool = True
     """The last answer is younger than the policy's patience."""
+    repeat_pays_once: bool = False
+    """The service pays an escrow once, however often it is told to release it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,11 @@ def _settled(intent: Intent, facts: Facts) -> Decision:
 
 _LOOK_UP: Final = "Ask the payment service how the escrow stands, then resolve it as that; send nothing before."
 
+_REPEAT: Final = (
+    "Retry it before the refund: this server pays an escrow once, however often it is released. One not paid is"
+    " paid then; if it answers 500 again the payee has been paid, so resolve it as Paid."
+)
+
 _REVIEWS: Final[dict[Standing, tuple[str, str]]] = {
     Standing.NOT_FOUND: (
         "the payment service knows no such escrow",
@@ -236,4 +243,6 @@ def _for_a_person(intent: Intent, where: Standing, facts: Facts) -> tuple[str, s
     if where is Standing.OTHER and intent is not Intent.RELEASE:
         return what + "another act overtook this one", _LOOK_UP
     reason, remedy = _REVIEWS[where]
+    if where is Standing.OPEN and intent is Intent.RELEASE and facts.repeat_pays_once:
+        remedy = _REPEAT
     return what + reason, remedy

@@ -1,7 +1,7 @@
 """Every fault of the sandbox and every point to die at: one payment at most, and a settlement that ends."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,6 +9,7 @@ from runtime.contract import Phase
 from runtime.sandbox.testing import running_sandbox
 from runtime.settlement.driver import Step
 from runtime.settlement.journal import SqliteJournal
+from runtime.settlement.record import resolve
 from runtime.settlement.table import ActResult, Outcome
 from tests.runtime.settling import DIALECTS, IMPATIENT, READABLE, Crash, Shop, check_against_books
 
@@ -112,6 +113,32 @@ async def test_a_500_that_repeats_because_the_payee_is_paid_is_a_persons_and_nev
     assert "can mean that the payee was paid" in record.evidence
     assert len(shop.paid(case)) == 1
     assert shop.escrow(case)["status"] == "funded"
+
+
+@pytest.mark.parametrize("shop", ["server"], indirect=True)
+async def test_the_answer_that_mattered_stays_in_the_evidence_whatever_came_after_it(shop):
+    """A server that dies after the 500 loses every later answer; the 500 is what says that the payee was paid."""
+    case = await shop.case()
+    shop.fault("release", nth=1, moment="between")
+    for later in range(2, 6):
+        shop.fault("release", kind="reset", moment="before", nth=later)
+    record = await shop.until_closed(case)
+    assert (record.phase, record.answer.status) == (Phase.NEEDS_REVIEW, None)
+    assert "attempt 1: unknown 500 release_failed" in record.evidence
+    assert "Retry it before the refund" in record.remedy
+
+
+@pytest.mark.parametrize("shop", ["server"], indirect=True)
+async def test_a_release_that_is_repeated_on_a_persons_word_pays_what_was_not_paid(shop):
+    case = await shop.case()
+    shop.fault("release", kind="reset", moment="before", times=5)
+    record = await shop.until_closed(case)
+    assert record.phase is Phase.NEEDS_REVIEW
+    again = resolve(record, by="a person", why="a repeat is safe", now=datetime.now(UTC))
+    await shop.journal.write(again)
+    record = await shop.until_closed(case)
+    assert (record.phase, record.outcome) == (Phase.SETTLED, Outcome.PAID)
+    assert len(shop.paid(case)) == 1
 
 
 @readable

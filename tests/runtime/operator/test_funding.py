@@ -100,9 +100,9 @@ def test_the_daily_budget_counts_what_is_settled_too(world):
     assert "a day" in escrow["status"]["conditions"][0]["message"]
 
 
+@pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
 def test_an_escrow_whose_create_was_answered_by_nothing_is_found_again(world):
-    """The kubernetes dialect lists, so the token finds it; a second create never happens."""
-    world.dialect = "kubernetes"
+    """By its token: `kubernetes` lists the escrows, and `server` the payer's ledger. A second create never happens."""
     world.operator()
     world.sandbox.fault("create", "reset", moment="after", nth=1)
     asks(world, "lost")
@@ -111,7 +111,7 @@ def test_an_escrow_whose_create_was_answered_by_nothing_is_found_again(world):
 
 
 def test_where_nobody_can_look_a_lost_create_is_for_a_person(world):
-    world.operator()
+    world.operator(PF_CASINO_URL="")
     world.sandbox.fault("create", "reset", moment="after", nth=1)
     asks(world, "lost")
     escrow = world.await_phase("lost", "NeedsReview")

@@ -38,7 +38,7 @@ class Course:
         return "release" if self.pays else "dispute"
 
     def allowed(self, dialect: str) -> set[str]:
-        """How it may end: where an escrow cannot be looked for, a lost create is for a person."""
+        """How it may end: what the payer's ledger no longer shows is for a person, and these Jobs share one payer."""
         return {"Settled", "NeedsReview"} if self.pays and dialect == "server" else {"Settled"}
 
 

@@ -283,6 +283,7 @@ class World:
             Env.API_KEY: self.key,
             Env.API_DIALECT: self.dialect,
             Env.ESCROW_URL: self.sandbox.url,
+            Env.CASINO_URL: self.sandbox.url,
             Env.ALLOW_HTTP: "true",
             Env.WATCH_NAMESPACE: self.namespace,
             Env.RESYNC_SECONDS: "2",

@@ -42,6 +42,7 @@ async def client_of(request, server):
     def make(dialect="server", **changes):
         settings = {
             "faucet_url": server.url,
+            "casino_url": server.url,
             "retries": QUICK,
             "timeouts": PATIENT,
             "allow_http": True,

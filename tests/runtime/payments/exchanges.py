@@ -291,6 +291,22 @@ _TOLD = {
 }
 
 
+_LEDGER = {
+    "entries": [
+        {
+            "type": "debit",
+            "amount": 0.1,
+            "reference": "{escrow_id}",
+            "service": "escrow",
+            "createdAt": Kind.EPOCH,
+            "at": Kind.ISO_TIME,
+        },
+        {"type": "credit", "amount": 5, "at": Kind.ISO_TIME},
+    ]
+}
+"""The account was made with a deposit, and then paid into the escrow."""
+
+
 def _server_escrow(op: type[Operation], g: type[Given], a: type[Actor]) -> list[Exchange]:
     line, create = _server_line, "POST /escrow/create"
 
@@ -325,6 +341,14 @@ def _server_escrow(op: type[Operation], g: type[Given], a: type[Actor]) -> list[
         line(
             op.CREATE, g.FAULT, a.PAYER, create, 500, _error("debit_failed"),
             body=_ORDER, error=OutcomeUnknown, note="debit",
+        ),
+        line(
+            op.LEDGER, g.LOCKED, a.PAYER, "GET /api/v1/auth/ledger", 200, _LEDGER,
+            service=Service.CASINO,
+        ),
+        line(
+            op.LEDGER, g.LOCKED, a.STRANGER, "GET /api/v1/auth/ledger", 401, _error("unauthorized"),
+            service=Service.CASINO, error=Unauthorized,
         ),
         read(g.LOCKED, "funded", events=Kind.LIST),
         read(g.LOCKED, "funded", a.NOBODY),

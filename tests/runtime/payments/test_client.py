@@ -18,6 +18,7 @@ from runtime.payments import (
     escrow_token,
 )
 from runtime.payments.client import MOST_PAGES
+from runtime.payments.lookup import find_escrow
 from runtime.payments.model import checked_escrow_id
 from tests.runtime.payments.conftest import KEY
 from tests.runtime.payments.scripted_server import Reply
@@ -214,20 +215,20 @@ def kubernetes_lists(**by_status):
 async def test_an_escrow_is_found_in_whatever_state_it_is(status, server, client_of):
     mine = entry(7, status=status, terms_hash=ORDER.token)
     server.script = kubernetes_lists(**{status: [entry(1, status=status, terms_hash="abc123"), mine]})
-    found = await client_of("kubernetes").find_escrow(ORDER.token)
+    found = await find_escrow(client_of("kubernetes"), ORDER.token)
     assert found
     assert found.id == "esc_7"
 
 
 async def test_a_token_that_no_escrow_carries_is_none(server, client_of):
     server.script = kubernetes_lists(pending=[entry(1, terms_hash="abc123")])
-    assert await client_of("kubernetes").find_escrow(ORDER.token) is None
+    assert await find_escrow(client_of("kubernetes"), ORDER.token) is None
 
 
 async def test_a_list_that_shows_no_tokens_proves_nothing(server, client_of):
     server.script = kubernetes_lists(pending=[entry(1)])
     with pytest.raises(Unsupported):
-        await client_of("kubernetes").find_escrow(ORDER.token)
+        await find_escrow(client_of("kubernetes"), ORDER.token)
 
 
 async def test_a_list_that_refuses_a_status_word_proves_nothing(server, client_of):
@@ -235,7 +236,7 @@ async def test_a_list_that_refuses_a_status_word_proves_nothing(server, client_o
         Reply(200, {"escrows": []}) if "pending" in r.target else Reply(400, {"error": "invalid_request"})
     )
     with pytest.raises(Unsupported):
-        await client_of("kubernetes").find_escrow(ORDER.token)
+        await find_escrow(client_of("kubernetes"), ORDER.token)
 
 
 @pytest.mark.parametrize(
@@ -245,17 +246,17 @@ async def test_a_list_that_cannot_be_seen_hides_no_escrow_that_another_shows(rep
     mine = entry(1, terms_hash=ORDER.token)
     server.script = lambda r: Reply(200, {"escrows": [mine]}) if "pending" in r.target else reply
     client = client_of("kubernetes", limits=Limits(body_bytes=2000))
-    found = await client.find_escrow(ORDER.token)
+    found = await find_escrow(client, ORDER.token)
     assert found
     assert found.id == "esc_1"
     with pytest.raises(Unsupported):
-        await client.find_escrow(escrow_token("another"))
+        await find_escrow(client, escrow_token("another"))
 
 
 async def test_a_search_that_meets_a_broken_service_is_repeated_later(server, client_of):
     server.script = lambda r: Reply(200, {"escrows": []}) if "pending" in r.target else Reply(503)
     with pytest.raises(Unavailable):
-        await client_of("kubernetes").find_escrow(ORDER.token)
+        await find_escrow(client_of("kubernetes"), ORDER.token)
 
 
 async def test_a_token_on_two_escrows_names_both(server, client_of):
@@ -263,28 +264,28 @@ async def test_a_token_on_two_escrows_names_both(server, client_of):
         pending=[entry(1, terms_hash=ORDER.token)], released=[entry(2, status="released", terms_hash=ORDER.token)]
     )
     with pytest.raises(Contradiction, match="esc_1, esc_2"):
-        await client_of("kubernetes").find_escrow(ORDER.token)
+        await find_escrow(client_of("kubernetes"), ORDER.token)
 
 
 async def test_the_token_is_found_at_the_end_of_a_description(server, client_of):
     told = CREATED | {"description": f"Scrape [1] things [{ORDER.token}]"}
     server.script = lambda r: Reply(200, {"escrows": [told] if "status=locked" in r.target else []})
-    found = await client_of().find_escrow(ORDER.token)
+    found = await find_escrow(client_of(), ORDER.token)
     assert found
     assert found.id == "esc_1"
 
 
 async def test_fly_cannot_look(server, client_of):
     with pytest.raises(Unsupported):
-        await client_of("fly").find_escrow(ORDER.token)
+        await find_escrow(client_of("fly"), ORDER.token)
     assert server.received == []
 
 
 # --- what a dialect lacks
 
 LACKS = {
-    "kubernetes": {"read", "complete", "cancel", "stats", "health"},
-    "fly": {"read", "list", "complete", "dispute", "stats", "register"},
+    "kubernetes": {"read", "ledger", "complete", "cancel", "stats", "health"},
+    "fly": {"read", "list", "ledger", "complete", "dispute", "stats", "register"},
     "server": {"cancel", "register"},
 }
 
@@ -295,6 +296,7 @@ async def test_an_operation_that_a_dialect_lacks_says_so_and_sends_nothing(diale
     calls = {
         "read": lambda: client.read_escrow("esc_1"),
         "list": lambda: listed(client),
+        "ledger": client.read_ledger,
         "complete": lambda: client.complete("esc_1"),
         "cancel": lambda: client.cancel("esc_1"),
         "dispute": lambda: client.dispute("esc_1", "failed"),

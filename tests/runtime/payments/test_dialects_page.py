@@ -22,7 +22,8 @@ def table(heading):
 def shown(endpoint):
     if endpoint is None:
         return "\N{EN DASH}"
-    marks = ["faucet"] * (endpoint.service is Service.FAUCET) + ["no key"] * (not endpoint.authenticated)
+    elsewhere = [] if endpoint.service is Service.ESCROW else [endpoint.service.value]
+    marks = elsewhere + ["no key"] * (not endpoint.authenticated)
     return f"`{endpoint.method} {endpoint.path}`" + (f" ({', '.join(marks)})" if marks else "")
 
 

@@ -54,6 +54,10 @@ async def perform(client, exchange):
         case Operation.LIST:
             status = STATUS_WORDS[exchange.path.partition("status=")[2].partition("&")[0]]
             return [escrow async for escrow in client.list_escrows(status)]
+        case Operation.LEDGER:
+            ledger = await client.read_ledger()
+            assert [debit.escrow_id for debit in ledger.debits] == [ESCROW_ID]
+            return ledger
         case Operation.RELEASE:
             return await client.release(ESCROW_ID, AMOUNT, PAYEE)
         case Operation.DISPUTE:
