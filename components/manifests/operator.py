@@ -72,7 +72,7 @@ def _container(settings: Settings) -> Manifest:
         env=[
             credentials.file_env(),
             credentials.env_from_secret(settings, Env.AGENT_ID),
-            *pod.api_env(settings),
+            *pod.payer_env(settings),
             *pod.env(
                 {
                     Env.WATCH_NAMESPACE: watch_namespace(settings),

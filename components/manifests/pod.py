@@ -31,13 +31,17 @@ def api_env(settings: Settings) -> list[Manifest]:
         *env(
             {
                 Env.API_DIALECT: settings.api.dialect,
-                # Where the payer's account is kept: there a create whose answer was lost is found.
-                Env.CASINO_URL: services.url(settings, "casino") if settings.api.dialect == "server" else "",
                 Env.ALLOW_HTTP: services.allow_http(settings) or "",
                 Env.LOG_LEVEL: "" if settings.log_level == "INFO" else settings.log_level,
             }
         ),
     ]
+
+
+def payer_env(settings: Settings) -> list[Manifest]:
+    """The same for a program that locks money: in `server` a create whose answer was lost is found in its account."""
+    account = services.url(settings, "casino") if settings.api.dialect == "server" else ""
+    return [*api_env(settings), *env({Env.CASINO_URL: account})]
 
 
 def resources(amounts: Resources) -> Manifest:

@@ -57,6 +57,20 @@ def test_operator_reads_what_its_deployment_declares():
     assert (config.auto_release, config.timeout_hours, config.payer) == (False, 48, "agent-1")
 
 
+@pytest.mark.parametrize(
+    ("mapping", "account"),
+    [
+        ({"api": {"dialect": "server"}}, "https://casino.purpleflea.com"),
+        ({"api": {"dialect": "server"}, "services": {"casinoUrl": "https://c.example"}}, "https://c.example"),
+        ({"api": {"dialect": "kubernetes"}}, None),
+    ],
+)
+def test_the_operator_knows_where_the_payers_account_is_kept(mapping, account):
+    """There it finds a create whose answer was lost, where the service has no list."""
+    [container] = operator.deployment(Settings.parse(mapping))["spec"]["template"]["spec"]["containers"]
+    assert read(OperatorConfig, with_key(environment(container))).payments.casino_url == account
+
+
 def test_faucet_claim_reads_what_its_container_declares():
     settings = Settings.parse({"faucet": {"required": True, "deadlineSeconds": 30}})
     job = agent_job.build(settings, settings.agents[0])
