@@ -12,7 +12,15 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from components import existing_secret
 from components.component import Component, StackArgs
-from components.manifests import admission, credentials, naming, rbac
+from components.manifests import (
+    account_policy,
+    admission,
+    credentials,
+    credentials_policy,
+    naming,
+    rbac,
+    session_policy,
+)
 from runtime.contract import ProgramName
 
 
@@ -24,7 +32,7 @@ class CredentialsArgs(StackArgs):
 
 
 class Credentials(Component):
-    """The Secret with the API key, the agents' account that may read it, and the policy that keeps other pods off."""
+    """The Secret with the API key, the agents' account, and policies that keep the key to the stack's containers."""
 
     secret_name: pulumi.Output[str]
     """Name of the Secret, created here or existing."""
@@ -39,10 +47,13 @@ class Credentials(Component):
                 raise ValueError("apiKey is needed unless credentials.existingSecret names a Secret")
             self._declare(Secret, credentials.secret(settings, pulumi.Output.secret(args["api_key"])))
         self._declare(ServiceAccount, rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT))
-        self._declare(Role, rbac.secret_reader(settings))
-        self._declare(RoleBinding, rbac.agent_reads_secret(settings))
+        if settings.holds_payers_key:
+            self._declare(Role, rbac.secret_reader(settings))
+            self._declare(RoleBinding, rbac.agent_reads_secret(settings))
         if settings.admission.enabled:
-            policy = self._declare(ValidatingAdmissionPolicy, admission.policy(settings))
-            self._declare(ValidatingAdmissionPolicyBinding, admission.binding(settings), after=[policy])
-        self.secret_name = pulumi.Output.from_input(credentials.secret_name(settings))
+            for guard in (credentials_policy, account_policy, session_policy):
+                manifest = guard.policy(settings)
+                policy = self._declare(ValidatingAdmissionPolicy, manifest)
+                self._declare(ValidatingAdmissionPolicyBinding, admission.binding(settings, manifest), after=[policy])
+        self.secret_name = pulumi.Output.from_input(settings.payer_secret)
         self.register_outputs({"secret_name": self.secret_name})

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 
 from components.errors import BadInput
-from components.manifests import services
+from components.manifests import credentials, services
 from components.settings import Settings
 
 _FOUND = "found"
@@ -43,7 +43,11 @@ def declare(settings: Settings, parent: pulumi.Resource) -> None:
     looked = pulumi.ResourceHook("look for the existing Secret", look, pulumi.ResourceHookOptions(on_dry_run=True))
     pulumi.Stash(
         "existing-secret",
-        input={"namespace": settings.namespace, "name": settings.credentials.existing_secret, "keys": _keys(settings)},
+        input={
+            "namespace": settings.namespace,
+            "name": settings.credentials.existing_secret,
+            "keys": credentials.needed_keys(settings),
+        },
         opts=pulumi.ResourceOptions(
             parent=parent, hooks=pulumi.ResourceHookBinding(before_create=[looked], before_update=[looked])
         ),
@@ -61,7 +65,7 @@ def check(settings: Settings, access: Mapping[str, str]) -> None:
     found = _look(settings, access, where)
     if found is None:
         raise BadInput(f"{where} does not exist (purpleflea.credentials.existingSecret). {_make(settings)}")
-    if missing := [key for key in _keys(settings) if key not in found]:
+    if missing := [key for key in credentials.needed_keys(settings) if key not in found]:
         raise BadInput(
             f"{where} has no {', '.join(missing)}; add them, or name the keys that it has in purpleflea.credentials"
         )
@@ -96,11 +100,6 @@ def _kubeconfig(given: str, folder: Path) -> Path:
     return path
 
 
-def _keys(settings: Settings) -> list[str]:
-    keys = settings.credentials
-    return [keys.api_key_key, keys.agent_wallet_key, keys.faucet_url_key, keys.escrow_url_key]
-
-
 def _make(settings: Settings) -> str:
     """The commands, in their order. The key comes by standard input: a command line shows in histories and `ps`."""
     keys, namespace = settings.credentials, settings.namespace
@@ -109,12 +108,13 @@ def _make(settings: Settings) -> str:
         keys.faucet_url_key: services.url(settings, "faucet"),
         keys.escrow_url_key: services.url(settings, "escrow"),
     }
+    needed = credentials.needed_keys(settings)
     lines = [f"kubectl create namespace {namespace}   # unless it is there"]
     if settings.create_namespace and not settings.retention.keep_escrows:
         lines.append("pulumi config set createNamespace false   # the stack adopts a namespace only to keep it")
     lines.append(
         f'printf %s "$API_KEY" | kubectl create secret generic {keys.existing_secret} -n {namespace} '
         f"--from-file={keys.api_key_key}=/dev/stdin "
-        + " ".join(f"--from-literal={key}={value}" for key, value in literals.items())
+        + " ".join(f"--from-literal={key}={value}" for key, value in literals.items() if key in needed)
     )
     return "Make it, then run this again:\n" + "\n".join(f"  {line}" for line in lines)

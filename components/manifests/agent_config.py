@@ -1,6 +1,6 @@
 """What a stack tells its agents' authors: one object an agent, nothing secret in it (docs/agent-config.md)."""
 
-from components.manifests import agent_job, agent_workers, credentials, mcp_sidecar, naming, services
+from components.manifests import agent_job, agent_workers, mcp_sidecar, naming, services
 from components.manifests.naming import Manifest
 from components.settings import Agent, Settings, usdc_text
 from components.settings.budget import exposure
@@ -16,7 +16,7 @@ def agent_config(settings: Settings) -> Manifest:
         "services": services.urls(settings),
         "mcp": services.mcp_urls(settings) if settings.mcp.enabled else {},
         "credentials": {
-            "secretName": credentials.secret_name(settings),
+            "secretName": settings.payer_secret,
             "keys": settings.credentials.model_dump(exclude={"existing_secret", "agent_wallet"}, by_alias=True),
         },
         "maximumExposure": budget(settings),
@@ -32,6 +32,7 @@ def budget(settings: Settings) -> Manifest:
         "amountUsdc": usdc_text(most.amount),
         "feeUsdc": usdc_text(most.fee),
         "totalUsdc": usdc_text(most.total),
+        "wholeBalance": [*settings.holds_payers_key] if settings.enabled else [],
         "arithmetic": str(most),
     }
 
@@ -44,6 +45,7 @@ def _agent(settings: Settings, agent: Agent) -> Manifest:
         **_described(settings, manifest, job["spec"]["template"]["spec"]),
         "selector": f"{AGENT_LABEL}={agent.name}",
         "schedule": agent.schedule or None,
+        "credential": agent.credential,
         "payee": agent.payee or None,
         "budgetUsdc": usdc_text(settings.task_budget(agent)),
         "funding": settings.funding.mode,
@@ -56,6 +58,7 @@ def _workers(settings: Settings) -> Manifest:
     hpa = settings.hpa
     return {
         **_described(settings, manifest, manifest["spec"]["template"]["spec"]),
+        "credential": settings.worker.credential,
         "budgetUsdc": usdc_text(settings.task_budget(settings.worker)),
         "replicas": [hpa.min_replicas, hpa.max_replicas] if hpa.enabled else [settings.worker.replicas] * 2,
     }

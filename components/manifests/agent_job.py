@@ -72,18 +72,6 @@ def _job_metadata(settings: Settings, agent: Agent) -> Manifest:
 
 
 def _job_spec(settings: Settings, agent: Agent) -> Manifest:
-    values = {
-        Env.AGENT_NAME: agent.name,
-        Env.TASK_DESCRIPTION: agent.task,
-        Env.TASK_BUDGET_USDC: usdc_text(settings.task_budget(agent)),
-    }
-    container = agent_pod.agent_container(
-        settings,
-        agent.command or [*command("agent_worker"), RUN_ONCE],
-        agent.resources,
-        agent.image,
-        agent_pod.agent_env(settings, values, agent.env, agent.agent_id),
-    )
     found: Manifest = {
         "backoffLimit": settings.job.backoff_limit,
         "activeDeadlineSeconds": settings.job.active_deadline_seconds,
@@ -92,7 +80,9 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {
             "metadata": {"labels": _labels(agent)},
-            "spec": agent_pod.spec(settings, container, agent.agent_id, restartPolicy="Never"),
+            "spec": agent_pod.spec(
+                settings, container(settings, agent), agent_pod.Identity.of(agent), restartPolicy="Never"
+            ),
         },
     }
     if agent.schedule:
@@ -101,6 +91,23 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
     if _held_by_manifest(settings) and settings.funding.mode == "request":
         found["suspend"] = True  # until the operator has locked the money
     return found
+
+
+def container(settings: Settings, agent: Agent) -> Manifest:
+    """The agent's own container."""
+    values = {
+        Env.AGENT_NAME: agent.name,
+        Env.TASK_DESCRIPTION: agent.task,
+        Env.TASK_BUDGET_USDC: usdc_text(settings.task_budget(agent)),
+    }
+    identity = agent_pod.Identity.of(agent)
+    return agent_pod.agent_container(
+        settings,
+        agent.command or [*command("agent_worker"), RUN_ONCE],
+        agent.resources,
+        agent.image,
+        agent_pod.agent_env(settings, values, agent.env, identity),
+    )
 
 
 def _held_by_manifest(settings: Settings) -> bool:

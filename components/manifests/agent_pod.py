@@ -1,20 +1,42 @@
 """The pod of an agent, the same for a Job's run and for a long-running worker."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from components.manifests import credentials, mcp_sidecar, naming, pod, services
 from components.manifests.naming import Manifest
-from components.settings import Settings
+from components.settings import Agent, Settings
 from components.settings.section import Resources
 from runtime.contract import FAUCET_CONTAINER, Env, MountPath, command
 
 WORKSPACE_VOLUME = "agent-workspace"
+CONTAINER = "agent"
 _WORKSPACE = {"name": WORKSPACE_VOLUME, "mountPath": MountPath.WORKSPACE.value}
 _TEMPORARY = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own, not the host's
 
 
-def agent_env(settings: Settings, values: Mapping[Env, str], own: Mapping[str, str], agent_id: str) -> list[Manifest]:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an agent's pod is at the payment service, and which of its containers hold whose key."""
+
+    agent_id: str = ""
+    """Empty: the one in the Secret."""
+    secret: str = ""
+    """The agent's own Secret, for all containers of the pod; empty: the payer's."""
+    agent_holds_key: bool = False
+    """Whether the agent's own container holds the key too. What it runs is its author's."""
+
+    @classmethod
+    def of(cls, agent: Agent) -> "Identity":
+        """An agent's, by its settings."""
+        own = (agent.own_secret or f"{agent.name}-creds") if agent.credential == "own" else ""
+        return cls(agent.agent_id, own, agent.credential != "none")
+
+
+def agent_env(
+    settings: Settings, values: Mapping[Env, str], own: Mapping[str, str], identity: Identity
+) -> list[Manifest]:
     """Environment of the agent's container: the guide's, the six services, the sidecar, then the user's own."""
     beside = {
         variable: services.url(settings, service)
@@ -22,16 +44,16 @@ def agent_env(settings: Settings, values: Mapping[Env, str], own: Mapping[str, s
         if variable is not Env.ESCROW_URL
     }
     return [
-        _secret(settings, Env.API_KEY),
-        _identity(settings, agent_id),
-        *pod.api_env(settings),
+        *([credentials.key_env(settings, secret=identity.secret)] if identity.agent_holds_key else []),
+        credentials.identity_env(settings, identity.agent_id, identity.secret),
+        *pod.api_env(settings, identity.secret),
         *pod.env({Env.WORKSPACE: MountPath.WORKSPACE.value, **values, **beside}),
         *pod.env({Env.MCP_PROXY_URL: mcp_sidecar.proxy_url(settings) if settings.mcp.enabled else ""}),
         *[{"name": name, "value": value} for name, value in own.items()],
     ]
 
 
-def faucet_claim(settings: Settings, agent_id: str) -> Manifest:
+def faucet_claim(settings: Settings, identity: Identity) -> Manifest:
     """The init container that claims the one free dollar of the agent id and writes what came of it."""
     return pod.container(
         settings,
@@ -39,9 +61,9 @@ def faucet_claim(settings: Settings, agent_id: str) -> Manifest:
         command("faucet_claim"),
         settings.faucet.resources,
         env=[
-            _secret(settings, Env.API_KEY),
-            _identity(settings, agent_id),
-            _secret(settings, Env.FAUCET_URL),
+            credentials.key_env(settings, secret=identity.secret),
+            credentials.identity_env(settings, identity.agent_id, identity.secret),
+            credentials.url_env(settings, "faucet", identity.secret),
             *pod.env(
                 {
                     Env.API_DIALECT: settings.api.dialect,
@@ -49,6 +71,7 @@ def faucet_claim(settings: Settings, agent_id: str) -> Manifest:
                     Env.FAUCET_REQUIRED: settings.faucet.required,
                     Env.FAUCET_DEADLINE_SECONDS: settings.faucet.deadline_seconds,
                     Env.WORKSPACE: MountPath.WORKSPACE.value,
+                    Env.LOG_LEVEL: pod.log_level(settings),
                 }
             ),
         ],
@@ -61,13 +84,13 @@ def agent_container(
 ) -> Manifest:
     """The agent itself, with a workspace that the faucet's result is in and a writable `/tmp`."""
     return pod.container(
-        settings, "agent", command, amounts, image, env=environment, volumeMounts=[_WORKSPACE, _TEMPORARY], **more
+        settings, CONTAINER, command, amounts, image, env=environment, volumeMounts=[_WORKSPACE, _TEMPORARY], **more
     )
 
 
-def spec(settings: Settings, agent: Manifest, agent_id: str, **more: Any) -> Manifest:
+def spec(settings: Settings, agent: Manifest, identity: Identity, **more: Any) -> Manifest:
     """A pod's `spec` around the agent's container."""
-    init = [faucet_claim(settings, agent_id)] if settings.faucet.claim_on_startup else []
+    init = [faucet_claim(settings, identity)] if settings.faucet.claim_on_startup else []
     if settings.mcp.enabled:
         init.append(mcp_sidecar.sidecar(settings))
     volumes: list[Manifest] = [
@@ -75,15 +98,7 @@ def spec(settings: Settings, agent: Manifest, agent_id: str, **more: Any) -> Man
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
     if settings.mcp.enabled:
-        volumes.append(credentials.volume(settings))
+        volumes.append(credentials.volume(settings, identity.secret))
     if init:
         more["initContainers"] = init
     return pod.spec(settings, naming.AGENT_ACCOUNT, [agent], api_access=False, volumes=volumes, **more)
-
-
-def _identity(settings: Settings, agent_id: str) -> Manifest:
-    return {"name": Env.AGENT_ID.value, "value": agent_id} if agent_id else _secret(settings, Env.AGENT_ID)
-
-
-def _secret(settings: Settings, name: Env) -> Manifest:
-    return credentials.env_from_secret(settings, name)

@@ -1,6 +1,6 @@
 """The long-running agents (`pf-agent-workers`) that the autoscaler scales and payroll pays."""
 
-from components.manifests import agent_pod, naming, pod
+from components.manifests import agent_pod, credentials, naming, pod
 from components.manifests.naming import Manifest
 from components.settings import Settings, usdc_text
 from runtime.contract import Env, Port, ProgramName, command
@@ -12,15 +12,22 @@ def deployment(settings: Settings) -> Manifest:
     """The Deployment; without `replicas` where an autoscaler owns them, or every `up` would undo its work."""
     template = agent_pod.spec(
         settings,
-        _container(settings),
-        "",
+        container(settings),
+        _identity(settings),
         terminationGracePeriodSeconds=settings.worker.termination_grace_period_seconds,
     )
     count: Manifest = {} if settings.hpa.enabled else {"replicas": settings.worker.replicas}
-    return pod.deployment(settings, naming.WORKERS, ProgramName.WORKER, template, **count)
+    marks = credentials.read_at_start(settings)
+    return pod.deployment(settings, naming.WORKERS, ProgramName.WORKER, template, annotations=marks, **count)
 
 
-def _container(settings: Settings) -> Manifest:
+def _identity(settings: Settings) -> agent_pod.Identity:
+    return agent_pod.Identity(agent_holds_key=settings.worker.credential == "payer")
+
+
+def container(settings: Settings) -> Manifest:
+    """The worker's own container."""
+    identity = _identity(settings)
     worker = settings.worker
     values = {Env.TASK_DESCRIPTION: worker.task, Env.TASK_BUDGET_USDC: usdc_text(settings.task_budget(worker))}
     return agent_pod.agent_container(
@@ -28,7 +35,7 @@ def _container(settings: Settings) -> Manifest:
         worker.command or command("agent_worker"),
         worker.resources,
         worker.image,
-        [*agent_pod.agent_env(settings, values, worker.env, ""), pod.field_env(Env.POD_NAME, "metadata.name")],
+        [*agent_pod.agent_env(settings, values, worker.env, identity), pod.field_env(Env.POD_NAME, "metadata.name")],
         ports=[{"name": PORT, "containerPort": Port.WORKER.value}],
         **(pod.probes(PORT) if worker.probes else {}),
     )

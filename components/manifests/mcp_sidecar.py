@@ -28,6 +28,7 @@ def sidecar(settings: Settings) -> Manifest:
                     Env.MCP_ESCROW_URL: upstream["escrow"],
                     Env.MCP_PORT: settings.mcp.container_port,
                     Env.ALLOW_HTTP: services.allow_http(settings) or "",
+                    Env.LOG_LEVEL: pod.log_level(settings),
                 }
             ),
         ],

@@ -36,7 +36,7 @@ def deployment(settings: Settings) -> Manifest:
     template = pod.spec(
         settings,
         naming.METRICS_ACCOUNT,
-        [_container(settings)],
+        [container(settings)],
         api_access=settings.hpa.engine == "hpa",
         volumes=volumes,
     )
@@ -44,7 +44,8 @@ def deployment(settings: Settings) -> Manifest:
     return pod.deployment(settings, naming.METRICS_SERVER, ProgramName.METRICS, template, **one)
 
 
-def _container(settings: Settings) -> Manifest:
+def container(settings: Settings) -> Manifest:
+    """The metrics server's container."""
     mounts = [credentials.mount()]
     tls: dict[Env, str] = {}
     if uses_cert_manager(settings):

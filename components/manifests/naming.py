@@ -26,6 +26,8 @@ METRICS_SERVER: Final = METRICS_SERVICE
 MCP_PROXY: Final = "pf-mcp-proxy"
 SANDBOX: Final = "pf-sandbox"
 CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"
+ACCOUNT_POLICY: Final = f"accounts.{DOMAIN}"
+SESSION_POLICY: Final = f"sessions.{DOMAIN}"
 JOB_GATE: Final = f"job-gate.{DOMAIN}"
 AGENT_APP: Final = "purple-flea-agent"
 """Value of the guide's `app` label on every agent pod."""

@@ -1,9 +1,9 @@
 """The escrow operator's Deployment (`pf-escrow-operator`)."""
 
-from components.manifests import credentials, naming, pod, services
-from components.manifests.naming import Manifest, content_hash, metadata, selector
+from components.manifests import credentials, naming, pod
+from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings, usdc_text
-from runtime.contract import CONTENT_HASH_ANNOTATION, Env, Port, ProgramName, command
+from runtime.contract import Env, Port, ProgramName, command
 
 
 def watch_namespace(settings: Settings) -> str:
@@ -24,8 +24,6 @@ def watched_namespaces(settings: Settings) -> tuple[str, ...]:
 
 def deployment(settings: Settings) -> Manifest:
     """The operator; several replicas elect a leader."""
-    # Environment from a Secret is read at start only: a changed URL must make new pods.
-    config = content_hash(services.urls(settings))
     return pod.deployment(
         settings,
         naming.OPERATOR,
@@ -33,13 +31,13 @@ def deployment(settings: Settings) -> Manifest:
         pod.spec(
             settings,
             naming.OPERATOR_ACCOUNT,
-            [_container(settings)],
+            [container(settings)],
             api_access=True,
             affinity=_spread(),
             terminationGracePeriodSeconds=30,
             volumes=[credentials.volume(settings)],
         ),
-        annotations={CONTENT_HASH_ANNOTATION: config},
+        annotations=credentials.read_at_start(settings),
         replicas=settings.operator.replicas,
         # Never two configurations side by side: one that elects no leader would act beside one that does. And one
         # type for any number, since the API server refuses to turn a RollingUpdate into a Recreate by apply.
@@ -57,7 +55,8 @@ def pod_disruption_budget(settings: Settings) -> Manifest:
     }
 
 
-def _container(settings: Settings) -> Manifest:
+def container(settings: Settings) -> Manifest:
+    """The operator's container."""
     operator = settings.operator
     bounds = {
         Env.NAMESPACE_BUDGET_USDC: operator.namespace_budget_usdc,
@@ -71,7 +70,7 @@ def _container(settings: Settings) -> Manifest:
         operator.image,
         env=[
             credentials.file_env(),
-            credentials.env_from_secret(settings, Env.AGENT_ID),
+            credentials.identity_env(settings),
             *pod.payer_env(settings),
             *pod.env(
                 {

@@ -31,7 +31,7 @@ def cron_job(settings: Settings) -> Manifest:
                         "spec": pod.spec(
                             settings,
                             naming.PAYROLL_ACCOUNT,
-                            [_container(settings)],
+                            [container(settings)],
                             api_access=True,
                             restartPolicy="OnFailure",
                         ),
@@ -42,14 +42,15 @@ def cron_job(settings: Settings) -> Manifest:
     }
 
 
-def _container(settings: Settings) -> Manifest:
+def container(settings: Settings) -> Manifest:
+    """Payroll's container."""
     return pod.container(
         settings,
         "payroll",
         command("payroll"),
         settings.payroll.resources,
         env=[
-            credentials.env_from_secret(settings, Env.API_KEY),
+            credentials.key_env(settings),
             *pod.api_env(settings),
             *pod.env({Env.RELEASE_AGE_MINUTES: settings.payroll.release_age_minutes}),
             pod.field_env(Env.POD_NAME, "metadata.name"),

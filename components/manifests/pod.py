@@ -24,15 +24,20 @@ def field_env(name: Env, path: str) -> Manifest:
     return {"name": name.value, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def api_env(settings: Settings) -> list[Manifest]:
-    """What every program needs that speaks to the payment service, apart from the key."""
+def log_level(settings: Settings) -> str:
+    """`PF_LOG_LEVEL`; empty where it is the programs' own default."""
+    return "" if settings.log_level == "INFO" else settings.log_level
+
+
+def api_env(settings: Settings, secret: str = "") -> list[Manifest]:
+    """What every program needs that speaks to the payment service, apart from the key; `secret` as in `credentials`."""
     return [
-        credentials.env_from_secret(settings, Env.ESCROW_URL),
+        credentials.url_env(settings, "escrow", secret),
         *env(
             {
                 Env.API_DIALECT: settings.api.dialect,
                 Env.ALLOW_HTTP: services.allow_http(settings) or "",
-                Env.LOG_LEVEL: "" if settings.log_level == "INFO" else settings.log_level,
+                Env.LOG_LEVEL: log_level(settings),
             }
         ),
     ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from components.manifests import credentials, naming
+from components.manifests import naming
 from components.manifests.naming import Manifest, cluster_name, metadata
 from components.settings import Settings
 from runtime.contract import CUSTOM_METRICS_GROUP, CUSTOM_METRICS_VERSIONS, ESCROW_GROUP, ESCROW_PLURAL, ProgramName
@@ -70,7 +70,7 @@ METRICS_CA_GRANTS: Final = (
 
 def secret_grants(settings: Settings) -> tuple[Grant, ...]:
     """The agent's one right: its credentials, by name."""
-    return (Grant("", ("secrets",), ("get",), "read its own credentials", (credentials.secret_name(settings),)),)
+    return (Grant("", ("secrets",), ("get",), "read its own credentials", (settings.payer_secret,)),)
 
 
 def service_account(settings: Settings, name: str, component: ProgramName) -> Manifest:

@@ -19,24 +19,33 @@ def deployment(settings: Settings, key_digest: Any = None) -> Manifest:
     It reads its API key at the start only, so a digest of the key stands on the pods: another key makes new ones.
     """
     volume = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": naming.SANDBOX}}
-    container = pod.container(
+    template = pod.spec(settings, naming.SANDBOX_ACCOUNT, [container(settings)], api_access=False, volumes=[volume])
+    one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
+    marks = None if key_digest is None else {CONTENT_HASH_ANNOTATION: key_digest}
+    return pod.deployment(settings, naming.SANDBOX, ProgramName.SANDBOX, template, annotations=marks, **one)
+
+
+def container(settings: Settings) -> Manifest:
+    """The sandbox's container."""
+    return pod.container(
         settings,
         "sandbox",
         # Its Service and NetworkPolicy bound who gets there.
         [*command("sandbox"), "--host", "::", "--linger", str(_LINGER_SECONDS)],  # every address of both families
         settings.sandbox.resources,
         env=[
-            credentials.env_from_secret(settings, Env.SANDBOX_API_KEY),
-            *pod.env({Env.SANDBOX_DATABASE: f"{MountPath.SANDBOX_DATA.value}/ledger.db"}),
+            credentials.key_env(settings, Env.SANDBOX_API_KEY),
+            *pod.env(
+                {
+                    Env.SANDBOX_DATABASE: f"{MountPath.SANDBOX_DATA.value}/ledger.db",
+                    Env.LOG_LEVEL: pod.log_level(settings),
+                }
+            ),
         ],
         ports=[{"name": _PORT, "containerPort": Port.SANDBOX.value}],
         volumeMounts=[{"name": _VOLUME, "mountPath": MountPath.SANDBOX_DATA.value}],
         **pod.probes(_PORT),
     )
-    template = pod.spec(settings, naming.SANDBOX_ACCOUNT, [container], api_access=False, volumes=[volume])
-    one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
-    marks = None if key_digest is None else {CONTENT_HASH_ANNOTATION: key_digest}
-    return pod.deployment(settings, naming.SANDBOX, ProgramName.SANDBOX, template, annotations=marks, **one)
 
 
 def service(settings: Settings) -> Manifest:

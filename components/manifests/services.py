@@ -32,6 +32,11 @@ def url(settings: Settings, service: str) -> str:
     return configured or (sandbox_url(settings) if settings.sandbox.enabled else public_url(service))
 
 
+def is_given(settings: Settings, service: str) -> bool:
+    """Whether the settings say where the service is; otherwise the credentials Secret may."""
+    return bool(getattr(settings.services, f"{service}_url")) or settings.sandbox.enabled
+
+
 def urls(settings: Settings) -> dict[str, str]:
     """Base URLs of all six services."""
     return {service: url(settings, service) for service in SERVICES}

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from components.manifests import (
+    account_policy,
     admission,
     agent_job,
     agent_workers,
     autoscaling,
     credentials,
+    credentials_policy,
     escrow_crd,
     job_gate,
     metrics_server,
@@ -22,6 +24,7 @@ from components.manifests import (
     payroll,
     rbac,
     sandbox,
+    session_policy,
 )
 from components.manifests.naming import Manifest
 from components.settings import Settings
@@ -35,8 +38,8 @@ PURPOSES: Final = {
     "AgentNamespace": "The namespace. With `retention.keepEscrows` it outlives the stack, together with the accounts "
     "in it.",
     "EscrowLedger": "One account a Job: what was locked, for whom, what was paid, and why. It outlives the stack.",
-    "Credentials": "The Secret with the API key, the agents' account that may read it, and the policy that keeps other "
-    "pods off.",
+    "Credentials": "The Secret with the API key, the agents' account, and policies that keep the key to the stack's "
+    "containers.",
     "NetworkPolicies": "Default deny, then for each program only what it needs.",
     "Sandbox": "A local Purple Flea with its own ledger, in place of the real one. No money moves.",
     "EscrowOperator": "Pays for a Job that completes, disputes one that fails. Deleted after the Jobs: it removes "
@@ -77,11 +80,14 @@ def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:
     if not settings.credentials.existing_secret:
         yield credentials.secret(settings, api_key)
     if settings.admission.enabled:
-        yield admission.policy(settings)
-        yield admission.binding(settings)
+        for guard in (credentials_policy, account_policy, session_policy):
+            policy = guard.policy(settings)
+            yield policy
+            yield admission.binding(settings, policy)
     yield rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT)
-    yield rbac.secret_reader(settings)
-    yield rbac.agent_reads_secret(settings)
+    if settings.holds_payers_key:
+        yield rbac.secret_reader(settings)
+        yield rbac.agent_reads_secret(settings)
 
 
 def _network(settings: Settings) -> Iterator[Manifest]:

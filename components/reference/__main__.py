@@ -101,7 +101,11 @@ def rbac_page() -> str:
     """Who may do what, where and why, from the grants that the Roles are made from."""
     settings = Settings()
     granted: list[tuple[str, str, tuple[Grant, ...]]] = [
-        (naming.AGENT_ACCOUNT, "the stack's namespace", rbac.secret_grants(settings)),
+        (
+            naming.AGENT_ACCOUNT,
+            "the stack's namespace, with `credential: payer` only",
+            rbac.secret_grants(settings),
+        ),
         (naming.OPERATOR_ACCOUNT, "each watched namespace; the cluster with a selector", rbac.OPERATOR_GRANTS),
         (naming.OPERATOR_ACCOUNT, "the cluster, with a selector only", rbac.OPERATOR_CLUSTER_GRANTS[-1:]),
         (naming.OPERATOR_ACCOUNT, "the stack's namespace", rbac.CLAIM_GRANTS),
@@ -136,13 +140,12 @@ _RBAC_TAIL = """
 The metrics server is also bound to the cluster's own `system:auth-delegator` (may this caller read the metric?) and to
 `extension-apiserver-authentication-reader` in `kube-system` (which front proxy may be believed?), unless KEDA is used.
 
-No one may delete an Escrow, create or delete a Job, or read any Secret but the agent's own by name. People who resolve
-a `NeedsReview` do so with their own rights: `get`, `list`, `patch` on `escrows` and `escrows/status`.
+No one may delete an Escrow, create or delete a Job, or read any Secret. People who resolve a `NeedsReview` do so with
+their own rights: `get`, `list`, `patch` on `escrows` and `escrows/status`.
 
-A Role does not keep a pod from a `secretKeyRef`, because the kubelet resolves it. An admission policy therefore lets
-only pods of the ServiceAccounts above, and of those in `purpleflea.admission.allowedServiceAccounts`, refer to the
-credentials Secret. It does not stop someone who may create pods from naming such a ServiceAccount: whoever may create
-pods in the namespace may spend its money.
+A Role does not keep a pod from a `secretKeyRef`, because the kubelet resolves it, nor anybody who may create pods from
+naming one of these accounts. Admission policies do both: [who holds the key](credentials.md), with the rights that
+somebody needs who runs agents in the namespace, and those that no tenant may have.
 """
 
 

@@ -25,6 +25,7 @@ from components.settings.problems import BadSettings, Problem, dotted, from_pyda
 from components.settings.section import Section
 from components.settings.values import DnsLabel, ManifestPath, usdc_text
 from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker
+from runtime.contract import SECRET_NAME
 
 __all__ = ["Agent", "BadSettings", "FlySettings", "Problem", "Settings", "usdc_text"]
 
@@ -96,6 +97,18 @@ class Settings(Section):
     def pays_workers(self) -> bool:
         """Whether there are workers and a payroll for them."""
         return self.worker.enabled and self.payroll.enabled
+
+    @property
+    def payer_secret(self) -> str:
+        """Name of the Secret with the payer's key, created or existing."""
+        return self.credentials.existing_secret or SECRET_NAME
+
+    @property
+    def holds_payers_key(self) -> tuple[str, ...]:
+        """Whose own container holds the payer's key: agents by name, and `worker`."""
+        agents = [agent.name for agent in self.agents if agent.credential == "payer"]
+        worker = self.worker.enabled and self.worker.credential == "payer"
+        return (*agents, *(["worker"] if worker else []))
 
     def task_budget(self, of: Agent | Worker) -> Decimal:
         """USDC for one run of an agent, or one task of a worker."""

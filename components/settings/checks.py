@@ -18,6 +18,7 @@ from runtime.contract import MINIMUM_ESCROW_USDC, Env, Port
 
 if TYPE_CHECKING:
     from components.settings import Settings
+    from components.settings.workloads import Agent
 
 RESERVED_ENV = frozenset(name.value for name in Env)
 _TAKEN_PORTS = (Port.HEALTH.value, Port.WORKER.value)
@@ -112,10 +113,19 @@ def _agents(settings: "Settings") -> Iterator[Problem]:
             yield _problem(
                 f"{path}.escrowId", "pays for one Job only, not for a schedule; use funding.mode: request", path
             )
+        yield from _own_secret(settings, agent, path)
         if agent.completions is not None and agent.completions < agent.parallelism:
             message = f"{agent.completions} is fewer than parallelism ({agent.parallelism})"
             yield _problem(f"{path}.completions", message, path)
         yield from _environment(agent.env, f"{path}.env")
+
+
+def _own_secret(settings: "Settings", agent: "Agent", path: str) -> Iterator[Problem]:
+    if agent.own_secret and agent.credential != "own":
+        yield _problem(f"{path}.ownSecret", "belongs to credential: own", path)
+    elif agent.own_secret == settings.payer_secret:
+        message = "is the payer's Secret; name one of the agent's own, or write credential: payer"
+        yield _problem(f"{path}.ownSecret", message, path, f"{ROOT}.credentials")
 
 
 def _watched(settings: "Settings") -> Iterator[Problem]:

@@ -18,6 +18,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
         if text:
             yield from _schedule(path, text)
     yield from _unpaid(settings)
+    yield from _exposed(settings)
     for path, resources in _resources(settings):
         yield from _units(path, resources)
 
@@ -41,6 +42,18 @@ def _unpaid(settings: Settings) -> Iterator[Problem]:
             if agent.schedule:
                 message = "its Jobs have no escrow and nobody is paid for them; funding.mode: request funds each run"
                 yield Problem(f"{ROOT}.agents[{index}].schedule", message)
+
+
+def _exposed(settings: Settings) -> Iterator[Problem]:
+    message = (
+        "its own container holds the payer's key, so it can spend the payer's whole balance, whatever budgets and "
+        "budget.capUsdc say"
+    )
+    for index, agent in enumerate(settings.agents):
+        if agent.credential == "payer":
+            yield Problem(f"{ROOT}.agents[{index}].credential", message)
+    if settings.worker.enabled and settings.worker.credential == "payer":
+        yield Problem(f"{ROOT}.worker.credential", message)
 
 
 def _resources(settings: Settings) -> Iterator[tuple[str, Resources]]:

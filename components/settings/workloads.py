@@ -23,6 +23,7 @@ from components.settings.values import (
 from runtime.contract import Port
 
 AGENT_RESOURCES = resources("250m", "256Mi", "1000m", "512Mi")
+Credential = Literal["none", "own", "payer"]
 Environment = dict[EnvName, Prose]
 
 
@@ -58,6 +59,13 @@ class Agent(Section):
     """USDC for one run; empty: `escrow.defaultBudgetUsdc`."""
     agent_id: Identifier = ""
     """`AGENT_ID` of this agent, one for each logical agent; empty: the wallet in the credentials Secret."""
+    credential: Credential = "none"
+    """Whose API key the agent's own container holds. `none`: nobody's; the faucet claim and the MCP sidecar beside it
+    hold the payer's. `own`: the agent's, from `ownSecret`, in all three. `payer`: the payer's, as the guide has it: the
+    agent can spend the whole balance, whatever the budgets say."""
+    own_secret: OptionalDnsName = ""
+    """Secret with the agent's own key and id, under the same keys as the credentials Secret (`credential: own`); empty:
+    the agent's name and `-creds`."""
     escrow_id: Identifier = ""
     """An escrow that exists already and pays for this Job (`funding.mode: annotation`)."""
     env: Environment = {}
@@ -89,6 +97,8 @@ class Worker(Section):
     """What to do, as `TASK_DESCRIPTION`."""
     budget_usdc: OptionalUsdc = None
     """USDC for one task; empty: `escrow.defaultBudgetUsdc`."""
+    credential: Literal["none", "payer"] = "none"
+    """Whose API key the worker's own container holds: nobody's, or the payer's, which can spend the whole balance."""
     env: Environment = {}
     """Further environment variables of the container; nothing secret."""
     resources: Resources = AGENT_RESOURCES
@@ -169,8 +179,9 @@ class Admission(Section):
     """What the API server itself refuses or adds, by admission policies; they need cluster-wide rights to create."""
 
     enabled: bool = True
-    """Whether a policy refuses pods of other accounts that refer to the credentials Secret."""
+    """Whether policies keep the payer's key to the stack's own containers, and its ServiceAccounts to whoever has a
+    right to them (docs/credentials.md)."""
     allowed_service_accounts: tuple[DnsName, ...] = ()
-    """ServiceAccounts allowed besides the stack's own."""
+    """ServiceAccounts of yours whose pods may have the stack's own containers with the key: faucet claim, sidecar."""
     job_gate: Literal["policy", "manifest"] = "policy"
     """Who holds back a Job until its money is locked: an admission policy (Kubernetes 1.36), or its own manifest."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.manifests import credentials
+from components.manifests import agent_pod, credentials
 from components.settings import Settings
 
 Manifest = dict[str, Any]
@@ -20,6 +20,7 @@ def dangling(settings: Settings, objects: list[Manifest]) -> list[str]:
     declared |= {
         ("Secret", here, name) for name in (settings.credentials.existing_secret, *settings.images.pull_secrets)
     }
+    declared |= {("Secret", here, agent_pod.Identity.of(agent).secret) for agent in settings.agents}
     declared |= {("Issuer", here, settings.hpa.metrics_server.issuer)}
     declared |= {("Secret", here, o["spec"]["secretName"]) for o in objects if o["kind"] == "Certificate"}
     missing = []

@@ -25,6 +25,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "cert-manager-issuer": {"hpa": {"metricsServer": {"tls": "certManager", "issuer": "house-ca"}}},
     "several-namespaces": {"operator": {"watchNamespace": "agent-jobs,batch,nightly"}},
     "selector": {"operator": {"watchNamespace": "selector:purpleflea=yes", "replicas": 3}},
+    "payer's key to agents": {
+        "agents": [{"name": "pf-agent-job", "credential": "payer"}],
+        "worker": {"credential": "payer"},
+    },
+    "an agent's own key": {"agents": [{"name": "own", "credential": "own"}]},
     "bare": {
         **{name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")},
         "networkPolicy": {"enabled": False},
@@ -71,6 +76,7 @@ def _agents(draw: st.DrawFn, funded: bool) -> list[dict[str, Any]]:
                     "task": _texts,
                     "budgetUsdc": _budgets,
                     "agentId": _labels,
+                    "credential": st.sampled_from(["none", "own", "payer"]),
                     "env": _env,
                     "resources": _resources(),
                     "timeZone": _zones,

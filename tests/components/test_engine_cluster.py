@@ -197,6 +197,8 @@ def test_what_is_known_of_an_existing_secret(namespace, control_plane, tmp_path,
     namespace.client.create(Secret(metadata=ObjectMeta(name=SECRET_NAME), data=keys))
     with pytest.raises(BadInput, match=r"has no escrow-url; add"):
         existing_secret.check(settings, access)
+    elsewhere = {"services": {"escrowUrl": "https://pay.example"}}
+    existing_secret.check(Settings.parse({"namespace": namespace.name, **elsewhere}), access)
     namespace.client.patch(Secret, SECRET_NAME, {"data": {"escrow-url": "aw=="}})
     existing_secret.check(settings, access)
     existing_secret.check(settings, {**access, "kubeconfig": control_plane.kubeconfig.read_text()})

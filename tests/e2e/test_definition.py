@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from components.manifests import admission, job_gate, stack
+from components.manifests import account_policy, credentials_policy, job_gate, session_policy, stack
 from components.settings import Settings
 from components.synth import __main__ as synth
 from tests.components import stacks
@@ -144,7 +144,9 @@ def test_an_unknown_field_is_refused(server):
     assert ".dta: field not declared in schema" in answer.text
 
 
-@pytest.mark.parametrize("made", [admission.policy, job_gate.guard])
+@pytest.mark.parametrize(
+    "made", [credentials_policy.policy, account_policy.policy, session_policy.policy, job_gate.guard]
+)
 def test_the_expressions_of_a_policy_have_the_types_they_need(server, made):
     """The API server checks them against objects only after the fact, and tells it in the policy's status."""
     policy = made(Settings())
@@ -185,6 +187,7 @@ def table() -> list[Rule]:
 
 
 ELSEWHERE = "elsewhere"
+PAYER = stacks.EXAMPLES["payer's key to agents"]
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 NOBODYS = {
     *("secrets", "configmaps", "serviceaccounts/token", "pods/exec", "pods/log", "pods/ephemeralcontainers", "nodes"),
@@ -198,7 +201,7 @@ NOBODYS = {
 def test_each_account_may_what_the_page_says_and_nothing_else(server):
     """Asked of the server's own authorizer, with each account's every verb on everything of interest."""
     rules = table()
-    settings = Settings.parse({**stacks.EXAMPLES["selector"], "namespace": "rights"})
+    settings = Settings.parse({**stacks.EXAMPLES["selector"], **PAYER, "namespace": "rights"})
     manifests = stack.objects(settings)
     create_namespaces(server, [*manifests, {"metadata": {"namespace": ELSEWHERE}}])
     apply_all(server, manifests)

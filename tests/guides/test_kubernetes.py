@@ -15,12 +15,17 @@ SETTINGS = {"credentials": {"existingSecret": "", "agentWallet": "agent-k8s-prod
 
 JOB, POD = "Job/pf-agent-job", "spec.template.spec"
 OPERATOR = "Deployment/pf-escrow-operator"
+WORKERS = "Deployment/pf-agent-workers"
 PAYROLL, PAYROLL_POD = "CronJob/pf-agent-payroll", "spec.jobTemplate.spec.template.spec"
 # ruff: noqa: E501 - a table is read by its rows
 DEPARTURES = {
     f"{JOB}: metadata.name": "ends in a hash of its content, or a changed Job is refused as immutable; label and setting keep the name",
     f"{JOB}: spec.ttlSecondsAfterFinished": "a Job of the manifests stays: whatever applies them again would create it anew and pay again",
     f"{JOB}: {POD}.initContainers[faucet-claim].image": "python:3.12-slim has no HTTP client; our image has, and is pinned",
+    f"{JOB}: {POD}.containers[agent].env[PF_API_KEY]": "an agent is not trusted with the payer's key; `credential: payer` gives it",
+    f"{WORKERS}: {POD}.containers[agent].env[PF_API_KEY]": "an agent is not trusted with the payer's key; `credential: payer` gives it",
+    "Role/pf-secret-reader": "a token of the agents' account would read the payer's key; pods need none; only with `credential: payer`",
+    "RoleBinding/pf-agent-reads-secret": "a token of the agents' account would read the payer's key; pods need none; only with `credential: payer`",
     f"{OPERATOR}: {POD}.containers[operator].image": "pinned: `latest` may become another program between two restarts",
     f"{OPERATOR}: {POD}.containers[operator].env[PF_API_KEY]": "read from a mounted file, so that a rotated key needs no restart",
     f"{PAYROLL}: {PAYROLL_POD}.serviceAccountName": "its own, since it needs rights that agents must not have",
@@ -36,9 +41,9 @@ DEPARTURES = {
 }  # fmt: skip
 
 
-def found() -> dict[str, str]:
+def found(**more) -> dict[str, str]:
     """Every difference between the listings and what we render."""
-    rendered = stack.objects(Settings.parse(SETTINGS))
+    rendered = stack.objects(Settings.parse({**SETTINGS, **more}))
     told = {}
     for file in sorted(LISTINGS.glob("*.yaml")):
         for listing in yaml.safe_load_all(file.read_text()):
@@ -46,6 +51,9 @@ def found() -> dict[str, str]:
                 name, ours = f"{listing['kind']}/{listing['metadata']['name']}", _ours(rendered, listing)
             else:
                 name, listing, ours = "values", listing["purpleflea"], Settings().model_dump(mode="json", by_alias=True)
+            if not ours:
+                told[name] = "not rendered"
+                continue
             told |= {f"{name}: {path}": how for path, how in differences(listing, ours).items()}
     return told
 
@@ -61,6 +69,17 @@ def _ours(rendered, listing):
 
 def test_every_path_is_rendered_or_its_departure_explained():
     assert unexplained(found(), DEPARTURES) == []
+
+
+def test_the_payers_key_goes_to_agents_as_in_the_guide_where_the_settings_say_so():
+    payer = {"agents": [{"name": "pf-agent-job", "credential": "payer"}], "worker": {"credential": "payer"}}
+    left = {*found()} - {*found(**payer)}
+    assert {path.partition(":")[0] for path in left} == {
+        JOB,
+        WORKERS,
+        "Role/pf-secret-reader",
+        "RoleBinding/pf-agent-reads-secret",
+    }
 
 
 def test_sidecar_is_the_guides_but_for_its_place():

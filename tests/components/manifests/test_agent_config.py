@@ -22,13 +22,22 @@ def test_every_key_is_documented(name):
 
 
 def test_environment_is_the_jobs_own():
-    settings = Settings.parse({"agents": [{"name": "a", "env": {"MODE": "fast"}}]})
+    settings = Settings.parse({"agents": [{"name": "a", "env": {"MODE": "fast"}, "credential": "payer"}]})
     told = agent_config(settings)["agents"]["a"]
     job = agent_job.build(settings, settings.agents[0])
     assert told["name"] == job["metadata"]["name"]
     assert set(told["environment"]) == {v["name"] for v in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert told["environment"]["MODE"] == "fast"
     assert told["environment"]["PF_API_KEY"] == {"secret": {"name": "purpleflea-creds", "key": "api-key"}}
+
+
+def test_who_can_spend_the_whole_balance_is_told():
+    agents = [{"name": "a", "credential": "payer"}, {"name": "b"}, {"name": "c", "credential": "own"}]
+    told = agent_config(Settings.parse({"agents": agents}))
+    assert told["maximumExposure"]["wholeBalance"] == ["a"]
+    assert [told["agents"][name]["credential"] for name in "abc"] == ["payer", "none", "own"]
+    assert "PF_API_KEY" not in told["agents"]["b"]["environment"]
+    assert told["agents"]["c"]["environment"]["PF_API_KEY"] == {"secret": {"name": "c-creds", "key": "api-key"}}
 
 
 def test_all_six_services_are_told():

@@ -97,7 +97,7 @@ def test_schemas_are_strict(spoil, complaint):
 
 
 def test_dangling_names_are_found():
-    parsed = Settings.parse(stacks.EXAMPLES["sandbox"])
+    parsed = Settings.parse({**stacks.EXAMPLES["sandbox"], "worker": {"credential": "payer"}})
     objects = [o for o in stack.objects(parsed) if o["kind"] not in ("Secret", "ServiceAccount", "Service", "Role")]
     found = "\n".join(dangling(parsed, objects))
     for lost in (

@@ -23,6 +23,8 @@ def agent(**more):
         ({"payroll": {"schedule": "0 0 30 2 *"}}, "purpleflea.payroll.schedule", "names a date that never comes"),
         (agent(schedule=", * * * *"), f"{AGENT}.schedule", "names a date that never comes"),
         ({"agents": [{"name": "a", "schedule": "@daily"}]}, f"{AGENT}.schedule", "nobody is paid for them"),
+        (agent(credential="payer"), f"{AGENT}.credential", "can spend the payer's whole balance"),
+        ({"worker": {"credential": "payer"}}, "purpleflea.worker.credential", "can spend the payer's whole balance"),
         (agent(resources={"requests": {"cpu": "0Mi"}}), f"{AGENT}.resources.requests.cpu", "in a unit of bytes"),
         (agent(resources={"requests": {"memory": "100m"}}), f"{AGENT}.resources.requests.memory", "fraction of a byte"),
     ],
@@ -33,7 +35,7 @@ def test_warning(mapping, path, words):
     assert words in found.message
 
 
-@pytest.mark.parametrize("name", sorted({*stacks.EXAMPLES} - {"production"}))
+@pytest.mark.parametrize("name", sorted({*stacks.EXAMPLES} - {"production", "payer's key to agents"}))
 def test_ordinary_stacks_have_none(name):
     assert [*warnings(Settings.parse(stacks.EXAMPLES[name]))] == []
 
