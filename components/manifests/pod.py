@@ -78,6 +78,8 @@ def container(
         "imagePullPolicy": settings.images.pull_policy,
         "command": list(command),
         "resources": resources(amounts),
+        # A program that fails without a last message of its own is quoted by its log, in a dispute's evidence too.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

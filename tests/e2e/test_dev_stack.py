@@ -118,6 +118,7 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
     assert (paid["outcome"], paid["lockedUsdc"], paid["paidUsdc"]) == ("Paid", "0.10", "0.099")
     assert failed["outcome"] == "Disputed"
     assert "container agent exited with 7" in failed["reason"]
+    assert "bad luck" in failed["reason"], "its last words, by terminationMessagePolicy"
     name = paid["job"]["name"]
     kubectl("wait", "job/runs-on", "--for=jsonpath={.status.ready}=1", PATIENCE)
     claims = kubectl("logs", "--selector", f"app={naming.AGENT_APP}", "--container", "faucet-claim")

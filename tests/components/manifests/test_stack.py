@@ -37,6 +37,8 @@ def _faults(mapping) -> list[str]:
 def _lacks(container) -> list[str]:
     names = [variable["name"] for variable in container.get("env", ())]
     found = [f"{name} is set twice" for name in set(names) if names.count(name) > 1]
+    if container["terminationMessagePolicy"] != "FallbackToLogsOnError":
+        found.append("no last words: an end without a message tells nothing")
     if not container["securityContext"]["readOnlyRootFilesystem"]:
         found.append("writable root file system")
     return found + [
