@@ -17,12 +17,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.money import MICRO
+from runtime.sandbox import mcp
 from runtime.sandbox.admin import admin_routes
 from runtime.sandbox.clock import Clock
 from runtime.sandbox.dialect_fly import FLY
 from runtime.sandbox.dialect_kubernetes import KUBERNETES
 from runtime.sandbox.dialect_server import SERVER
-from runtime.sandbox.mcp import MCP, McpEndpoint
 from runtime.sandbox.openapi import describe
 from runtime.sandbox.page import render_page
 from runtime.sandbox.rest import Endpoint, Service
@@ -65,8 +65,9 @@ def build_app(service: Service, admin_token: str | None = None) -> Starlette:
         "/openapi.json": openapi,
     }
     probes = Probes(ready=ready, registry=service.registry)
-    routes = [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in OPERATIONS]
-    routes += [Route(MCP.path, McpEndpoint(service, MCP), methods=[MCP.method])]
+    # First, because `GET /escrow/{id}` matches one of their paths, too.
+    routes = [Route(path, server, methods=["GET", "POST"]) for path, server in mcp.servers(service).items()]
+    routes += [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in OPERATIONS]
     routes += [Route(path, handler, methods=["GET"]) for path, handler in plain.items()]
     routes += [Route(path, probes, methods=["GET"]) for path in PAGES]
     routes += admin_routes(service, admin_token) if admin_token else []

@@ -22,7 +22,8 @@ def usd(micros: int) -> float:
     return micros / 1_000_000
 
 
-def _create(service: Service, call: Call) -> dict[str, Any]:
+def create(service: Service, call: Call) -> dict[str, Any]:
+    """Lock the caller's money."""
     amount = call.amount("amount_usd", _MINIMUM)
     description = call.text("description", "invalid_description", least=3, most=1000)
     counterparty_id = call.text("counterparty_agent_id", "invalid_counterparty")
@@ -95,7 +96,8 @@ def _read(service: Service, call: Call) -> dict[str, Any]:
     return answer
 
 
-def _stats(service: Service, _call: Call) -> dict[str, Any]:
+def stats(service: Service, _call: Call) -> dict[str, Any]:
+    """Public figures."""
     with service.database.transaction() as connection:
         row = connection.execute(
             "SELECT count(*) AS created, ifnull(sum(amount), 0) AS volume,"
@@ -168,7 +170,7 @@ def _act(name: str, run: Any, per_minute: int, refusals: tuple[int, ...], **extr
 
 SERVER: Final = (
     RestOperation(
-        "create", "server", "POST", "/escrow/create", _create, success=201, per_minute=20,
+        "create", "server", "POST", "/escrow/create", create, success=201, per_minute=20,
         request={
             "amount_usd": {"type": "number", "minimum": 0.1},
             "description": {"type": "string", "minLength": 3, "maxLength": 1000},
@@ -184,7 +186,7 @@ SERVER: Final = (
     _act("release", _release, 30, ()),
     _act("dispute", dispute, 10, (400,), request={"reason": _TEXT | {"maxLength": 1000}}),
     RestOperation(
-        "stats", "server", "GET", "/escrow/stats", _stats, needs_key=False,
+        "stats", "server", "GET", "/escrow/stats", stats, needs_key=False,
         answer={"total_created": "integer", "total_volume_usd": "number"},
     ),
     RestOperation(

@@ -1,70 +1,157 @@
-"""MCP (Streamable HTTP, stateless) as far as a dialect needs it: the faucet's one tool.
+"""The two published MCP servers: Streamable HTTP, stateless, the protocol of 2025-11-25 and before.
 
-Both names of the tool's argument are understood: the Fly.io guide's `wallet_address`, which needs no registration, and
-the published server's `agent_casino_id`, which keeps all of its faucet's rules.
+A POST must accept JSON and server-sent events (406 otherwise) and is answered by one event; a GET answers a page. The
+tools are in `mcp_tools`. A fault finds a tool's call by its operation (`create`, `claim`, …) in the dialect `mcp`, and
+any other request by its method, e.g. `tools/list`.
 """
 
 import json
+from collections import deque
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
+from runtime.contract import VERSION
+from runtime.contract import Route as Path
+from runtime.money import loads
+from runtime.sandbox.mcp_tools import ESCROW_TOOLS, FAUCET_TOOLS, Tool, call_tool
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Endpoint, RestOperation, Service
 
+PROTOCOL_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+
+_METHODS: Final = ("initialize", "notifications/initialized", "ping", "tools/call", "tools/list", "server/discover")
 _ACCEPTED: Final = ("application/json", "text/event-stream")
-_METHOD_NOT_FOUND: Final = -32601
+_PARSE_ERROR, _INVALID_REQUEST, _METHOD_NOT_FOUND, _REFUSED = -32700, -32600, -32601, -32000
 
 
-class McpEndpoint(Endpoint):
-    """Answers a JSON-RPC request with one server-sent event."""
+class McpServer:
+    """One server, the ASGI application of its path.
+
+    Args:
+        name: What it calls itself, e.g. `agent-escrow`.
+        dialect: What its calls are called in faults and figures.
+    """
+
+    def __init__(self, service: Service, name: str, tools: tuple[Tool, ...], dialect: str = "mcp") -> None:
+        self._service = service
+        self._name = name
+        self._dialect = dialect
+        self.tools = {tool.name: tool for tool in tools}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or break the answer as a fault says."""
+        if scope["method"] == "GET":
+            page = {"service": f"{self._name}-mcp", "transport": "StreamableHTTP", "tools": list(self.tools)}
+            return await JSONResponse(page)(scope, receive, send)
+        messages = await read_whole(receive)
+        message = parsed(messages)
+        tool = self._tool(message)
+        method = message.get("method")
+        name = tool.operation if tool else method if method in _METHODS else "invalid"
+        operation = RestOperation(name, self._dialect, "POST", scope["path"], self._answer, needs_key=False)
+
+        async def again() -> Message:
+            return messages.popleft() if messages else await receive()
+
+        return await _Exchange(self._service, operation)(scope, again, send)
+
+    def _tool(self, message: dict[str, Any]) -> Tool | None:
+        params = message.get("params")
+        called = message.get("method") == "tools/call" and isinstance(params, dict)
+        name = params.get("name") if called and isinstance(params, dict) else None
+        return self.tools.get(name) if isinstance(name, str) else None
+
+    def _answer(self, service: Service, call: Call) -> dict[str, Any]:
+        request_id = call.body.get("id")
+        if not isinstance(call.body.get("method"), str):
+            raise RefusedError(400, str(_INVALID_REQUEST), "Invalid Request: not one JSON-RPC message")
+        if "id" not in call.body:
+            return {}
+        try:
+            outcome = {"result": self._result(service, call)}
+        except RefusedError as refusal:
+            outcome = {"error": {"code": int(refusal.code), "message": refusal.message}}
+        return {"jsonrpc": "2.0", "id": request_id, **outcome}
+
+    def _result(self, service: Service, call: Call) -> dict[str, Any]:
+        params = call.body.get("params")
+        params = params if isinstance(params, dict) else {}
+        match call.body["method"]:
+            case "initialize":
+                asked = params.get("protocolVersion")
+                return {
+                    "protocolVersion": asked if asked in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[0],
+                    "capabilities": {"tools": {"listChanged": True}},  # as published, though it never tells
+                    "serverInfo": {"name": self._name, "version": VERSION},
+                }
+            case "ping":
+                return {}
+            case "tools/list":
+                return {"tools": [tool.listed() for tool in self.tools.values()]}
+            case "tools/call":
+                arguments = params.get("arguments", {})
+                if (tool := self._tool(call.body)) is None or not isinstance(arguments, dict):
+                    text = f"MCP error -32602: Tool {params.get('name')} not found"
+                    return {"content": [{"type": "text", "text": text}], "isError": True}
+                return call_tool(service, tool, arguments, call)
+        raise RefusedError(200, str(_METHOD_NOT_FOUND), "Method not found")
+
+
+class _Exchange(Endpoint):
+    """One request to an MCP server."""
 
     def render(self, document: dict[str, Any], status: int) -> Response:
-        """A result or a JSON-RPC error as an event; what is refused before that as plain JSON."""
+        """An answer as an event; what is refused before that, and what nothing is answered to, without one."""
         if status != 200:
-            return JSONResponse(document, status)
-        return Response(f"event: message\ndata: {json.dumps(document)}\n\n", media_type="text/event-stream")
+            code = document["error"] if document["error"].lstrip("-").isdigit() else _REFUSED
+            error = {"code": int(code), "message": document.get("message", document["error"])}
+            return JSONResponse({"jsonrpc": "2.0", "error": error, "id": None}, status)
+        if not document:
+            return Response(status_code=202)
+        return Response(
+            f"event: message\ndata: {json.dumps(document, default=float)}\n\n", media_type="text/event-stream"
+        )
 
     async def run(self, request: Request, *, fail_after_credit: bool = False) -> dict[str, Any]:
-        """Like the published servers, insist on both media types."""
-        if not all(kind in request.headers.get("accept", "") for kind in _ACCEPTED):
-            raise RefusedError(406, "not_acceptable", f"Accept must name {' and '.join(_ACCEPTED)}")
+        """Like the published servers, insist on both media types, on JSON, and on a version that they know."""
+        headers = request.headers
+        if not all(kind in headers.get("accept", "") for kind in _ACCEPTED):
+            raise RefusedError(406, str(_REFUSED), f"Not Acceptable: Client must accept both {' and '.join(_ACCEPTED)}")
+        if headers.get("content-type", "").partition(";")[0].strip() != _ACCEPTED[0]:
+            raise RefusedError(415, str(_REFUSED), "Unsupported Media Type: Content-Type must be application/json")
+        version = headers.get("mcp-protocol-version", PROTOCOL_VERSIONS[0])
+        if version not in PROTOCOL_VERSIONS:
+            known = ", ".join(PROTOCOL_VERSIONS)
+            raise RefusedError(400, str(_REFUSED), f"Unsupported protocol version: {version} (supported: {known})")
         return await super().run(request, fail_after_credit=fail_after_credit)
 
 
-def _call_tool(service: Service, call: Call) -> dict[str, Any]:
-    params = call.body.get("params")
-    params = params if isinstance(params, dict) else {}
-    request_id = call.body.get("id")
-    envelope = {"jsonrpc": "2.0", "id": request_id if isinstance(request_id, int | str) else None}
-    if (call.body.get("method"), params.get("name")) != ("tools/call", "claim_faucet"):
-        error = {"code": _METHOD_NOT_FOUND, "message": "This sandbox answers tools/call of claim_faucet only"}
-        return envelope | {"error": error}
-    arguments = params.get("arguments")
-    body = arguments if isinstance(arguments, dict) else {}
+async def read_whole(receive: Receive) -> deque[Message]:
+    """The messages of a request's body, up to its end, the peer's, or the most that is read of one."""
+    messages: deque[Message] = deque()
+    size = 0
+    while not messages or (messages[-1].get("more_body") and size <= 64 * 1024):
+        messages.append(await receive())
+        size += len(messages[-1].get("body", b""))
+    return messages
+
+
+def parsed(messages: deque[Message]) -> dict[str, Any]:
+    """The JSON object that came; empty where it is none."""
     try:
-        result, failed = _claim(service, Call(None, call.ip, {}, {}, body)), {}
-    except RefusedError as refusal:  # a tool's failure is a result, too
-        result, failed = refusal.body(), {"isError": True}
-    return envelope | {"result": {"content": [{"type": "text", "text": json.dumps(result)}]} | failed}
+        document = loads(b"".join(message.get("body", b"") for message in messages))
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
-def _claim(service: Service, call: Call) -> dict[str, Any]:
-    if "wallet_address" in call.body:
-        agent_id = call.text("wallet_address", "invalid_request")
-        service.agents.ensure(agent_id)
-        claim_id = service.agents.claim(agent_id, call.ip, per_ip=False, new_only=False)
-    else:
-        agent_id, code = call.text("agent_casino_id", "invalid_request"), call.optional_text("referral_code")
-        claim_id = service.agents.claim(
-            agent_id, call.ip, per_ip=service.claim_per_ip, new_only=True, referral_code=code
-        )
-    return {"credited": 1, "claim_id": claim_id, "agent_id": agent_id}
-
-
-MCP: Final = RestOperation(
-    "claim", "fly", "POST", "/mcp", _call_tool, needs_key=False,
-    request={"jsonrpc": {"const": "2.0"}, "id": {"type": "integer"}, "method": {"const": "tools/call"},
-             "params": {"type": "object"}},
-)  # fmt: skip
+def servers(service: Service) -> dict[str, McpServer]:
+    """The servers by path; `/mcp` is the faucet's in the `fly` dialect, whose base URL is the sandbox itself."""
+    return {
+        Path.SANDBOX_MCP_FAUCET.value: McpServer(service, "agent-faucet", FAUCET_TOOLS),
+        Path.SANDBOX_MCP_ESCROW.value: McpServer(service, "agent-escrow", ESCROW_TOOLS),
+        "/mcp": McpServer(service, "agent-faucet", FAUCET_TOOLS, "fly"),
+    }

@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,7 +35,7 @@ from starlette.routing import compile_path
 from starlette.types import Message, Receive, Scope, Send
 
 from runtime.contract import Env
-from runtime.money import loads
+from runtime.sandbox import mcp
 from runtime.sandbox.app import OPERATIONS
 from runtime.sandbox.rest import Service
 from runtime.sandbox.server import Options, SandboxServer
@@ -133,18 +132,27 @@ class _Recorder:
         self._app = app
         self._received = received
         self._acts = [(compile_path(op.path)[0], op.name) for op in OPERATIONS if op.name in _MOVE_MONEY]
+        self._tools = {path: server.tools for path, server in mcp.servers(service).items()}
         for act in _MOVE_MONEY:
             setattr(service.escrows, act, _noting_success(getattr(service.escrows, act)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = [(act, match) for path, act in self._acts if (match := path.match(scope.get("path", "")))]
-        if not found or scope["method"] != "POST":
+        tools = self._tools.get(scope.get("path", ""))
+        if not (found or tools) or scope["method"] != "POST":
             return await self._app(scope, receive, send)
-        messages = await _read_whole(receive)
-        act, match = found[0]
-        body = b"".join(message.get("body", b"") for message in messages)
-        call = Received(act, match.groupdict().get("id") or _subject(act, body))
-        self._received.append(call)
+        messages = await mcp.read_whole(receive)
+        document = mcp.parsed(messages)
+        if tools:
+            document = document.get("params", {}) if document.get("method") == "tools/call" else {}
+            act = tools[document["name"]].operation if document.get("name") in tools else ""
+            document, escrow_id = document.get("arguments") or {}, None
+        else:
+            act, match = found[0]
+            escrow_id = match.groupdict().get("id")
+        call = Received(act, escrow_id or _subject(act, document))
+        if act in _MOVE_MONEY:
+            self._received.append(call)
 
         async def again() -> Message:
             return messages.popleft() if messages else await receive()
@@ -167,22 +175,8 @@ def _noting_success(act: Callable[..., Any]) -> Callable[..., Any]:
     return noting
 
 
-async def _read_whole(receive: Receive) -> deque[Message]:
-    """The messages of a request's body, up to its end or the peer's."""
-    messages: deque[Message] = deque()
-    while not messages or messages[-1].get("more_body"):
-        messages.append(await receive())
-    return messages
-
-
-def _subject(act: str, body: bytes) -> str:
+def _subject(act: str, document: dict[str, Any]) -> str:
     """The token of a create or the escrow of an act in the body; empty where the body is no such thing."""
-    try:
-        document = loads(body)
-    except ValueError:
-        return ""
-    if not isinstance(document, dict):
-        return ""
     if act != "create":
         return str(document.get("escrow_id", ""))
     text = str(document.get("terms_hash") or document.get("description", ""))
