@@ -17,10 +17,10 @@ from typing import Any, Final
 import stamina
 
 from runtime.contract import Env, ExitCode, MountPath
+from runtime.credentials import KeySettings
 from runtime.environment import choice, flag, group, number, path, text, url
 from runtime.errors import BadInput, NotFound, OutcomeUnknown, Permanent, PurpleFleaError, RateLimited, Retryable
 from runtime.payments import ClaimOutcome, DialectName, FaucetClaim, Operation, PaymentsClient, Retries
-from runtime.payments.settings import KeySettings
 from runtime.redaction import redact
 from runtime.service import Failure, Kind, Program, Start
 from runtime.trace import tracing

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.payments import network
+from runtime import network
 from runtime.service import Kind, NoSettings, Program, Start
 
 RUNTIME: Final = Path(__file__).parent

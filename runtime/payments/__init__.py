@@ -3,9 +3,9 @@
 Start at `PaymentsClient`; the nouns are in `model`, creating an escrow exactly once is `create_once`.
 """
 
+from runtime.credentials import Credentials
 from runtime.payments.client import PaymentsClient
 from runtime.payments.creation import Created, Creation, CreationJournal, NeedsReview, create_once
-from runtime.payments.credentials import Credentials
 from runtime.payments.http import Limits, Timeouts
 from runtime.payments.model import (
     ClaimOutcome,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from runtime.credentials import Credentials
 from runtime.environment import read
 from runtime.errors import (
     BadInput,
@@ -21,7 +22,6 @@ from runtime.errors import (
 )
 from runtime.money import Usdc
 from runtime.payments.answer import Answer, AnswerProblem, required
-from runtime.payments.credentials import Credentials
 from runtime.payments.dialect import Dialect, Request, Service
 from runtime.payments.fly import FlyDialect
 from runtime.payments.http import Limits, MakeHttp, Timeouts

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 
 from runtime.errors import BadInput
+from runtime.network import proxies
 from runtime.payments.http import HEADERS, Limits, NotConnected, TimedOut, Timeouts, Unwritable, named
-from runtime.payments.network import proxies
 
 
 class PlainHttp:

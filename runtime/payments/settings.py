@@ -1,38 +1,13 @@
 """The environment that tells where the payment service is and who pays."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 from runtime.contract import Env
-from runtime.environment import choice, flag, group, path, secret, url
+from runtime.credentials import KeySettings, NeededKeySettings
+from runtime.environment import choice, flag, group, url
 from runtime.payments.client import PaymentsClient
-from runtime.payments.credentials import Credentials
 from runtime.payments.http import MakeHttp
 from runtime.payments.model import DialectName
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeySettings:
-    """Where the API key comes from; without one, only what needs a key fails."""
-
-    key: str | None = secret(Env.API_KEY, "The API key", default=None)
-    file: Path | None = path(
-        Env.API_KEY_FILE, f"A file with the key, read again when it changes; wins over `{Env.API_KEY}`", default=None
-    )
-
-    @cached_property
-    def credentials(self) -> Credentials:
-        """One for the program, so that a file is read once a change."""
-        return Credentials(self.key, self.file)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NeededKeySettings(KeySettings):
-    """The same for a program that cannot do without: no key is a wrong setting at the start."""
-
-    def __post_init__(self) -> None:
-        self.credentials.key()
 
 
 @dataclass(frozen=True, kw_only=True)

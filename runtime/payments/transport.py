@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from runtime.credentials import Credentials
 from runtime.environment import checked_url
 from runtime.errors import (
     BadInput,
@@ -37,8 +38,8 @@ from runtime.errors import (
     Unreachable,
 )
 from runtime.money import loads
+from runtime.network import trust_store
 from runtime.payments.answer import Answer
-from runtime.payments.credentials import Credentials
 from runtime.payments.dialect import JSON, Request, Service
 from runtime.payments.http import (
     HttpAnswer,
@@ -50,7 +51,6 @@ from runtime.payments.http import (
     Unwritable,
     named,
 )
-from runtime.payments.network import trust_store
 from runtime.redaction import excerpt
 from runtime.trace import outgoing
 

@@ -13,7 +13,8 @@ from runtime.sandbox.app import build_app
 from runtime.sandbox.database import Database
 from runtime.sandbox.rest import Service
 from runtime.sandbox.wire import FaultableProtocol
-from runtime.service.http import EVERY_ADDRESS, BoundedProtocol, HttpServer, listen
+from runtime.service.http import BoundedProtocol, HttpServer
+from runtime.service.sockets import EVERY_ADDRESS, listen
 
 START_AGENT: Final = "sandbox-payer"
 """The agent that the start key belongs to."""

@@ -5,27 +5,22 @@ answer (uvicorn waits for ever), takes the caller's trace, and ends when its pro
 """
 
 import asyncio
-import errno
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from runtime.errors import BadInput
 from runtime.trace import HEADER, tracing
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-EVERY_ADDRESS: Final = "::"
-"""Listens on every address of both families."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,30 +171,3 @@ def traced(app: App) -> App:
             return await app(scope, receive, send)
 
     return within
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on an address; `EVERY_ADDRESS` takes both families, or the one that the machine has.
-
-    Raises:
-        BadInput: The address cannot be listened on, e.g. because somebody else does.
-    """
-    try:
-        if host == EVERY_ADDRESS:
-            return [_every_address(port)]
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return [socket.create_server((host, port), family=family, backlog=2048)]
-    except OSError as error:
-        shown = "every address" if host == EVERY_ADDRESS else host
-        what = f"cannot listen on {shown} port {port}: {error.strerror}"
-        raise BadInput(f"{what}; stop what uses it, or choose another") from None
-
-
-def _every_address(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=2048, dualstack_ipv6=True)
-        except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise  # in use, or forbidden: IPv4 alone would hide that
-    return socket.create_server(("", port), backlog=2048)

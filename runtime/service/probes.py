@@ -8,7 +8,8 @@ from typing import Final
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from runtime.contract import Route
-from runtime.service.http import EVERY_ADDRESS, BoundedProtocol, Bounds, HttpServer, Receive, Scope, Send, listen
+from runtime.service.http import BoundedProtocol, Bounds, HttpServer, Receive, Scope, Send
+from runtime.service.sockets import EVERY_ADDRESS, listen
 
 Check = Callable[[], str | None]
 """What is wrong, in words for the probe's answer; None when all is well."""

@@ -3,10 +3,10 @@ import os
 
 import pytest
 
+from runtime.credentials import KeySettings
 from runtime.environment import read
 from runtime.errors import BadInput, Unauthorized
 from runtime.payments import Credentials, PaymentsClient
-from runtime.payments.settings import KeySettings
 from tests.runtime.payments.scripted_server import Reply
 
 

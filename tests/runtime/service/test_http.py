@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.service.http import EVERY_ADDRESS, BoundedProtocol, Bounds, HttpServer, listen
+from runtime.service.http import BoundedProtocol, Bounds, HttpServer
+from runtime.service.sockets import EVERY_ADDRESS, listen
 from runtime.trace import log_fields
 
 pytestmark = pytest.mark.anyio

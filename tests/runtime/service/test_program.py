@@ -104,7 +104,7 @@ def test_nothing_but_the_environments_room_reads_the_environment():
     allowed = {
         "runtime/environment.py", "runtime/service/program.py",  # the default of what is read
         "runtime/payments/client.py",  # the same, for who builds it without a program
-        "runtime/payments/network.py",  # the names that every HTTP client knows
+        "runtime/network.py",  # the names that every HTTP client knows
         "runtime/kubernetes/connection.py", "runtime/kubernetes/kubeconfig.py",  # and every Kubernetes client
         "runtime/demo.py", "runtime/sandbox/testing.py",  # hand it on to child processes
     }  # fmt: skip

@@ -10,9 +10,9 @@ import pytest
 
 from runtime.contract import ExitCode
 from runtime.errors import BadInput
+from runtime.network import VARIABLES
 from runtime.payments import Credentials, PaymentsClient
 from runtime.payments.busy_http import BusyHttp
-from runtime.payments.network import VARIABLES
 from runtime.redaction import redact
 
 PASSWORD = "proxy-password-81"

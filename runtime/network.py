@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment
 
 from runtime.errors import BadInput
 from runtime.redaction import excerpt, protect
@@ -55,6 +54,8 @@ def proxies() -> Mapping[str, str]:
     Raises:
         BadInput: One cannot be used. Its password is in no message, and protected from now on.
     """
+    from urllib.request import getproxies_environment  # here: it brings http.client and email along, 3 MB
+
     found = {scheme: value for scheme, value in getproxies_environment().items() if scheme in _SCHEMES}
     for scheme, value in found.items():
         (_check_exceptions if scheme == "no" else _check_proxy)(f"{scheme.upper()}_PROXY", value)

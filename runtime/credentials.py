@@ -1,9 +1,12 @@
 """The API key: read from a mounted file whenever that changes, else from the environment. Never in a `repr`."""
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from runtime.contract import Env
+from runtime.environment import path, secret
 from runtime.errors import BadInput, Unauthorized
 from runtime.redaction import stripped_secret
 
@@ -56,3 +59,26 @@ def _checked(text: str, where: str) -> str:
     if not _KEY.fullmatch(key):
         raise BadInput("the API key is empty or has characters that no key has; it was not sent")
     return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeySettings:
+    """Where the API key comes from; without one, only what needs a key fails."""
+
+    key: str | None = secret(Env.API_KEY, "The API key", default=None)
+    file: Path | None = path(
+        Env.API_KEY_FILE, f"A file with the key, read again when it changes; wins over `{Env.API_KEY}`", default=None
+    )
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """One for the program, so that a file is read once a change."""
+        return Credentials(self.key, self.file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeededKeySettings(KeySettings):
+    """The same for a program that cannot do without: no key is a wrong setting at the start."""
+
+    def __post_init__(self) -> None:
+        self.credentials.key()
