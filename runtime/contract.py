@@ -21,6 +21,27 @@ ESCROW_ID_ANNOTATION: Final = f"{DOMAIN}/escrow-id"
 ESCROW_REQUEST_ANNOTATION: Final = f"{DOMAIN}/escrow-request"
 """On a Job from its creation on: JSON `{"payee": str, "amountUsdc": "0.10"}`; the operator locks it, then resumes."""
 
+WORK_ID_ANNOTATION: Final = f"{DOMAIN}/work-id"
+"""On a Job from its creation on: the identity of its work, which stays when the Job is created anew. Paid once."""
+
+WORK_ID_LIMIT: Final = 128
+"""Characters of a work id; in an Escrow it may be longer, by the run of a schedule."""
+
+FUNDED_ANNOTATION: Final = f"{DOMAIN}/funded"
+"""On a Job: its own UID once its escrow is bound, so that it may run. A copy has another UID."""
+
+WITHHELD_ANNOTATION: Final = f"{DOMAIN}/withheld"
+"""On a Job: why it is not run, because another Job's account has its work."""
+
+RUN_AGAIN_ANNOTATION: Final = f"{DOMAIN}/run-again"
+"""On a Job: who had its work run once more, and why. The Escrow of the first run is what counts."""
+
+SCHEDULED_ANNOTATION: Final = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+"""Kubernetes', on a Job of a CronJob: the time it was scheduled for."""
+
+BY_HAND_ANNOTATION: Final = "cronjob.kubernetes.io/instantiate"
+"""kubectl's, on a Job that somebody made by hand of a CronJob."""
+
 ACT_LABEL: Final = f"{DOMAIN}/acted-at"
 """On an Escrow: when a person last decided about it; the operator watches Escrows that carry it."""
 
@@ -149,6 +170,8 @@ class Env(StrEnum):
     """Operator: period of the full list that catches what a watch missed."""
     AUTO_RELEASE = "PF_AUTO_RELEASE"
     """Operator: `true` releases on Job completion; `false` only records it."""
+    RERUN_FAILED_WORK = "PF_RERUN_FAILED_WORK"
+    """Operator: `true` runs a work again whose last run was not paid, when its Job is created anew."""
     HEALTH_PORT = "PF_HEALTH_PORT"
     """Operator outside a pod of its own: the one port for probes and metrics; else the contract's two."""
     LEADER_ELECTION = "PF_LEADER_ELECTION"

@@ -11,6 +11,7 @@ from runtime.contract import (
     ESCROW_REQUEST_ANNOTATION,
     RUN_ONCE,
     SETTLEMENT_FINALIZER,
+    WORK_ID_ANNOTATION,
     Env,
     ExitCode,
     ProgramName,
@@ -34,7 +35,10 @@ def _job(settings: Settings, agent: Agent) -> Manifest:
         "metadata": {"namespace": settings.namespace, **_job_metadata(settings, agent)},
         "spec": _job_spec(settings, agent),
     }
-    found["metadata"]["name"] = agent.name if settings.job.stable_name else f"{agent.name}-{content_hash(found)}"
+    content = f"{agent.name}-{content_hash(found)}"
+    found["metadata"]["name"] = agent.name if settings.job.stable_name else content
+    # After the hash: an identity that changed the name would make every Job new work.
+    _identify(found["metadata"], agent.work_id or content)
     if _held_by_manifest(settings):
         # From the manifest on, so that even a TTL of zero cannot remove the Job before it is recorded.
         found["metadata"]["finalizers"] = [SETTLEMENT_FINALIZER]
@@ -45,6 +49,9 @@ def _cron_job(settings: Settings, agent: Agent) -> Manifest:
     # No finalizer here: the CronJob controller copies labels and annotations only. The job gate adds it at creation.
     own = metadata(settings, agent.name, ProgramName.AGENT)
     own["labels"] |= {AGENT_LABEL: agent.name}
+    template = _job_metadata(settings, agent)
+    # The operator adds the scheduled time: a run is one work, whatever the CronJob's content was then.
+    _identify(template, agent.work_id or agent.name)
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -56,7 +63,7 @@ def _cron_job(settings: Settings, agent: Agent) -> Manifest:
             "startingDeadlineSeconds": 600,
             "successfulJobsHistoryLimit": 5,
             "failedJobsHistoryLimit": 3,
-            "jobTemplate": {"metadata": _job_metadata(settings, agent), "spec": _job_spec(settings, agent)},
+            "jobTemplate": {"metadata": template, "spec": _job_spec(settings, agent)},
         },
     }
 
@@ -69,6 +76,10 @@ def _job_metadata(settings: Settings, agent: Agent) -> Manifest:
     elif agent.escrow_id:
         found["annotations"] = {ESCROW_ID_ANNOTATION: agent.escrow_id}
     return found
+
+
+def _identify(metadata: Manifest, work_id: str) -> None:
+    metadata["annotations"] = {**metadata.get("annotations", {}), WORK_ID_ANNOTATION: work_id}
 
 
 def _job_spec(settings: Settings, agent: Agent) -> Manifest:

@@ -136,6 +136,12 @@ def _work() -> Manifest:
             "uid": _text(64, "The Job's UID; a Job recreated under the same name has another."),
             "taskId": _text(253, "The task's id in its worker's log."),
             "id": _text(253, "The work's identity, which stays when its object is created anew."),
+            "run": {
+                "type": "integer",
+                "format": "int32",
+                "minimum": 2,
+                "description": "Which run of the work it is; the first has none.",
+            },
         },
         "x-kubernetes-validations": [
             _rule(
@@ -198,6 +204,12 @@ def _status() -> Manifest:
                 "attempts": {"type": "integer", "format": "int32", "minimum": 1},
             },
         },
+        "run": {
+            "type": "object",
+            "description": "The latest run after the first, and the UID of the one Job that it is for.",
+            "required": ["number", "uid"],
+            "properties": {"number": {"type": "integer", "format": "int32", "minimum": 2}, "uid": _text(64)},
+        },
         "observedGeneration": {"type": "integer", "format": "int64"},
         "conditions": _conditions(),
         "acts": _acts(),
@@ -229,6 +241,10 @@ def _status_rules() -> list[Manifest]:
         _rule(
             "!has(self.phase) || self.phase != 'Settled' || (has(self.outcome) && has(self.closedAt))",
             "Settled needs outcome and closedAt",
+        ),
+        _rule(
+            "!has(oldSelf.run) || (has(self.run) && (self.run == oldSelf.run || self.run.number > oldSelf.run.number))",
+            "a run is given to one Job",
         ),
         _rule("!has(oldSelf.acts) || (has(self.acts) && oldSelf.acts.all(act, act in self.acts))", "acts are kept"),
     ]

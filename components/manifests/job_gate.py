@@ -18,7 +18,9 @@ from runtime.contract import (
     ESCROW_ID_ANNOTATION,
     ESCROW_PLURAL,
     ESCROW_REQUEST_ANNOTATION,
+    FUNDED_ANNOTATION,
     SETTLEMENT_FINALIZER,
+    WORK_ID_ANNOTATION,
 )
 
 _API = "admissionregistration.k8s.io/v1"
@@ -66,6 +68,14 @@ def guard(settings: Settings) -> Manifest:
                 _asks("object"),
                 {"name": "created", "expression": "request.operation == 'CREATE'"},
                 {"name": "held", "expression": _has_finalizer("object")},
+                {"name": "waits", "expression": "oldObject.spec.?suspend.orValue(false)"},
+                {
+                    "name": "funded",
+                    "expression": f"{_annotation('object', FUNDED_ANNOTATION)}.orValue('') == object.metadata.uid"
+                    # As the version before wrote it on a Job that requested its escrow.
+                    f" || ({_carries('object', ESCROW_REQUEST_ANNOTATION)}"
+                    f" && {_carries('object', ESCROW_ID_ANNOTATION)})",
+                },
                 {"name": "abandoned", "expression": f"{_annotation('object', ABANDONED_ANNOTATION)}.orValue('') != ''"},
                 {
                     "name": "mayAbandon",
@@ -100,7 +110,10 @@ def probe(settings: Settings) -> Manifest:
 
 
 def _validations() -> list[Manifest]:
-    request, escrow_id = ESCROW_REQUEST_ANNOTATION, ESCROW_ID_ANNOTATION
+    request, escrow_id, work, funded = (
+        *(ESCROW_REQUEST_ANNOTATION, ESCROW_ID_ANNOTATION),
+        *(WORK_ID_ANNOTATION, FUNDED_ANNOTATION),
+    )
     return [
         _refusal(
             "!variables.created || !variables.asks || (object.spec.?suspend.orValue(false) && variables.held)",
@@ -117,14 +130,24 @@ def _validations() -> list[Manifest]:
             " delete the Job and create it anew with the annotation in its manifest",
         ),
         _refusal(
+            f"variables.created || {_annotation('object', funded)} == {_annotation('oldObject', funded)}",
+            f"the annotation {funded} is the operator's: it says that the Job's money is locked",
+        ),
+        # Onto a Job that is past the gate it may still come, as in manifests of a later version: its account is open.
+        _refusal(
+            f"variables.created || {_annotation('object', work)} == {_annotation('oldObject', work)}"
+            f" || (!({_carries('oldObject', work)}) && !(variables.asks && variables.waits))",
+            f"the annotation {work} is fixed when a Job is created; delete the Job and create it anew",
+        ),
+        _refusal(
             f"variables.created || variables.held || !({_has_finalizer('oldObject')})"
             " || (variables.abandoned && variables.mayAbandon)",
             f"the finalizer {SETTLEMENT_FINALIZER} holds the Job until its payment is on record; keep it in"
             " metadata.finalizers. To give the settlement up: kubectl purpleflea let-go",
         ),
         _refusal(
-            "variables.created || object.spec.?suspend.orValue(false) || !oldObject.spec.?suspend.orValue(false)"
-            f" || !({_carries('object', request)}) || {_carries('object', escrow_id)}",
+            "variables.created || object.spec.?suspend.orValue(false) || !variables.waits || !variables.asks"
+            " || variables.funded",
             "the Job's money is not locked yet; the operator resumes the Job once it is",
         ),
     ]

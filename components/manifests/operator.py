@@ -79,6 +79,7 @@ def container(settings: Settings) -> Manifest:
                     **{name: "" if amount is None else usdc_text(amount) for name, amount in bounds.items()},
                     Env.ESCROW_TIMEOUT_HOURS: settings.escrow.timeout_hours,
                     Env.RESYNC_SECONDS: operator.resync_seconds,
+                    Env.RERUN_FAILED_WORK: operator.rerun_failed_work,
                     Env.AUTO_RELEASE: settings.escrow.auto_release_on_job_complete,
                     Env.LEADER_ELECTION: operator.replicas > 1,
                 }

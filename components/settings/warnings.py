@@ -1,5 +1,6 @@
 """Warnings: values that Kubernetes accepts but that are probably not meant. Printed, never refused."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             yield from _schedule(path, text)
     yield from _unpaid(settings)
     yield from _exposed(settings)
+    yield from _shared_work(settings)
     for path, resources in _resources(settings):
         yield from _units(path, resources)
 
@@ -54,6 +56,14 @@ def _exposed(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"{ROOT}.agents[{index}].credential", message)
     if settings.worker.enabled and settings.worker.credential == "payer":
         yield Problem(f"{ROOT}.worker.credential", message)
+
+
+def _shared_work(settings: Settings) -> Iterator[Problem]:
+    counts = Counter(agent.work_id for agent in settings.agents if agent.work_id)
+    for index, agent in enumerate(settings.agents):
+        if counts[agent.work_id] > 1:
+            message = f"{agent.work_id!r} stands for the work of several agents: one of them runs and is paid"
+            yield Problem(f"{ROOT}.agents[{index}].workId", message)
 
 
 def _resources(settings: Settings) -> Iterator[tuple[str, Resources]]:

@@ -68,6 +68,9 @@ class Agent(Section):
     the agent's name and `-creds`."""
     escrow_id: Identifier = ""
     """An escrow that exists already and pays for this Job (`funding.mode: annotation`)."""
+    work_id: Identifier = ""
+    """The identity of its work, which is paid once however often its Job is created; empty: the agent's name and a hash
+    of its content, so that a changed agent is new work. With a schedule each scheduled time is a work of its own."""
     env: Environment = {}
     """Further environment variables of the container; nothing secret."""
     resources: Resources = AGENT_RESOURCES
@@ -126,6 +129,9 @@ class Operator(Section):
     """USDC that may be locked in one namespace at one time; empty: no bound."""
     namespace_daily_budget_usdc: OptionalUsdc = None
     """USDC that may be locked in one namespace in one UTC day; empty: no bound."""
+    rerun_failed_work: bool = False
+    """Whether a work whose last run was not paid runs again when its Job is created anew. `false`: it waits for
+    `kubectl purpleflea run-again`, because a dispute may still be decided for the payee of the first run."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the operator container."""
 

@@ -7,6 +7,7 @@ resolve   end a review: try again (perhaps another way), or close it with the ou
 retry     resolve, with the intent as it stands
 let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow when that is being deleted;
           with --all of every one in the namespace that is being deleted
+run-again run a Job whose work another Job's account has: it was paid, disputed or cancelled before
 fund      create the escrow for a Job manifest and print it with its annotation
 
 Every act is recorded in the Escrow with who, when and why.
@@ -25,6 +26,7 @@ from runtime.environment import read
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
 from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.funding import FundSettings, fund
+from runtime.escrowctl.repeats import Repeats, words_about
 from runtime.escrowctl.resolution import resolution
 from runtime.escrowctl.words import explain, table
 from runtime.kubernetes.client import KubernetesApi
@@ -65,7 +67,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     which = letting.add_mutually_exclusive_group(required=True)
     which.add_argument("name", metavar="JOB", nargs="?", help="Escrow, Job, Job UID or escrow id")
     which.add_argument("--all", action="store_true", help="every Job and Escrow that is being deleted")
-    for act in (resolving, retrying, letting):
+    again = verb("run-again", "run a Job whose work was run before")
+    again.add_argument("name", metavar="JOB", help="the Job that is withheld")
+    for act in (resolving, retrying, letting, again):
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
     funding.add_argument("-f", "--file", type=Path, required=True)
@@ -82,7 +86,9 @@ async def _run(args: argparse.Namespace) -> str:
             case "show":
                 return json.dumps(await accounts.whole(args.name), indent=2, sort_keys=True)
             case "explain":
-                return explain(await accounts.find(args.name))
+                return await _explain(accounts, args.name)
+            case "run-again":
+                return await Repeats(accounts).run_again(args.name, args.reason)
             case "let-go" if args.all:
                 return await _let_all_go(accounts, args.reason)
             case "let-go":
@@ -94,6 +100,12 @@ async def _list(accounts: Accounts, args: argparse.Namespace) -> str:
     escrows = accounts.list(everywhere=args.all_namespaces)
     rows = table([escrow async for escrow in escrows if args.phase in (None, escrow.phase)])
     return "\n".join([rows, *map(str, escrows.malformed)])
+
+
+async def _explain(accounts: Accounts, name: str) -> str:
+    repeats = Repeats(accounts)
+    escrow, job = await accounts.find(name, await repeats.account_name(name)), await repeats.withheld(name)
+    return explain(escrow) if job is None else f"{explain(escrow)}\n\n{words_about(job)}"
 
 
 async def _resolve(accounts: Accounts, args: argparse.Namespace) -> str:

@@ -32,17 +32,20 @@ class Accounts:
     """
 
     def __init__(self, api: KubernetesApi, namespace: str | None) -> None:
-        self._api = api
-        self._escrows = EscrowObjects(api)
+        self.api = api
+        self.escrows = EscrowObjects(api)
         self.namespace = namespace or api.namespace
 
     def list(self, *, everywhere: bool = False) -> Listing[Escrow]:
         """The Escrows of the namespace, or of all; its `malformed` has those that cannot be read."""
-        return self._escrows.list("" if everywhere else self.namespace)
+        return self.escrows.list("" if everywhere else self.namespace)
 
-    async def find(self, name: str) -> Escrow:
-        """An Escrow by its own name, its Job's name (the newest), its Job's UID or its escrow id."""
-        escrow = await self._newest(name)
+    async def find(self, name: str, else_name: str = "") -> Escrow:
+        """An Escrow by its own name, its Job's name (the newest), its Job's UID, its work id or its escrow id.
+
+        Else the one of the name `else_name`.
+        """
+        escrow = await self._newest(name) or (await self._newest(else_name) if else_name else None)
         if isinstance(escrow, Escrow):
             return escrow
         if isinstance(escrow, MalformedObject):
@@ -55,7 +58,7 @@ class Accounts:
         """The same as the API server has it, even where it cannot be read."""
         found = await self._newest(name)
         path = f"{escrows_path(self.namespace)}/{(found or await self.find(name)).name}"
-        return await self._api.get(path, WHOLE)
+        return await self.api.get(path, WHOLE)
 
     async def _newest(self, name: str) -> Escrow | MalformedObject | None:
         escrows = self.list()
@@ -66,9 +69,9 @@ class Accounts:
 
     async def write(self, escrow: Escrow, status: Json) -> None:
         """Merge into the status if nobody wrote since, then have the operator look."""
-        await self._escrows.set_status(escrow, **status)
+        await self.escrows.set_status(escrow, **status)
         label = {"metadata": {"labels": {ACT_LABEL: datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")}}}
-        await self._api.merge_patch(escrow_path(escrow), label)
+        await self.api.merge_patch(escrow_path(escrow), label)
 
     async def note(self, job: str, *, what: str, reason: str) -> Escrow | MalformedObject | None:
         """Record an act in the Escrow of a Job, if it has one that can be read; that Escrow."""
@@ -81,12 +84,12 @@ class Accounts:
     async def whoami(self) -> str:
         """The name that the API server knows this person by."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        review = msgspec.convert(await self._api.create(REVIEWS, body), _Review)
+        review = msgspec.convert(await self.api.create(REVIEWS, body), _Review)
         return review.status.user_info.username or "unknown"
 
     async def held(self, collection: str) -> tuple[str, ...]:
         """Names of the Jobs, or the Escrows, that are being deleted and carry our finalizer."""
-        found = Listing(self._api, collection, NAMED, only_metadata=True)
+        found = Listing(self.api, collection, NAMED, only_metadata=True)
         held = [m.metadata.name async for m in found if m.metadata.deletion_timestamp and is_held(m.metadata)]
         return tuple(held)
 
@@ -96,16 +99,16 @@ class Accounts:
         The job gate lets a finalizer go only together with its reason.
         """
         try:
-            seen = await self._api.get_metadata(path, NAMED)
+            seen = await self.api.get_metadata(path, NAMED)
         except ObjectNotFound:
             return False
         annotations = {ABANDONED_ANNOTATION: reason}
-        return await remove_finalizer(self._api, path, seen.metadata, annotations=annotations) is not None
+        return await remove_finalizer(self.api, path, seen.metadata, annotations=annotations) is not None
 
     async def is_deleted(self, path: str) -> bool:
         """Whether the object is being deleted, or is gone."""
         try:
-            return (await self._api.get_metadata(path, NAMED)).metadata.deletion_timestamp is not None
+            return (await self.api.get_metadata(path, NAMED)).metadata.deletion_timestamp is not None
         except ObjectNotFound:
             return True
 
@@ -123,4 +126,4 @@ class _Review(msgspec.Struct, frozen=True):
 
 
 def _names(escrow: Escrow) -> tuple[str, ...]:
-    return (escrow.name, escrow.work.name, escrow.work.key, escrow.escrow_id or "")
+    return (escrow.name, escrow.work.name, escrow.work.key, escrow.work.id or "", escrow.escrow_id or "")

@@ -14,6 +14,7 @@ def explain(escrow: Escrow) -> str:
     spec, status, work = escrow.spec, escrow.status, escrow.work
     lines = [
         f"{work.kind} {work.name} ({'UID' if work.uid else 'id'} {work.key}) in namespace {escrow.namespace}",
+        *([f"Work {work.id}, run {work.run or 1}"] if work.id else []),
         f"Phase: {escrow.phase}" + (f", outcome: {status.outcome}" if status.outcome else ""),
         f"Escrow {escrow.escrow_id or '(none yet)'}, dialect {spec.dialect}, token {spec.token}",
         f"Locked: {_known(escrow.locked)} USDC for {status.payee or spec.payee or 'unknown'}",

@@ -4,6 +4,8 @@ An `Escrow` is frozen and typed: amounts are `Usdc`, times are `datetime`, and w
 Reading one whose content cannot be understood, e.g. a time that the API server let through, raises `MalformedObject`.
 """
 
+import hashlib
+import re
 from abc import ABC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +54,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         uid: The Job's UID; a Job that is created anew under its name has another.
         task_id: The task's id in its worker's log.
         id: The work's identity, which stays when its object is created anew; None where nobody gave it one.
+        run: Which run of the work it is, from 2 on; None for the first.
     """
 
     kind: WorkKind
@@ -59,6 +62,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     uid: str | None = None
     task_id: str | None = None
     id: str | None = None
+    run: int | None = None
 
     @property
     def key(self) -> str:
@@ -110,12 +114,13 @@ class AnswerNote(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
     """One of `status.conditions`."""
 
     type: str
     status: str
     reason: str
+    last_transition_time: str = ""
     message: str = ""
 
 
@@ -126,6 +131,13 @@ class Act(msgspec.Struct, frozen=True):
     when: str
     what: str
     reason: str
+
+
+class LatestRun(msgspec.Struct, frozen=True):
+    """The latest run of the work after the first, and the UID of the one Job that it is for."""
+
+    number: int
+    uid: str
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -155,6 +167,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     last_answer: AnswerNote | None = None
     conditions: tuple[Condition, ...] = ()
     acts: tuple[Act, ...] = ()
+    run: LatestRun | None = None
+    """Only in the account of a work's first run."""
 
 
 class Escrow(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,6 +232,15 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
         """Who is paid: as agreed, else by the service's word."""
         return self.spec.payee or self.status.payee
 
+    def next_run(self, uid: str) -> Json:
+        """`status.run` that gives one more run of its work to the Job of that UID."""
+        return {"number": self.status.run.number + 1 if self.status.run else 2, "uid": uid}
+
+    @property
+    def never_sent(self) -> bool:
+        """True if no escrow was bound to it, and none was asked for."""
+        return self.escrow_id is None and self.status.creation is None
+
     @property
     def ending(self) -> JobEnding | None:
         """How its Job ended, once that is on record."""
@@ -250,8 +273,18 @@ ESCROW: Final[Shape[Escrow]] = Shape.of(ESCROW_KIND, Escrow, _usdc).then(_checke
 
 
 def escrow_name(job_uid: str) -> str:
-    """Name of the Escrow object of a Job."""
+    """Name of the Escrow object of a Job that has no work id, or is not the first of its work."""
     return f"job-{job_uid}"
+
+
+def work_account(work_id: str) -> str:
+    """Name of the Escrow object of a work's first run.
+
+    Made of the work id, so that the API server creates it once, whichever Jobs and operators ask for it. The hash
+    decides; what stands before it is for people.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", work_id.lower()).strip("-")[:40].strip("-")
+    return "-".join(filter(None, ("work", words, hashlib.sha256(work_id.encode()).hexdigest()[:20])))
 
 
 def new_escrow(
@@ -264,22 +297,31 @@ def new_escrow(
     escrow_id: str | None,
     payee: str | None,
     amount: Usdc | None,
+    work_id: str | None = None,
+    run: int | None = None,
 ) -> Json:
     """The Escrow object of a Job; what is not known yet is left out and set once later.
 
     `spec.job` says what `spec.work` says, for operators of the version before: one may still run, or run again.
     """
     known = {"escrowId": escrow_id, "payee": payee, "amountUsdc": None if amount is None else str(amount)}
+    identity = {"id": work_id, "run": run}
+    first = work_id is not None and run is None
     return {
         "apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}",
         "kind": ESCROW_KIND,
         "metadata": {
-            "name": escrow_name(job_uid),
+            "name": work_account(work_id) if first else escrow_name(job_uid),
             "namespace": namespace,
             "finalizers": [SETTLEMENT_FINALIZER],
         },
         "spec": {
-            "work": {"kind": WorkKind.JOB.value, "name": job_name, "uid": job_uid},
+            "work": {
+                "kind": WorkKind.JOB.value,
+                "name": job_name,
+                "uid": job_uid,
+                **{key: value for key, value in identity.items() if value is not None},
+            },
             "job": {"name": job_name, "uid": job_uid},
             "dialect": dialect,
             "token": token,

@@ -126,7 +126,7 @@ class SettlementJournal:
         """The record in the object."""
         entry = self._open[key]
         if entry.stale:
-            entry.escrow = await self._escrows.get(entry.escrow.namespace, key) or entry.escrow
+            entry.escrow = await self._escrows.get(entry.escrow.namespace, entry.escrow.name) or entry.escrow
         return read_record(entry.escrow)
 
     async def write(self, record: Settlement) -> Settlement:
@@ -188,7 +188,7 @@ class CreationJournal:
             with attempt:
                 if attempt.num > 1:
                     escrow = self.escrow
-                    self.escrow = await self._escrows.get(escrow.namespace, escrow.work.key) or escrow
+                    self.escrow = await self._escrows.get(escrow.namespace, escrow.name) or escrow
                 self.escrow = await self._escrows.set_spec(self.escrow, escrowId=escrow_id)
 
 

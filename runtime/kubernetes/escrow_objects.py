@@ -31,23 +31,28 @@ class EscrowObjects:
     def __init__(self, api: KubernetesApi) -> None:
         self._api = api
 
-    async def get(self, namespace: str, job_uid: str) -> Escrow | None:
-        """The Escrow of a Job, or None."""
+    async def get(self, namespace: str, name: str) -> Escrow | None:
+        """The Escrow of that name, or None."""
         try:
-            return await self._api.get(f"{escrows_path(namespace)}/{escrow_name(job_uid)}", ESCROW)
+            return await self._api.get(f"{escrows_path(namespace)}/{name}", ESCROW)
         except ObjectNotFound:
             return None
 
-    async def exists(self, namespace: str, job_uid: str) -> bool:
-        """Whether a Job has an Escrow, whatever is in it."""
+    async def latest_run(self, first: Escrow) -> Escrow | None:
+        """The account of a work's latest run, by that of its first; None where a Job was given it and has none yet."""
+        run = first.status.run
+        return first if run is None else await self.get(first.namespace, escrow_name(run.uid))
+
+    async def exists(self, namespace: str, name: str) -> bool:
+        """Whether there is an Escrow of that name, whatever is in it."""
         try:
-            await self._api.get_metadata(f"{escrows_path(namespace)}/{escrow_name(job_uid)}", NAMED)
+            await self._api.get_metadata(f"{escrows_path(namespace)}/{name}", NAMED)
         except ObjectNotFound:
             return False
         return True
 
     async def create(self, escrow: Json) -> Escrow:
-        """Create; if another operator was faster its object is returned."""
+        """Create; if there is one of that name by now it is returned: another operator's, perhaps for another Job."""
         path = escrows_path(escrow["metadata"]["namespace"])
         try:
             return await self._api.create(path, escrow, ESCROW)

@@ -34,6 +34,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def stamp_now() -> str:
+    """This moment, as `stamp` writes it."""
+    return stamp(datetime.now(UTC))
+
+
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`metadata` of any object; what an answer leaves out is empty."""
 

@@ -45,22 +45,30 @@ class Accounts:
         self._client = client
         self._funding = funding
 
-    async def open(self, job: JobFacts) -> Escrow | None:
+    async def open(self, job: JobFacts, first: Escrow | None) -> Escrow | None:
         """The Escrow of a Job that asks for one; None where its namespace ends, and nothing can be created in it.
+
+        Another Job's where that was faster with the same work. `first` is the account of the work's first run, if the
+        Job may run the work again.
 
         Raises:
             ReviewRequired: What the Job asks for cannot be done; the Escrow says why.
         """
         terms = self._terms(job)
+        run = first.status.run.number if first and first.status.run else None
+        # The token comes from the work, so that the service knows it again even where the cluster has lost the account.
+        identity = f"{job.namespace}/{job.work_id}" if job.work_id else job.uid
         wanted = new_escrow(
             job.namespace,
             job.name,
             job.uid,
             dialect=self._client.dialect.name,
-            token=escrow_token(job.uid),
+            token=escrow_token(identity, run or 0),
             escrow_id=terms.escrow_id,
             payee=terms.payee,
             amount=terms.amount,
+            work_id=job.work_id,
+            run=run,
         )
         try:
             escrow = await self._objects.escrows.create(wanted)
@@ -69,12 +77,14 @@ class Accounts:
                 raise
             _log.warning("no Escrow for Job %s/%s: %s", job.namespace, job.name, error)
             return None
-        if terms.problem and escrow.phase is Phase.PENDING:
+        if terms.problem and escrow.phase is Phase.PENDING and escrow.work.uid == job.uid:
             raise ReviewRequired(escrow, terms.problem, _REMEDY)
         return escrow
 
     def _terms(self, job: JobFacts) -> _Terms:
         try:
+            if job.work_id_problem:
+                raise AnnotationError(job.work_id_problem)
             if job.escrow_id is not None:
                 return _Terms(escrow_id=parse_escrow_id(job.escrow_id))
             request = parse_request(job.request or "")

@@ -27,10 +27,22 @@ LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.
 _log = logging.getLogger(__name__)
 
 
-def _job_of(claim: Lease) -> tuple[str, str] | None:
-    """Namespace and UID of the Job that a claim is for; None where the holder is not a Job, or cannot be parsed."""
-    namespace, slash, uid = claim.spec.holder_identity.partition("/")
-    return (namespace, uid) if namespace and slash and uid and "/" not in uid else None
+def _holder(escrow: Escrow) -> str:
+    """Who a claim names: `NAMESPACE/UID` of the Job, `NAMESPACE/Escrow/NAME` where the Escrow's name is not made of it.
+
+    An operator of an earlier version knows the first only, and takes the second for somebody whom it does not know.
+    """
+    uid = escrow.work.key
+    return f"{escrow.namespace}/{uid if escrow.name == escrow_name(uid) else f'{ESCROW_KIND}/{escrow.name}'}"
+
+
+def _account_of(claim: Lease) -> tuple[str, str] | None:
+    """Namespace and name of the Escrow that a claim is for; None where the holder has none, or cannot be parsed."""
+    namespace, _, holder = claim.spec.holder_identity.partition("/")
+    kind, slash, name = holder.partition("/")
+    if slash:
+        return (namespace, name) if namespace and kind == ESCROW_KIND and name else None
+    return (namespace, escrow_name(holder)) if namespace and holder else None
 
 
 def claim_name(escrow_id: str) -> str:
@@ -67,7 +79,7 @@ class Claims:
         """
         if escrow.status.claim is not None:
             return {}
-        name, holder = claim_name(escrow.escrow_id or ""), f"{escrow.namespace}/{escrow.work.key}"
+        name, holder = claim_name(escrow.escrow_id or ""), _holder(escrow)
         terminating = False
         try:
             await self._api.create(self._path, self._claim(escrow, name, holder))
@@ -120,16 +132,16 @@ class Claims:
         # The Escrows are listed first. A claim made since belongs to an Escrow that the list may lack, which is why
         # `_removed` asks for that one Escrow before it deletes.
         async for claim in Listing(self._api, self._path, LEASE, {"labelSelector": selector}):
-            job = _job_of(claim)
-            if job and job[0] in elsewhere and f"{job[0]}/{escrow_name(job[1])}" not in known:
+            account = _account_of(claim)
+            if account and account[0] in elsewhere and "/".join(account) not in known:
                 await self._removed(claim)
 
     async def _removed(self, claim: Lease) -> bool:
-        """Remove a claim if its Escrow is gone; True if it was removed. A claim that is not a Job's stays."""
-        if (job := _job_of(claim)) is None:
+        """Remove a claim if its Escrow is gone; True if it was removed. A claim that names none stays."""
+        if (account := _account_of(claim)) is None:
             return False
         try:
-            if await self._escrows.exists(*job):
+            if await self._escrows.exists(*account):
                 return False
         except Forbidden:
             return False  # another operator's namespace: whether the Escrow exists is unknown, so the claim stands
@@ -140,12 +152,13 @@ class Claims:
 
 
 def _taken(escrow: Escrow, claim: Lease) -> ReviewRequired:
-    job = _job_of(claim)
-    holder = (
-        f"the Job with UID {job[1]} in namespace {job[0]} (Escrow {escrow_name(job[1])})"
-        if job
-        else f"{claim.spec.holder_identity or 'somebody unknown'} (Lease {claim.metadata.name})"
-    )
+    account, (_, _, uid) = _account_of(claim), claim.spec.holder_identity.partition("/")
+    if account is None:
+        holder = f"{claim.spec.holder_identity or 'somebody unknown'} (Lease {claim.metadata.name})"
+    elif account[1] == escrow_name(uid):
+        holder = f"the Job with UID {uid} in namespace {account[0]} (Escrow {account[1]})"
+    else:
+        holder = f"the Escrow {account[1]} in namespace {account[0]}"
     problem = f"escrow {escrow.escrow_id} already pays for {holder}; nothing was sent for this one"
     remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
     return ReviewRequired(escrow, problem, remedy)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from runtime.contract import Phase
 from runtime.errors import PurpleFleaError
 from runtime.kubernetes.escrow import Escrow as Account
+from runtime.kubernetes.escrow import escrow_name
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.operator.jobs import JobFacts
 from runtime.operator.metrics import Metrics
@@ -48,11 +49,16 @@ class Funded(NamedTuple):
     """The Job's."""
     namespace: str
     escrow_id: str
+    name: str
+    """The object's; empty where it is made of the UID."""
 
     @classmethod
     def of(cls, account: Account) -> "Funded":
         """Of a funded Escrow object."""
-        return cls(account.work.key, sys.intern(account.namespace), account.escrow_id or "")
+        uid, name = account.work.key, account.name
+        return cls(
+            uid, sys.intern(account.namespace), account.escrow_id or "", "" if name == escrow_name(uid) else name
+        )
 
 
 class Comparison:
@@ -179,7 +185,7 @@ class Comparison:
 
     async def _record(self, one: Funded, found: Escrow) -> None:
         async with self._recording:
-            account = await self._escrows.get(one.namespace, one.uid)
+            account = await self._escrows.get(one.namespace, one.name or escrow_name(one.uid))
             if account is not None and account.phase is Phase.FUNDED:
                 phase = await self._settlements.record_closing_by_others(account, found)
                 self._known.note(one.uid, phase)

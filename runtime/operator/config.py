@@ -31,6 +31,11 @@ class OperatorConfig:
     daily_budget: Usdc | None = amount(
         Env.NAMESPACE_DAILY_BUDGET_USDC, "Most that may be locked in one namespace in one UTC day", default=None
     )
+    rerun_failed_work: bool = flag(
+        Env.RERUN_FAILED_WORK,
+        "Whether a work whose last run was not paid runs again when its Job is created anew",
+        default=False,
+    )
     resync_seconds: int = number(
         Env.RESYNC_SECONDS, "Period of the full list that finds what a watch missed", least=1, most=86_400, default=300
     )

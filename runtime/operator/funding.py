@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, MINIMUM_ESCROW_USDC, Phase
-from runtime.errors import Permanent, Rejected, Retryable, Unauthorized, Unsupported
+from runtime.errors import (
+    Contradiction,
+    Permanent,
+    Problem,
+    Rejected,
+    Retryable,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
 from runtime.kubernetes.escrow import NOT_SETTLED, Escrow
 from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.shape import Json, stamp
@@ -17,9 +26,11 @@ from runtime.operator.config import OperatorConfig
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ReviewRequired
-from runtime.payments import DialectName, EscrowRequest, PaymentsClient
+from runtime.operator.settlements import Settlements
+from runtime.payments import DialectName, EscrowRequest, EscrowStatus, Operation, PaymentsClient
+from runtime.payments import Escrow as FoundEscrow
 from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
-from runtime.payments.lookup import find_escrow
+from runtime.payments.search import Search, find_escrow
 from runtime.redaction import excerpt
 
 NO_FUNDS_SECONDS: Final = 60.0
@@ -40,12 +51,15 @@ class Funding:
         client: PaymentsClient,
         metrics: Metrics,
         config: OperatorConfig,
+        settlements: Settlements,
     ) -> None:
         self._objects = objects
         self._escrows = objects.escrows
         self._client = client
         self._metrics = metrics
         self._config = config
+        self._settlements = settlements
+        self._search = Search(client)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def amount(self, request: FundingRequest) -> Usdc:
@@ -66,6 +80,8 @@ class Funding:
         if begun and (delay := await self._perhaps_under_way(escrow)):
             return escrow, delay
         try:
+            if not begun and (lost := await self._lost(escrow)):
+                return await self._found_again(job, escrow, lost), None
             async with self._locks[job.namespace]:
                 if not begun and (reason := await self._over_budget(escrow)):
                     return await self._wait(job, escrow, "OverBudget", reason), NO_FUNDS_SECONDS
@@ -84,6 +100,41 @@ class Funding:
             self._metrics.funded.labels("review").inc()
             raise ReviewRequired(journal.escrow, created.reason, remedy)
         return await self._funded(job, journal.escrow, created), None
+
+    async def _lost(self, escrow: Escrow) -> FoundEscrow | None:
+        """The escrow of this work at the service, where the cluster lost its account, e.g. by a restored snapshot.
+
+        None where there is none or the dialect cannot be asked. Raises `Retryable`.
+        """
+        if escrow.work.id is None:
+            return None
+        try:
+            return await self._search.find(escrow.spec.token)
+        except Contradiction as error:
+            if error.problem is Problem.DUPLICATE:
+                raise
+            # A line that makes no sense may be about any escrow, also about this one.
+            raise Unavailable(
+                f"the service's list cannot be understood: {error}",
+                operation=Operation.LIST,
+                delay_seconds=NO_FUNDS_SECONDS,
+            ) from error
+
+    async def _found_again(self, job: JobFacts, escrow: Escrow, found: FoundEscrow) -> Escrow:
+        """Bind the escrow that the work has already; closed at the service, it ends the account."""
+        payee, amount = _agreed(escrow)
+        if found.amount not in (None, amount) or found.payee not in (None, payee):
+            problem = f"escrow {found.id} carries the token of this work, but another amount or payee; nothing was sent"
+            raise ReviewRequired(escrow, problem, "Compare it with what the Job asks for, then escrowctl resolve.")
+        if found.status is EscrowStatus.AUTO_RELEASED:
+            problem = f"escrow {found.id} of this work reads {found.status}, which does not say who got the money"
+            raise ReviewRequired(escrow, problem, "Ask the payment service, then escrowctl resolve as what it says.")
+        if escrow.escrow_id is None:
+            escrow = await self._escrows.set_spec(escrow, escrowId=found.id)
+        if found.status in (EscrowStatus.LOCKED, EscrowStatus.COMPLETED):
+            return await self._funded(job, escrow, Created(escrow_id=found.id, escrow=found))
+        await self._settlements.record_closing_by_others(escrow, found)
+        return await self._escrows.get(escrow.namespace, escrow.name) or escrow
 
     async def _perhaps_under_way(self, escrow: Escrow) -> float:
         """Seconds until a create that cannot be searched for is over; 0 where it can be searched for.

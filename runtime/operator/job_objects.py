@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from runtime.contract import ESCROW_ID_ANNOTATION, SETTLED_ANNOTATION
+from runtime.contract import ESCROW_ID_ANNOTATION, FUNDED_ANNOTATION, SETTLED_ANNOTATION, WITHHELD_ANNOTATION
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.finalizers import add_finalizer, remove_finalizer
 from runtime.kubernetes.listing import Listing
@@ -33,14 +33,23 @@ class JobObjects:
             await remove_finalizer(self._api, job.path, job.metadata, annotations=annotations)
 
     async def resume(self, job: JobFacts, escrow_id: str) -> int:
-        """Write the escrow's id on a suspended Job and resume it; one that Kueue queues is left for Kueue to resume.
+        """Write on a suspended Job that it is funded, and resume it; one that Kueue queues is left for Kueue to resume.
 
         Returns the resource version at which the Job is resumed: older states show it suspended.
         """
-        metadata = {"uid": job.uid, "annotations": {ESCROW_ID_ANNOTATION: escrow_id}}
+        annotations: dict[str, str | None] = {ESCROW_ID_ANNOTATION: escrow_id, FUNDED_ANNOTATION: job.uid}
+        if job.withheld:
+            annotations[WITHHELD_ANNOTATION] = None
+        metadata = {"uid": job.uid, "annotations": annotations}
         run = {} if job.queued else {"spec": {"suspend": False}}
         resumed = await self._api.merge_patch(job.path, {"metadata": metadata, **run})
         return int(resumed["metadata"]["resourceVersion"])
+
+    async def withhold(self, job: JobFacts, why: str) -> JobFacts:
+        """Write on a Job why it is not run; the Job as written."""
+        metadata = {"uid": job.uid, "annotations": {WITHHELD_ANNOTATION: why}}
+        written = await self._api.merge_patch(job.path, {"metadata": metadata})
+        return replace(job, version=written["metadata"]["resourceVersion"], withheld=why)
 
     async def pods(self, job: JobFacts) -> list[FailedPod]:
         """The Job's pods that did not succeed."""

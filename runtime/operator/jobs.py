@@ -13,23 +13,27 @@ from typing import Any, Final
 from runtime.contract import (
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
+    FUNDED_ANNOTATION,
     KUEUE_QUEUE_LABEL,
     SETTLED_ANNOTATION,
     SETTLEMENT_FINALIZER,
+    WITHHELD_ANNOTATION,
     WorkKind,
 )
 from runtime.errors import AmountError, BadInput
-from runtime.kubernetes.escrow import ESCROW, Ending, Escrow, escrow_name
+from runtime.kubernetes.escrow import ESCROW, Ending, Escrow
 from runtime.kubernetes.events import ObjectReference, one_line
 from runtime.kubernetes.shape import Metadata, Shape, stamp
 from runtime.money import Usdc
 from runtime.operator.listing import FailedPod, ListedJob, Terminated
+from runtime.operator.work_ids import work_id, work_id_problem
 from runtime.payments.model import checked_escrow_id
 from runtime.redaction import excerpt
 
 REQUEST_KEYS: Final = frozenset({"payee", "amountUsdc"})
 REQUEST_LIMIT: Final = 4096
 ESCROW_ID_LIMIT: Final = 200
+WITHHELD_LIMIT: Final = 1000
 ENDING_MESSAGE_LIMIT: Final = 2000
 """Characters that are kept of what anybody may write as long as etcd takes it; one more tells that it was too long."""
 
@@ -75,6 +79,16 @@ class JobFacts:
     deleting: bool
     gone: bool
     """The object no longer exists; `ending` is then what was last seen of it, or None."""
+    work_id: str | None = None
+    """The identity of its work, with the run of its schedule; None where it has none that can be used."""
+    work_id_problem: str = ""
+    """Why its work id cannot be used."""
+    funded: bool = False
+    """We wrote on it that its escrow is bound."""
+    withheld: str = ""
+    """What we wrote on it of why it is not run."""
+    account: str = ""
+    """Name of its Escrow, where it is known from that; see `Works`."""
 
     @property
     def path(self) -> str:
@@ -109,8 +123,8 @@ class JobFacts:
 
     @property
     def waits_for_us(self) -> bool:
-        """True if it will not run until the operator writes the escrow's id on it or resumes it."""
-        return self.unanswered or (self.suspended and not self.queued)
+        """True if it will not run until the operator writes on it that it is funded, or resumes it."""
+        return self.unanswered or (self.suspended and not (self.queued and self.funded))
 
     def ending_status(self) -> dict[str, str]:
         """`status.jobEnding` of its Escrow: how it ended, as last seen."""
@@ -157,6 +171,10 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         settled=annotations.get(SETTLED_ANNOTATION) == metadata["uid"],
         deleting=deleting,
         gone=gone,
+        work_id=work_id(annotations, metadata["name"]),
+        work_id_problem=work_id_problem(annotations),
+        funded=annotations.get(FUNDED_ANNOTATION) == metadata["uid"],
+        withheld=_cut(annotations.get(WITHHELD_ANNOTATION), WITHHELD_LIMIT) or "",
     )
 
 
@@ -192,15 +210,15 @@ def _ending(conditions: list[Mapping[str, Any]]) -> tuple[Ending | None, str, da
 
 def job_of(escrow: Escrow) -> JobFacts:
     """The Job as far as its Escrow tells: it no longer exists, or was not read."""
-    absent = absent_job(escrow.namespace, escrow.work.key)
+    absent = absent_job(escrow.namespace, escrow.work.key, escrow.name)
     return replace(absent, name=escrow.work.name, escrow_id=escrow.escrow_id)
 
 
-def absent_job(namespace: str, uid: str) -> JobFacts:
+def absent_job(namespace: str, uid: str, account: str) -> JobFacts:
     """A Job of which no more is known than that it has an Escrow, which goes by its name here."""
     return JobFacts(
         namespace=namespace,
-        name=escrow_name(uid),
+        name=account,
         uid=uid,
         escrow_id=None,
         request=None,
@@ -215,6 +233,7 @@ def absent_job(namespace: str, uid: str) -> JobFacts:
         settled=False,
         deleting=True,
         gone=True,
+        account=account,
     )
 
 

@@ -4,7 +4,17 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, KUEUE_QUEUE_LABEL, SETTLED_ANNOTATION
+from runtime.contract import (
+    BY_HAND_ANNOTATION,
+    ESCROW_ID_ANNOTATION,
+    ESCROW_REQUEST_ANNOTATION,
+    FUNDED_ANNOTATION,
+    KUEUE_QUEUE_LABEL,
+    SCHEDULED_ANNOTATION,
+    SETTLED_ANNOTATION,
+    WITHHELD_ANNOTATION,
+    WORK_ID_ANNOTATION,
+)
 from runtime.kubernetes.shape import Shape
 
 
@@ -18,11 +28,20 @@ class _Condition(TypedDict, total=False):
 
 _Annotations: Any = TypedDict(
     "_Annotations",
-    {ESCROW_ID_ANNOTATION: str, ESCROW_REQUEST_ANNOTATION: str, SETTLED_ANNOTATION: str},
+    {
+        ESCROW_ID_ANNOTATION: str,
+        ESCROW_REQUEST_ANNOTATION: str,
+        SETTLED_ANNOTATION: str,
+        WORK_ID_ANNOTATION: str,
+        FUNDED_ANNOTATION: str,
+        WITHHELD_ANNOTATION: str,
+        SCHEDULED_ANNOTATION: str,
+        BY_HAND_ANNOTATION: str,
+    },
     total=False,
 )
 _Labels: Any = TypedDict("_Labels", {KUEUE_QUEUE_LABEL: str}, total=False)
-"""Ours and Kueue's: those of others are read by nobody here, and may be a quarter of a megabyte."""
+"""Ours, Kueue's and those of CronJobs: those of others are read by nobody here, and may be a quarter of a megabyte."""
 
 
 class _JobMetadata(TypedDict, total=False):

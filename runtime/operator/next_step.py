@@ -20,6 +20,8 @@ class Step(StrEnum):
     """It ended and never had an account: remove the finalizer."""
     OPEN_ACCOUNT = "open account"
     """Create the Escrow object."""
+    WITHHOLD = "withhold"
+    """Another Job's account has its work: leave it as it is and say so, or give it the next run where that is due."""
     HOLD = "hold"
     """Add the finalizer, before any money is locked: a Job deleted later cannot vanish with its escrow open."""
     FUND = "fund"
@@ -38,15 +40,18 @@ class Step(StrEnum):
     """The account is closed: remove the finalizers."""
 
 
-def next_step(job: JobFacts, escrow: Escrow | None, *, auto_release: bool) -> Step:
+def next_step(job: JobFacts, escrow: Escrow | None, *, auto_release: bool, first: Escrow | None = None) -> Step:
     """The next step for a Job.
 
     Args:
         job: The Job, with the ending from its Escrow where one is on record: that one never changes.
         escrow: Its Escrow; None where it has none yet.
         auto_release: Whether the completion of a Job releases its escrow.
+        first: The account of its work's first run, where that is another Job's and this one has none.
     """
     if escrow is None:
+        if job.asks and first is not None and (first.status.run is None or first.status.run.uid != job.uid):
+            return Step.FORGET if job.ending else Step.WITHHOLD
         if job.asks:
             return Step.OPEN_ACCOUNT
         return Step.FORGET if job.ending else Step.NOTHING

@@ -5,7 +5,7 @@ know too little at the price of a request. What it must never do is keep an outd
 """
 
 from runtime.contract import Phase
-from runtime.kubernetes.escrow import OPEN
+from runtime.kubernetes.escrow import OPEN, escrow_name
 from runtime.operator.jobs import JobFacts
 
 
@@ -22,14 +22,26 @@ class PhaseCache:
         """What was known before the last list; Settled phases are taken over from here, by `still_there`."""
         self._since: dict[str, Phase] = {}
         """What was noted since the current list began, and may be newer than what the list returns."""
+        self._accounts: dict[str, str] = {}
+        """Names of open Escrows by the UIDs of their Jobs, where they are not made of the UID."""
 
     def get(self, uid: str) -> Phase | None:
         """The phase; None where the Escrow is unknown, or was settled before its Job was seen."""
         return self._phases.get(uid)
 
-    def note(self, uid: str, phase: Phase) -> None:
-        """Remember a phase that a reconciliation read or wrote."""
+    def account(self, uid: str) -> str:
+        """Name of the Job's Escrow, where it is not made of the UID; empty where none is known."""
+        return self._accounts.get(uid, "")
+
+    def note(self, uid: str, phase: Phase, account: str = "") -> None:
+        """Remember a phase that a reconciliation read or wrote, and where."""
         self._phases[uid] = self._since[uid] = phase
+        self.note_account(uid, account)
+
+    def note_account(self, uid: str, account: str) -> None:
+        """Remember the name of an Escrow; it never changes."""
+        if account and account != escrow_name(uid):
+            self._accounts[uid] = account
 
     def listing(self) -> None:
         """A list of the Escrows begins: from now on, `note` also keeps what may be newer than the list."""
@@ -41,6 +53,7 @@ class PhaseCache:
         # A page that was read before a settlement closed its Escrow still shows it open; what was noted is newer. Open
         # phases need no such care: one that is too old never says "nothing to do" of a Job that has ended.
         phases.update((uid, phase) for uid, phase in self._since.items() if phase not in OPEN)
+        self._accounts = {uid: name for uid, name in self._accounts.items() if uid in phases or uid in self._since}
 
     def still_there(self, job: JobFacts) -> None:
         """Keep the closed phase of a Job that still exists: the list leaves settled Escrows out."""

@@ -40,6 +40,7 @@ from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
 from runtime.operator.settlements import Settlements
+from runtime.operator.works import Works
 from runtime.payments import PaymentsClient
 from runtime.payments.busy_http import BusyHttp
 from runtime.service import Failure, Start
@@ -74,10 +75,13 @@ class Operator:
         objects = ClusterObjects.of(api, config)
         self._claims = objects.claims
         self._known = known = PhaseCache()
-        funding = Funding(objects, client, metrics, config)
         settlements = Settlements(objects, client, metrics)
+        funding = Funding(objects, client, metrics, config, settlements)
         accounts = Accounts(objects, client, funding)
-        self._reconciler = Reconciler(objects, accounts, funding, settlements, known, auto_release=config.auto_release)
+        works = Works(objects, known, rerun_failed=config.rerun_failed_work)
+        self._reconciler = Reconciler(
+            objects, works, accounts, funding, settlements, known, auto_release=config.auto_release
+        )
         self._queue = WorkQueue(self._reconcile, config.settlements_at_once, metrics)
         self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
         self._probes = Probes(self._health.stalled, self._health.unready, metrics.registry)

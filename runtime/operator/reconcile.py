@@ -21,6 +21,7 @@ from runtime.operator.next_step import Step, next_step
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.review import ReviewRequired, require_review
 from runtime.operator.settlements import Settlements
+from runtime.operator.works import Works
 
 _WORK_GOES_ON: Final = (Phase.PENDING, Phase.FUNDED)
 
@@ -35,6 +36,8 @@ class _State(NamedTuple):
     escrow: Escrow | None
     delay_seconds: float | None = None
     """When to reconcile again; None where the step is complete."""
+    first: Escrow | None = None
+    """The account of its work's first run, where that is another Job's."""
 
 
 class Reconciler:
@@ -43,6 +46,7 @@ class Reconciler:
     def __init__(
         self,
         objects: ClusterObjects,
+        works: Works,
         accounts: Accounts,
         funding: Funding,
         settlements: Settlements,
@@ -51,6 +55,7 @@ class Reconciler:
         auto_release: bool,
     ) -> None:
         self._objects = objects
+        self._works = works
         self._accounts = accounts
         self._funding = funding
         self._settlements = settlements
@@ -78,10 +83,10 @@ class Reconciler:
         Returns the seconds after which to reconcile it again; None where the next change of the Job starts it.
         """
         # Read from the API server, never from a cache: a phase that is out of date could send an act twice.
-        escrow = await self._objects.escrows.get(job.namespace, job.uid)
-        if escrow is not None and job.gone and job.ending is None:
-            job = job_of(escrow)
-        state = _State(job, escrow)
+        standing = await self._works.find(job)
+        if standing.account is not None and job.gone and job.ending is None:
+            job = job_of(standing.account)
+        state = _State(job, standing.account, first=standing.first)
         try:
             while (step := self._next(state)) not in (Step.NOTHING, Step.FORGET, Step.CLOSE):
                 before, state = state, await self._do(step, state)
@@ -94,13 +99,22 @@ class Reconciler:
         return await self._finish(state)
 
     def _next(self, state: _State) -> Step:
-        return next_step(_as_recorded(state), state.escrow, auto_release=self._auto_release)
+        return next_step(_as_recorded(state), state.escrow, auto_release=self._auto_release, first=state.first)
 
     async def _do(self, step: Step, state: _State) -> _State:
         job = _as_recorded(state)
-        if state.escrow is None:
-            return _State(job, await self._accounts.open(job))
-        return await self._steps[step](job, state.escrow)
+        if state.escrow is not None:
+            return await self._steps[step](job, state.escrow)
+        if step is Step.WITHHOLD and state.first is not None:
+            job, first = await self._works.withhold(job, state.first)
+            return _State(job, None, first=first)
+        return await self._open(job, state.first)
+
+    async def _open(self, job: JobFacts, first: Escrow | None) -> _State:
+        escrow = await self._accounts.open(job, first)
+        if escrow is not None and escrow.work.uid != job.uid:  # another Job of the work was faster
+            return _State(job, None, first=escrow)
+        return _State(job, escrow)
 
     async def _hold(self, job: JobFacts, escrow: Escrow) -> _State:
         return _State(await self._objects.jobs.hold(job), escrow)
@@ -121,7 +135,8 @@ class Reconciler:
         escrow_id = escrow.escrow_id or ""
         if int(job.version) < self._resumed.get(job.uid, 0):
             return _State(job, escrow)
-        if job.request is not None and job.escrow_id == escrow_id:
+        answered = job.request is not None and job.escrow_id == escrow_id  # by a version that wrote no more on it
+        if job.suspended and not job.queued and (job.funded or answered):
             words = "the Job was suspended after its escrow was funded; it is resumed, for its money is locked"
             await self._objects.events.post(job, "JobResumed", words, warning=True)
         if job.escrow_id not in (None, escrow_id):
@@ -129,7 +144,8 @@ class Reconciler:
             await self._objects.events.post(job, "EscrowAnnotationIgnored", words, warning=True)
         version = self._resumed[job.uid] = await self._objects.jobs.resume(job, escrow_id)
         suspended = job.suspended and job.queued
-        return _State(replace(job, version=f"{version}", escrow_id=escrow_id, suspended=suspended), escrow)
+        now = replace(job, version=f"{version}", escrow_id=escrow_id, suspended=suspended, funded=True, withheld="")
+        return _State(now, escrow)
 
     async def _record_ending(self, job: JobFacts, escrow: Escrow) -> _State:
         return _State(job, await self._objects.escrows.set_status(escrow, jobEnding=job.ending_status()))
@@ -150,7 +166,7 @@ class Reconciler:
                 await self._objects.jobs.remove_finalizer(job)
             return None
         phase = escrow.phase
-        self._phases.note(job.uid, phase)
+        self._phases.note(job.uid, phase, escrow.name)
         if phase is not Phase.FUNDED:
             self._resumed.pop(job.uid, None)
         # The Escrow first, the Job last. After a crash between the two the Job is still held, and the next operator
@@ -167,7 +183,7 @@ class Reconciler:
 
     async def remove_finalizer_on_record(self, job: JobFacts) -> None:
         """On shutdown: remove the finalizer of a Job whose end is on record; the next operator settles its Escrow."""
-        escrow = await self._objects.escrows.get(job.namespace, job.uid)
+        escrow = (await self._works.find(job)).account
         if escrow and escrow.ending:
             await self._objects.jobs.remove_finalizer(job)
 

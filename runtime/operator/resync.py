@@ -12,7 +12,7 @@ from typing import Final
 from runtime.contract import ESCROW_KIND, Phase, WorkKind
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import Forbidden
-from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow
+from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow, escrow_name
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
 from runtime.kubernetes.listing import Listing
@@ -144,6 +144,7 @@ class Resync:
             return
         uid = escrow.work.key
         found.phases[uid] = escrow.phase
+        self._known.note_account(uid, escrow.name)
         if not escrow.is_open:
             return
         if (refund_at := escrow.status.auto_release_at) and refund_at - found.now < REFUND_MARGIN:
@@ -173,7 +174,9 @@ class Resync:
         for uid, namespace in found.orphans.items():
             decided = found.phases[uid] in (Phase.DECIDED, Phase.VERIFYING)
             if (decided or uid in self._missing) and uid not in self._queue:
-                self._queue.add(uid, absent_job(namespace, uid), found.priority(uid))
+                self._queue.add(
+                    uid, absent_job(namespace, uid, self._known.account(uid) or escrow_name(uid)), found.priority(uid)
+                )
         self._missing = set(found.orphans)
 
     async def _warn(self, found: _Pass) -> None:

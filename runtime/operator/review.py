@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runtime.contract import Phase
-from runtime.kubernetes.escrow import Escrow, escrow_name
+from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.shape import Json, stamp
 from runtime.operator.jobs import JobFacts
 from runtime.redaction import excerpt
@@ -39,11 +39,11 @@ async def require_review(objects: "ClusterObjects", job: JobFacts, case: ReviewR
     if job.ending:
         status["jobEnding"] = job.ending_status()
     escrow = await objects.escrows.set_status(case.escrow, phase=Phase.NEEDS_REVIEW.value, **status)
-    words = f"{case.problem}. {case.remedy} {command(job)}"
+    words = f"{case.problem}. {case.remedy} {command(escrow)}"
     await objects.events.post(job, "EscrowNeedsReview", words, warning=True)
     return escrow
 
 
-def command(job: JobFacts) -> str:
+def command(escrow: Escrow) -> str:
     """The command that shows the evidence."""
-    return f"See: kubectl purpleflea explain {escrow_name(job.uid)} -n {job.namespace}"
+    return f"See: kubectl purpleflea explain {escrow.name} -n {escrow.namespace}"

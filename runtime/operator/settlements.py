@@ -48,7 +48,7 @@ class Settlements:
         case = _case_again(record) if record else await self._case(job, escrow)
         with self._journal.opened(escrow, extra) as entry:
             progress = await self._settler.settle(case)
-        await self._report(job, record, progress)
+        await self._report(job, entry.escrow, record, progress)
         return entry.escrow, progress.retry_after_seconds
 
     async def _case(self, job: JobFacts, escrow: Escrow) -> Case:
@@ -91,7 +91,7 @@ class Settlements:
         await self._objects.events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
         return Phase.SETTLED
 
-    async def _report(self, job: JobFacts, before: Settlement | None, progress: Progress) -> None:
+    async def _report(self, job: JobFacts, escrow: Escrow, before: Settlement | None, progress: Progress) -> None:
         record = progress.record
         answer, told = record.answer, before and before.answer
         if answer and answer.kind is not ActResult.ACCEPTED and answer != told:
@@ -100,7 +100,7 @@ class Settlements:
             return
         self._count(job, record)
         if record.phase is Phase.NEEDS_REVIEW:
-            words = f"escrow {record.escrow_id}: {record.remedy} {command(job)}"
+            words = f"escrow {record.escrow_id}: {record.remedy} {command(escrow)}"
             await self._objects.events.post(job, "EscrowNeedsReview", words, warning=True)
             return
         amount = record.locked if record.paid is None else record.paid

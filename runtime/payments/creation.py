@@ -19,8 +19,8 @@ from typing import Final, Protocol
 
 from runtime.errors import BadInput, OutcomeUnknown, Permanent, Retryable, Unauthorized
 from runtime.payments.client import PaymentsClient
-from runtime.payments.lookup import find_escrow
 from runtime.payments.model import Escrow, EscrowRequest, Operation
+from runtime.payments.search import find_escrow
 
 GRACE: Final = timedelta(seconds=90)
 """How long a create whose answer was lost may still take effect: above every time-out of client, proxy and service."""

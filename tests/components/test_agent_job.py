@@ -21,7 +21,8 @@ def test_an_agent_of_the_stack_is_printed_as_the_stack_declares_it(capsys):
 def test_a_new_agent_takes_its_escrow_and_budget_from_the_options(capsys):
     assert main(["mine", "--stack", "prod", "--escrow-id", "esc_1", "--budget-usdc", "0.5", "--task", "12e3"]) == 0
     job = yaml.safe_load(capsys.readouterr().out)
-    assert job["metadata"]["annotations"] == {"purpleflea.com/escrow-id": "esc_1"}
+    assert job["metadata"]["annotations"]["purpleflea.com/escrow-id"] == "esc_1"
+    assert job["metadata"]["annotations"]["purpleflea.com/work-id"] == job["metadata"]["name"]
     env = {e["name"]: e.get("value") for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert (env["TASK_BUDGET_USDC"], env["TASK_DESCRIPTION"]) == ("0.50", "12e3")
 

@@ -6,7 +6,7 @@ import pytest
 
 from components.manifests import agent_job, agent_workers
 from components.settings import Settings
-from runtime.contract import SETTLEMENT_FINALIZER
+from runtime.contract import SETTLEMENT_FINALIZER, WORK_ID_ANNOTATION
 
 REQUEST = {"funding": {"mode": "request"}}
 
@@ -84,8 +84,30 @@ def test_funded_job_asks_for_its_money():
 
 
 def test_escrow_made_by_hand_is_named():
-    assert job({"escrowId": "esc_1"})["metadata"]["annotations"] == {"purpleflea.com/escrow-id": "esc_1"}
-    assert "annotations" not in job()["metadata"]
+    assert job({"escrowId": "esc_1"})["metadata"]["annotations"]["purpleflea.com/escrow-id"] == "esc_1"
+    assert "purpleflea.com/escrow-id" not in job()["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_the_work_of_a_job_is_its_agent_and_its_content_unless_somebody_names_it(stable):
+    """A Job that is created anew is known again, whether or not its name says what is in it."""
+    settings = {"job": {"stableName": stable}}
+    identity = work_id(job(**settings))
+    assert identity.startswith("pf-agent-job-")
+    assert stable or identity == job()["metadata"]["name"]
+    assert work_id(job({"task": "Another task"}, **settings)) != identity
+    named = [work_id(job({"workId": "report/1", "task": task}, **settings)) for task in ("a", "b")]
+    assert named == ["report/1", "report/1"]
+
+
+def test_a_scheduled_time_is_a_work_whatever_the_content():
+    runs = [job({"schedule": "0 6 * * *", "task": task, "payee": "p"}, **REQUEST) for task in ("a", "b")]
+    assert [work_id(run["spec"]["jobTemplate"]) for run in runs] == ["pf-agent-job"] * 2
+    assert "annotations" not in runs[0]["metadata"], "the CronJob is no work"
+
+
+def work_id(made):
+    return made["metadata"]["annotations"][WORK_ID_ANNOTATION]
 
 
 def test_schedule_makes_a_cron_job_whose_every_run_asks_for_money():

@@ -35,6 +35,13 @@ def test_warning(mapping, path, words):
     assert words in found.message
 
 
+def test_a_work_that_several_agents_share_is_told_of_each():
+    agents = [{"name": name, "workId": "shared"} for name in "ab"] + [{"name": "c"}, {"name": "d"}]
+    found = [*warnings(Settings.parse({"agents": agents}))]
+    assert [one.path for one in found] == ["purpleflea.agents[0].workId", "purpleflea.agents[1].workId"]
+    assert all("one of them runs and is paid" in one.message for one in found)
+
+
 @pytest.mark.parametrize("name", sorted({*stacks.EXAMPLES} - {"production", "payer's key to agents"}))
 def test_ordinary_stacks_have_none(name):
     assert [*warnings(Settings.parse(stacks.EXAMPLES[name]))] == []

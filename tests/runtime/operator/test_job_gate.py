@@ -15,8 +15,11 @@ from runtime.contract import (
     ABANDONED_ANNOTATION,
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
+    FUNDED_ANNOTATION,
     KUEUE_QUEUE_LABEL,
     SETTLEMENT_FINALIZER,
+    WITHHELD_ANNOTATION,
+    WORK_ID_ANNOTATION,
 )
 from tests.e2e.kubectl import Kubectl
 from tests.runtime.operator.world import eventually
@@ -273,6 +276,61 @@ def test_a_job_that_brings_its_escrow_is_held_until_it_is_bound(gated):
     gated.await_resumed("brings")
     gated.finish("brings")
     assert gated.await_phase("brings", "Settled")["status"]["outcome"] == "Paid"
+
+
+def test_a_job_that_brings_its_escrow_is_resumed_by_nobody_before_it_is_bound(gated):
+    """It carries the escrow's id from its creation, so that alone says nothing."""
+    escrow_id = gated.fund()
+    brings = {ESCROW_ID_ANNOTATION: escrow_id}
+    gated.client.create(Job.from_dict(manifest("brings", brings, {"labels": {KUEUE_QUEUE_LABEL: "agents"}})))
+    resume = lambda: edit(gated, "brings", spec={"suspend": False})  # noqa: E731
+    assert "money is not locked" in refusal(resume)
+    forged = {"annotations": {FUNDED_ANNOTATION: gated.get_job("brings").metadata.uid}}
+    assert "is the operator's" in refusal(lambda: edit(gated, "brings", forged, {"suspend": False}))
+    gated.operator()
+    gated.eventually(lambda: FUNDED_ANNOTATION in gated.get_job("brings").metadata.annotations, "it is bound")
+    assert gated.get_job("brings").spec.suspend, "Kueue resumes it"
+    resume()
+    gated.finish("brings")
+    assert gated.await_phase("brings", "Settled")["status"]["outcome"] == "Paid"
+
+
+def test_a_copy_of_a_funded_job_is_resumed_by_nobody(gated):
+    copied = {ESCROW_ID_ANNOTATION: "esc_1", FUNDED_ANNOTATION: "11111111-2222-3333-4444-555555555555"}
+    gated.client.create(Job.from_dict(manifest("copy", copied)))
+    assert "money is not locked" in refusal(lambda: edit(gated, "copy", spec={"suspend": False}))
+
+
+def test_a_work_id_is_fixed_while_the_job_waits_and_never_changes(gated):
+    named = {**ASKING, WORK_ID_ANNOTATION: "report"}
+    gated.client.create(Job.from_dict(manifest("named", named)))
+    gated.client.create(Job.from_dict(manifest("unnamed", ASKING)))
+    for name, work_id in (("named", "other"), ("named", None), ("unnamed", "report")):
+        words = refusal(lambda n=name, w=work_id: edit(gated, n, {"annotations": {WORK_ID_ANNOTATION: w}}))
+        assert "is fixed when a Job" in words, (name, work_id)
+    gated.operator()
+    gated.await_resumed("unnamed")
+    edit(gated, "unnamed", {"annotations": {WORK_ID_ANNOTATION: "unnamed"}})
+    gated.finish("unnamed")
+    assert gated.await_phase("unnamed", "Settled")["status"]["outcome"] == "Paid"
+
+
+@pytest.mark.parametrize("flags", [(), ("--server-side",), ("--force",)], ids=["client", "server", "force"])
+def test_a_job_that_is_deleted_and_applied_again_waits_for_a_person(gated, kubectl, flags):
+    gated.operator()
+    text = json.dumps(manifest("again", {**ASKING, WORK_ID_ANNOTATION: f"again {flags}"}))
+    apply = ("apply", "--filename", "-", *flags)
+    kubectl(*apply, stdin=text)
+    gated.await_resumed("again")
+    gated.finish("again")
+    gated.eventually(lambda: not gated.get_job("again").metadata.finalizers, "it is paid")
+    for _ in range(2):
+        kubectl("delete", "job", "again")
+        kubectl(*apply, stdin=text)
+        gated.eventually(lambda: WITHHELD_ANNOTATION in gated.get_job("again").metadata.annotations, "it waits")
+        kubectl(*apply, stdin=text)
+        assert held(gated.get_job("again"))
+    assert list(gated.payments().values()) == ["released"]
 
 
 def test_a_job_that_was_not_born_held_is_never_funded(world):

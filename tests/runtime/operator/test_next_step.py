@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runtime.contract import SETTLEMENT_FINALIZER, Phase, WorkKind
-from runtime.kubernetes.escrow import CreationNote, Ending, Escrow, JobEnding, Spec, Status, Work
+from runtime.kubernetes.escrow import CreationNote, Ending, Escrow, JobEnding, LatestRun, Spec, Status, Work
 from runtime.kubernetes.shape import Metadata
 from runtime.operator.jobs import JobFacts
 from runtime.operator.next_step import Step, next_step
@@ -66,7 +66,8 @@ TABLE = [
     (HELD, FUNDED, Step.RESUME),
     (replace(HELD, escrow_id="esc_1"), FUNDED, Step.RESUME),
     (replace(HELD, queued=True), FUNDED, Step.RESUME),
-    (replace(HELD, queued=True, escrow_id="esc_1"), FUNDED, Step.NOTHING),
+    (replace(HELD, queued=True, escrow_id="esc_1"), FUNDED, Step.RESUME),
+    (replace(HELD, queued=True, escrow_id="esc_1", funded=True), FUNDED, Step.NOTHING),
     (RUNS, FUNDED, Step.NOTHING),
     (replace(RUNS, finalizers=()), FUNDED, Step.HOLD),
     (COMPLETE, FUNDED, Step.SETTLE),
@@ -96,9 +97,21 @@ def test_a_completion_that_a_person_releases_is_recorded_once():
     assert next_step(COMPLETE, RETRIED, auto_release=False) is Step.SETTLE
 
 
+def test_a_job_whose_work_anothers_account_has_is_withheld_until_it_is_given_the_next_run():
+    """And let go of when it ends; nothing is opened for it."""
+    for first in (FUNDED, escrow(Phase.SETTLED), escrow(Phase.SETTLED, run=LatestRun(number=2, uid="somebody"))):
+        assert next_step(HELD, None, auto_release=True, first=first) is Step.WITHHOLD
+        for ended in (COMPLETE, FAILED, DELETED):
+            assert next_step(ended, None, auto_release=True, first=first) is Step.FORGET
+        assert next_step(PLAIN, None, auto_release=True, first=first) is Step.NOTHING
+    given = escrow(Phase.SETTLED, run=LatestRun(number=2, uid=HELD.uid))
+    assert next_step(HELD, None, auto_release=True, first=given) is Step.OPEN_ACCOUNT
+
+
 def test_every_step_is_reached():
     """Otherwise it is dead, or stands for a state that nobody has thought through."""
-    assert {step for *_, step in TABLE} == set(Step) - {Step.RECORD_ENDING}, "which is the other way of release"
+    elsewhere = {Step.RECORD_ENDING, Step.WITHHOLD}
+    assert {step for *_, step in TABLE} == set(Step) - elsewhere, "which have tests of their own"
 
 
 JOBS = [PLAIN, HELD, RUNS, COMPLETE, FAILED, DELETED, GONE, *(replace(job, finalizers=()) for job in (HELD, RUNS))]

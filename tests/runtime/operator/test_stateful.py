@@ -18,7 +18,7 @@ from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
 from lightkube.types import PatchType
 
-from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, WITHHELD_ANNOTATION, WORK_ID_ANNOTATION
 from runtime.kubernetes.shape import stamp
 from runtime.sandbox.refused import RefusedError
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
@@ -73,6 +73,16 @@ class Operators(RuleBasedStateMachine):
     def a_job_asks_for_an_escrow(self, amount):
         request = {"payee": self._payee()} | ({"amountUsdc": amount} if amount else {})
         self.world.job(self._name(), request=json.dumps(request), suspend=True)
+
+    @precondition(lambda self: len(self.jobs) < 8)
+    @rule(work=st.integers(0, 1))
+    def a_job_of_a_work_is_created_once_more(self, work):
+        """All Jobs of a work have one payee: a second payment to it would be one for the same work."""
+        payee = f"worker-{self.number}-work-{work}"
+        self.world.sandbox.issue_key(payee)
+        request = json.dumps({"payee": payee, "amountUsdc": "0.50"})
+        identity = {WORK_ID_ANNOTATION: f"work-{work}"}
+        self.world.job(self._name(), request=request, suspend=True, annotations=identity)
 
     @precondition(lambda self: self.escrow_ids and len(self.jobs) < 8)
     @rule(n=pick)
@@ -203,6 +213,7 @@ class Operators(RuleBasedStateMachine):
         """Whether every Job has ended and is let go of, and every Escrow closed."""
         for name in self.jobs:
             self._end(name)
+            self._delete_if_withheld(name)
         jobs = list(self.world.client.list(Job, namespace=self.world.namespace))
         escrows = self.world.escrows()
         known = {escrow["spec"]["job"]["uid"] for escrow in escrows}
@@ -212,6 +223,12 @@ class Operators(RuleBasedStateMachine):
             and all(job.metadata.uid in known for job in jobs)
             and all(escrow.get("status", {}).get("phase") in CLOSED for escrow in escrows)
         )
+
+    def _delete_if_withheld(self, name):
+        """It would wait for a person; nothing is to hold it."""
+        job = self.world.get_job(name)
+        if job and WITHHELD_ANNOTATION in (job.metadata.annotations or {}) and not job.metadata.deletionTimestamp:
+            self.world.client.delete(Job, name)
 
     def _check(self):
         phases = agree(self.world, unfunded=True)

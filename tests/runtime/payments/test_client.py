@@ -18,8 +18,8 @@ from runtime.payments import (
     escrow_token,
 )
 from runtime.payments.client import MOST_PAGES
-from runtime.payments.lookup import find_escrow
 from runtime.payments.model import checked_escrow_id
+from runtime.payments.search import find_escrow
 from tests.runtime.payments.conftest import KEY
 from tests.runtime.payments.scripted_server import Reply
 
