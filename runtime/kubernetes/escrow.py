@@ -120,7 +120,7 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     type: str
     status: str
     reason: str
-    last_transition_time: str = ""
+    last_transition_time: Moment | None = None
     message: str = ""
 
 

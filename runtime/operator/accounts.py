@@ -5,16 +5,19 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from runtime.contract import Phase
-from runtime.errors import Permanent, PurpleFleaError
 from runtime.kubernetes.errors import Forbidden
 from runtime.kubernetes.escrow import Escrow, new_escrow
 from runtime.kubernetes.shape import Json, stamp
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
-from runtime.operator.funding import Funding
+from runtime.operator.funding import SERVICE_UNAVAILABLE, Funding, until_asked_again
 from runtime.operator.jobs import AnnotationError, JobFacts, parse_escrow_id, parse_request
 from runtime.operator.review import ReviewRequired
-from runtime.payments import Operation, PaymentsClient, escrow_token
+from runtime.payments import Escrow as FoundEscrow
+from runtime.payments import PaymentsClient, escrow_token
+from runtime.settlement.reading import Observation, Reader
+from runtime.settlement.record import Case, Settlement
+from runtime.settlement.table import Intent, Seen
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Accounts:
         self._objects = objects
         self._client = client
         self._funding = funding
+        self._reader = Reader(client)
 
     async def open(self, job: JobFacts, first: Escrow | None) -> Escrow | None:
         """The Escrow of a Job that asks for one; None where its namespace ends, and nothing can be created in it.
@@ -93,29 +97,47 @@ class Accounts:
         except AnnotationError as error:
             return _Terms(problem=str(error))
 
-    async def bind(self, job: JobFacts, escrow: Escrow, escrow_id: str) -> Escrow:
-        """From Pending to Funded, by the escrow that the Job brought.
+    async def bind(self, job: JobFacts, escrow: Escrow, escrow_id: str) -> tuple[Escrow, float | None]:
+        """From Pending to Funded, by the escrow that the Job brought; the object, and the seconds until the next try.
 
-        The claim comes first: of two Jobs that name one escrow, whatever namespaces they are in, one gets it.
+        The claim comes first: of two Jobs that name one escrow, whatever namespaces they are in, one gets it. Then the
+        service is asked, where it can be: the Job runs only for money that was seen, open and the payer's own.
+
+        Raises:
+            ReviewRequired: It is no such escrow.
         """
         claim = await self._objects.claims.hold(escrow)
-        return await self._objects.escrows.set_status(escrow, **claim, **await self._confirmed(job, escrow_id))
+        agreed = Case(escrow.work.key, escrow_id, Intent.RELEASE, "", escrow.spec.amount_usdc, escrow.spec.payee)
+        observed = await self._reader.read(Settlement.decided(agreed, datetime.now(UTC)))
+        if observed.seen is Seen.SILENT:
+            waiting = await self._funding.wait(job, escrow, SERVICE_UNAVAILABLE, observed.note)
+            return waiting, observed.delay_seconds or until_asked_again(waiting)
+        if problem := _unusable(observed):
+            raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", _REMEDY)
+        status = {"phase": Phase.FUNDED.value, "lockedAt": stamp(datetime.now(UTC)), **claim, **_told(observed.escrow)}
+        return await self._objects.escrows.set_status(escrow, **status), None
 
-    async def _confirmed(self, job: JobFacts, escrow_id: str) -> Json:
-        """Status of a newly bound Escrow, with what the service tells of it where it can be read one by one."""
-        status: Json = {"phase": Phase.FUNDED.value, "lockedAt": stamp(datetime.now(UTC))}
-        if not self._client.supports(Operation.READ):
-            return status
-        try:
-            found = await self._client.read_escrow(escrow_id)
-        except Permanent as error:
-            words = f"escrow {escrow_id} cannot be confirmed: {error}"
-            await self._objects.events.post(job, "EscrowNotConfirmed", words, warning=True)
-        except PurpleFleaError as error:
-            _log.warning("escrow %s not read yet: %s", escrow_id, error)
-        else:
-            if found.amount is not None:
-                status["lockedUsdc"] = str(found.amount)
-            if found.auto_release_at is not None:
-                status["autoReleaseAt"] = stamp(found.auto_release_at)
-        return status
+
+def _unusable(observed: Observation) -> str:
+    """Why an escrow cannot pay for work that is about to begin; empty where it can, and where nobody can tell."""
+    match observed.seen:
+        case Seen.UNREADABLE:
+            return ""
+        case Seen.LOCKED | Seen.COMPLETED:
+            stranger = observed.escrow is not None and observed.escrow.participant is False
+            return "it is between other agents, so this payer's key cannot release it" if stranger else ""
+        case Seen.NOT_FOUND | Seen.UNLISTED:
+            return f"the payment service does not have it: {observed.note}"
+        case Seen.DISAGREES:
+            return observed.note
+    return f"it was {observed.seen} before this work was bound to it, so it pays for nothing any more"
+
+
+def _told(found: FoundEscrow | None) -> Json:
+    """What the service says of an open escrow, as fields of `status`."""
+    status: Json = {}
+    if found and found.amount is not None:
+        status["lockedUsdc"] = str(found.amount)
+    if found and found.auto_release_at is not None:
+        status["autoReleaseAt"] = stamp(found.auto_release_at)
+    return status

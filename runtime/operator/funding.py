@@ -36,6 +36,9 @@ from runtime.redaction import excerpt
 NO_FUNDS_SECONDS: Final = 60.0
 """Seconds between two tries for a Job that waits for funds or budget."""
 
+SERVICE_UNAVAILABLE: Final = "PaymentServiceUnavailable"
+"""Reason of the condition while the service gives no answer that can be used."""
+
 INSUFFICIENT: Final = "insufficient_balance"
 """The service's word for a payer without funds; 402 says the same."""
 
@@ -84,14 +87,14 @@ class Funding:
                 return await self._found_again(job, escrow, lost), None
             async with self._locks[job.namespace]:
                 if not begun and (reason := await self._over_budget(escrow)):
-                    return await self._wait(job, escrow, "OverBudget", reason), NO_FUNDS_SECONDS
+                    return await self.wait(job, escrow, "OverBudget", reason), NO_FUNDS_SECONDS
                 created = await create_once(self._client, journal, self._order(job, escrow))
         except (Retryable, Unauthorized) as error:
-            delay = getattr(error, "delay_seconds", None) or NO_FUNDS_SECONDS
-            return await self._wait(job, journal.escrow, "PaymentServiceUnavailable", str(error)), delay
+            waiting = await self.wait(job, journal.escrow, SERVICE_UNAVAILABLE, str(error))
+            return waiting, getattr(error, "delay_seconds", None) or until_asked_again(waiting)
         except Permanent as error:
             if isinstance(error, Rejected) and (error.status == 402 or error.code == INSUFFICIENT):
-                return await self._wait(job, journal.escrow, "InsufficientBalance", str(error)), NO_FUNDS_SECONDS
+                return await self.wait(job, journal.escrow, "InsufficientBalance", str(error)), NO_FUNDS_SECONDS
             remedy = "Nothing was locked. Create the Job anew with what the service accepts, then close this one."
             self._metrics.funded.labels("review").inc()
             raise ReviewRequired(journal.escrow, str(error), remedy) from error
@@ -211,7 +214,7 @@ class Funding:
         await self._objects.events.post(job, "EscrowFunded", words)
         return escrow
 
-    async def _wait(self, job: JobFacts, escrow: Escrow, reason: str, message: str) -> Escrow:
+    async def wait(self, job: JobFacts, escrow: Escrow, reason: str, message: str) -> Escrow:
         """The Job stays suspended; a condition and, the first time, an event say why."""
         if escrow.status.conditions and escrow.status.conditions[0].reason == reason:
             return escrow
@@ -232,6 +235,13 @@ class Funding:
             jobEnding=job.ending_status(),
             closedAt=now,
         )
+
+
+def until_asked_again(escrow: Escrow) -> float:
+    """Seconds until a silent service is asked again: as long as it was silent, so soon at first, then each minute."""
+    since = escrow.status.conditions[0].last_transition_time if escrow.status.conditions else None
+    silent = (datetime.now(UTC) - since).total_seconds() if since else 0.0
+    return min(max(silent, 1.0), NO_FUNDS_SECONDS)
 
 
 def _agreed(escrow: Escrow) -> tuple[str, Usdc]:

@@ -120,15 +120,19 @@ class Reconciler:
         return _State(await self._objects.jobs.hold(job), escrow)
 
     async def _fund(self, job: JobFacts, escrow: Escrow) -> _State:
-        escrow, delay = await self._funding.fund(job, escrow)
-        if escrow.phase is Phase.PENDING and job.ending and escrow.ending is None:
-            # Whether money is locked is not known yet, and may take long to learn. Once the ending is on record the Job
-            # may be deleted; the Escrow alone is enough to settle or to cancel later.
-            escrow = await self._objects.escrows.set_status(escrow, jobEnding=job.ending_status())
-        return _State(job, escrow, delay)
+        return await self._perhaps_ended(job, *await self._funding.fund(job, escrow))
 
     async def _bind(self, job: JobFacts, escrow: Escrow) -> _State:
-        return _State(job, await self._accounts.bind(job, escrow, escrow.escrow_id or ""))
+        return await self._perhaps_ended(job, *await self._accounts.bind(job, escrow, escrow.escrow_id or ""))
+
+    async def _perhaps_ended(self, job: JobFacts, escrow: Escrow, delay: float | None) -> _State:
+        """Whether money is locked may take long to learn: once its ending is on record the Job may be deleted.
+
+        The Escrow alone is enough to settle or to cancel later.
+        """
+        if escrow.phase is Phase.PENDING and job.ending and escrow.ending is None:
+            escrow = await self._objects.escrows.set_status(escrow, jobEnding=job.ending_status())
+        return _State(job, escrow, delay)
 
     async def _resume(self, job: JobFacts, escrow: Escrow) -> _State:
         """Write the escrow's id on the Job and resume it, unless this state of the Job is older than its resumption."""

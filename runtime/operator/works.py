@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from runtime.contract import Phase
 from runtime.kubernetes.escrow import Condition, Escrow, escrow_name, work_account
 from runtime.kubernetes.events import one_line
-from runtime.kubernetes.shape import Json, stamp_now
+from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.jobs import JobFacts
 from runtime.operator.phase_cache import PhaseCache
@@ -103,7 +103,7 @@ def _as_written(condition: Condition) -> Json:
         "status": condition.status,
         "reason": condition.reason,
         "message": condition.message,
-        "lastTransitionTime": condition.last_transition_time,
+        "lastTransitionTime": stamp(condition.last_transition_time) if condition.last_transition_time else stamp_now(),
     }
     return {key: value for key, value in found.items() if value}
 

@@ -161,6 +161,8 @@ class Escrow:
     auto_release_at: datetime | None = None
     """When the service ends it by itself, even for completed work."""
     token: str | None = None
+    participant: bool | None = None
+    """Whether the key's agent is its payer or payee, where the service tells."""
     server_time: datetime | None = None
     """The service's own clock when it answered (`Date`), so that ages do not depend on ours."""
 

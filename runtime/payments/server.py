@@ -1,6 +1,7 @@
 """The published open-source server's surface. Its docs name a list that its code lacks: 404 there is `Unsupported`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from runtime.payments.answer import Answer, required
@@ -8,6 +9,7 @@ from runtime.payments.dialect import Dialect, Endpoint, Fields, Request, Service
 from runtime.payments.model import (
     Debit,
     DialectName,
+    Escrow,
     EscrowRequest,
     EscrowStatus,
     Operation,
@@ -56,6 +58,10 @@ class ServerDialect(Dialect):
             "description": f"{order.description} [{order.token}]",
             "counterparty_agent_id": order.payee,
         } | {name: value for name, value in optional.items() if value is not None}
+
+    def read_one(self, answer: Answer, escrow_id: str) -> Escrow:
+        """Read the answer to a read. Anybody may read; only who takes part in it is shown what happened to it."""
+        return replace(super().read_one(answer, escrow_id), participant="events" in answer.body)
 
     def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> Request:
         """Build the claim; the agent id is a casino's."""

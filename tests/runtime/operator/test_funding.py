@@ -2,13 +2,15 @@
 
 import json
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 
-from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
+from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, Env
 from runtime.kubernetes.escrow import new_escrow
 from runtime.money import Usdc
 from tests.runtime.operator.world import PAYEE, Escrow
+from tests.toolchain.faulty_link import FaultyLink
 
 
 def request(amount: str | None = "0.50", payee: str = PAYEE) -> str:
@@ -108,6 +110,17 @@ def test_an_escrow_whose_create_was_answered_by_nothing_is_found_again(world):
     asks(world, "lost")
     world.await_phase("lost", "Funded")
     assert len(world.payments()) == 1
+
+
+def test_a_service_that_is_just_starting_is_asked_again_soon(world):
+    """It used to be asked once a minute from the first time on."""
+    with FaultyLink("127.0.0.1", urlsplit(world.sandbox.url).port) as link:
+        world.operator(**{Env.RESYNC_SECONDS: "600", Env.ESCROW_URL: link.url()})
+        with link.cut():
+            asks(world, "early")
+            escrow = world.eventually(lambda: _waiting(world, "early"), "it waits")
+            assert escrow["status"]["conditions"][0]["reason"] == "PaymentServiceUnavailable"
+        world.await_phase("early", "Funded")
 
 
 def test_where_nobody_can_look_a_lost_create_is_for_a_person(world):
