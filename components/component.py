@@ -45,7 +45,7 @@ class Component(pulumi.ComponentResource):
     def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"purpleflea:index:{type(self).__name__}", name, {}, opts)
         given: Any = args["settings"]
-        self._settings = given if isinstance(given, Settings) else Settings.parse(given)
+        self._settings = given if isinstance(given, Settings) else Settings.parse(given, deployed=True)
 
     def _declare(
         self,

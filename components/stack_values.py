@@ -68,7 +68,7 @@ class StackValues:
             problems.append(Problem(f"{self.project}.{API_KEY}", f"stands in plain text in the stack file; {remedy}"))
         if problems:
             raise BadSettings(problems)
-        return Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()})
+        return Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()}, deployed=True)
 
     def with_value(self, key: str, text: str) -> "StackValues":
         """The same stack with one key of the project changed."""

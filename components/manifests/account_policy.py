@@ -1,5 +1,8 @@
 """Who may run something as one of the stack's ServiceAccounts: a right to them is needed, the verb `use`.
 
+And who may bear the labels by which Services and NetworkPolicies pick the stack's pods: pods of these accounts alone.
+Labels are free otherwise, and a pod with the sandbox's would get its Service's traffic.
+
 Without this policy, whoever may create a Job may name any account of the namespace. Asked is whoever makes the Job, the
 Deployment or the pod; the controllers that make the rest of it are believed, since what they work from was asked about.
 """
@@ -7,8 +10,9 @@ Deployment or the pod; the controllers that make the rest of it are believed, si
 from components.manifests import admission, naming
 from components.manifests.admission import Refusal, cel, may, on
 from components.manifests.credentials_policy import allowed_accounts
-from components.manifests.naming import Manifest
+from components.manifests.naming import Manifest, selector
 from components.settings import Settings
+from runtime.contract import ProgramName
 
 _TEMPLATES = "dyn(object).spec.?jobTemplate.?spec.?template.?spec.or(dyn(object).spec.?template.?spec)"
 
@@ -22,8 +26,8 @@ def policy(settings: Settings) -> Manifest:
         settings,
         naming.ACCOUNT_POLICY,
         [
-            on("CREATE", "pods", "serviceaccounts/token"),
-            on("CREATE,UPDATE", "replicationcontrollers", "secrets"),
+            on("CREATE", "serviceaccounts/token"),
+            on("CREATE,UPDATE", "pods", "replicationcontrollers", "secrets"),
             on("CREATE,UPDATE", "jobs", "cronjobs", group="batch"),
             on("CREATE,UPDATE", "deployments", "replicasets", "statefulsets", "daemonsets", group="apps"),
         ],
@@ -33,11 +37,12 @@ def policy(settings: Settings) -> Manifest:
             "trusted": "request.userInfo.?groups.orValue([]).exists(g,"
             " g in ['system:serviceaccounts:kube-system', 'system:nodes'])"
             " || request.userInfo.username == 'system:kube-controller-manager'",
+            "podAccount": "variables.kind == 'pods/' ? dyn(object).spec.?serviceAccountName.orValue('default') : ''",
             "changed": f"request.operation == 'CREATE' || {_TEMPLATES} != {old}",
             "account": "variables.kind == 'serviceaccounts/token' ? request.name"
             " : variables.kind == 'secrets/' ? (dyn(object).?type.orValue('') == 'kubernetes.io/service-account-token'"
             " ? dyn(object).metadata.?annotations[?'kubernetes.io/service-account.name'].orValue('') : '')"
-            " : variables.kind == 'pods/' ? dyn(object).spec.?serviceAccountName.orValue('default')"
+            " : variables.kind == 'pods/' ? (request.operation == 'CREATE' ? variables.podAccount : '')"
             f" : variables.changed ? {_TEMPLATES}.?serviceAccountName.orValue('default') : ''",
         },
         [
@@ -46,6 +51,34 @@ def policy(settings: Settings) -> Manifest:
                 f" || {may('use', 'serviceaccounts', 'variables.account')}",
                 f"whoever runs something as one of {', '.join(allowed_accounts(settings))}, or takes a token of it,"
                 f" needs the right to use that ServiceAccount; {needed}",
-            )
+            ),
+            _labels(settings),
         ],
+    )
+
+
+def _labels(settings: Settings) -> Refusal:
+    """By component, whose pods bear the stack's labels; a pod's labels can be changed at any time."""
+    agents = [naming.AGENT_ACCOUNT, *settings.admission.allowed_service_accounts]
+    accounts = {
+        ProgramName.AGENT.value: agents,
+        ProgramName.WORKER.value: agents,
+        ProgramName.OPERATOR.value: [naming.OPERATOR_ACCOUNT],
+        ProgramName.PAYROLL.value: [naming.PAYROLL_ACCOUNT],
+        ProgramName.METRICS.value: [naming.METRICS_ACCOUNT],
+        ProgramName.SANDBOX.value: [naming.SANDBOX_ACCOUNT],
+    }
+    of, part = [*selector(ProgramName.AGENT)]
+    labels = "dyn(object).metadata.?labels"
+    same = " && ".join(f"{labels}[?'{key}'] == dyn(oldObject).metadata.?labels[?'{key}']" for key in (of, part))
+    right = " || ".join(
+        f"({labels}[?'{of}'].orValue('') == '{component}' && variables.podAccount in {cel(names)})"
+        for component, names in accounts.items()
+    )
+    return Refusal(
+        f"variables.kind != 'pods/' || {labels}[?'{part}'].orValue('') != 'purpleflea'"
+        f" || !({labels}[?'{of}'].orValue('') in {cel([*accounts])})"
+        f" || (request.operation == 'UPDATE' && {same}) || {right}",
+        f"Services and NetworkPolicies pick the stack's pods by the labels {part}: purpleflea and {of}; only pods of"
+        " its own ServiceAccounts may bear both",
     )

@@ -5,7 +5,7 @@ with private networks left out. The API server is no pod either, and is named by
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from components.manifests import services
@@ -15,6 +15,8 @@ from components.settings.names import address
 from runtime.contract import Port, ProgramName
 
 _PAYING = (ProgramName.AGENT, ProgramName.WORKER, ProgramName.OPERATOR, ProgramName.PAYROLL, ProgramName.METRICS)
+_NAT64 = IPv6Address("64:ff9b::")
+"""The well-known prefix, of 96 bits; public addresses behind it stay reachable, as DNS64 needs."""
 
 
 def default_deny(settings: Settings) -> Manifest:
@@ -107,13 +109,22 @@ def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
 def _outside(settings: Settings) -> list[Manifest]:
     egress = settings.network_policy.egress
     # An API server with a public address is not for agents; who needs it has a rule of its own.
-    closed = (*egress.excluded_cidrs, *settings.network_policy.api_server.cidrs)
+    closed = [*egress.excluded_cidrs, *settings.network_policy.api_server.cidrs]
+    closed += [translated for cidr in closed if (translated := _by_nat64(cidr))]
     blocks = []
     for cidr in egress.cidrs:
         # `except` must lie inside the block: each family gets its own exceptions, and a narrow block gets none.
         inside = [excluded for excluded in closed if excluded != cidr and _contains(cidr, excluded)]
         blocks.append({"ipBlock": {"cidr": cidr} | ({"except": inside} if inside else {})})
     return blocks
+
+
+def _by_nat64(cidr: str) -> str | None:
+    """An IPv4 network as a NAT64 gateway has it (RFC 6052): on an IPv6 cluster it would be the way around."""
+    network = ip_network(cidr)
+    if not isinstance(network, IPv4Network) or network.prefixlen == 0:
+        return None
+    return str(IPv6Network((int(_NAT64) | int(network.network_address), 96 + network.prefixlen)))
 
 
 def _contains(outer: str, inner: str) -> bool:

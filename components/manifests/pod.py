@@ -131,6 +131,8 @@ def spec(settings: Settings, account: str, containers: list[Manifest], *, api_ac
         "containers": containers,
         **more,
     }
+    if not settings.host_users:
+        found["hostUsers"] = False
     if settings.images.pull_secrets:
         found["imagePullSecrets"] = [{"name": name} for name in settings.images.pull_secrets]
     return found

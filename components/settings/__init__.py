@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, ValidationInfo, model_validator
 
 from components.settings import checks
 from components.settings.fly import FlySettings
@@ -27,6 +27,7 @@ from components.settings.values import DnsLabel, ManifestPath, usdc_text
 from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker
 from runtime.contract import SECRET_NAME
 
+_DEPLOYED = "deployed"
 __all__ = ["Agent", "BadSettings", "FlySettings", "Problem", "Settings", "usdc_text"]
 
 
@@ -41,6 +42,9 @@ class Settings(Section):
     """Whether the stack creates the namespace; otherwise it exists and enforces the `restricted` Pod Security level."""
     target: Literal["artifacts", "cluster"] = "artifacts"
     """`artifacts`: files only, no cluster needed; `cluster`: `pulumi up` creates the objects."""
+    host_users: bool = True
+    """`false`: pods in user namespaces of their own, so that no user of a container is one of the node's; for nodes
+    that can (Kubernetes 1.33, containerd 2, Linux 6.3)."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """How much the programs log, in JSON lines on their standard output."""
     api: Api = Api()
@@ -115,20 +119,28 @@ class Settings(Section):
         return self.escrow.default_budget_usdc if of.budget_usdc is None else of.budget_usdc
 
     @model_validator(mode="after")
-    def _across(self) -> Self:
-        if found := list(checks.problems(self)):
+    def _across(self, info: ValidationInfo) -> Self:
+        found = list(checks.problems(self))
+        if info.context == _DEPLOYED:
+            found += checks.deployment_problems(self)
+        if found:
             raise BadSettings(found)
         return self
 
     @classmethod
-    def parse(cls, mapping: Mapping[str, Any]) -> Self:
-        """Settings from a `purpleflea:` mapping; raises `BadSettings` with every mistake at once."""
+    def parse(cls, mapping: Mapping[str, Any], *, deployed: bool = False) -> Self:
+        """Settings from a `purpleflea:` mapping; raises `BadSettings` with every mistake at once.
+
+        `deployed` are those that somebody wrote down for a stack: what must be decided for it has no default there.
+        """
         found: list[Problem] = []
         removed: list[str] = []
         remaining = mapping
         while True:
             try:
-                settings = cls.model_validate(_tuples(remaining), by_alias=True, by_name=False)
+                settings = cls.model_validate(
+                    _tuples(remaining), by_alias=True, by_name=False, context=_DEPLOYED if deployed else None
+                )
             except ValidationError as error:
                 details = error.errors()
                 found = found or [from_pydantic(one, cls) for one in details]

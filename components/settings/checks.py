@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from components.settings import quantity
 from components.settings.budget import exposure
 from components.settings.fly import fly_problems
+from components.settings.image_reference import ImageReference
 from components.settings.problems import ROOT, Problem
 from components.settings.section import Resources
 from components.settings.values import usdc_text
@@ -38,6 +39,31 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _cap(settings)
     if settings.fly.enabled:
         yield from (replace(found, concerns=(f"{ROOT}.fly",)) for found in fly_problems(settings.fly))
+
+
+def deployment_problems(settings: "Settings") -> Iterator[Problem]:
+    """What must be decided for a stack before it is rendered or deployed."""
+    if settings.sandbox.enabled or not settings.enabled:
+        return
+    images, path = settings.images, f"{ROOT}.images.runtime"
+    is_given = images.runtime != type(images).model_fields["runtime"].default
+    if not is_given:
+        message = (
+            "is required where there is no sandbox: your own build of the image (`make image`), by its digest, "
+            "name@sha256:...; anybody may own the default's name, and its pods hold the payer's key"
+        )
+        yield _problem(path, message, f"{ROOT}.sandbox", path)
+    named = {
+        path: images.runtime if is_given else "",
+        f"{ROOT}.operator.image": settings.operator.image if settings.operator.enabled else "",
+    }
+    for place, image in named.items():
+        if image and not images.allow_tag and not ImageReference.parse(image).digest:
+            message = (
+                f"{image!r}: name the image by its digest, name@sha256:...: whoever may push the tag would get the "
+                "payer's key; images.allowTag: true takes a tag on purpose"
+            )
+            yield _problem(place, message, f"{ROOT}.sandbox", f"{ROOT}.images")
 
 
 def _resources(section: BaseModel, path: str) -> Iterator[Problem]:

@@ -21,7 +21,10 @@ class Images(Section):
     """Where containers come from."""
 
     runtime: Image = f"purpleflea/runtime:{VERSION}"
-    """The image of every program in this project; pinned by tag or digest."""
+    """The image of every program in this project, of your own build (`make image`): by digest, unless the stack has a
+    sandbox, for which any tag will do."""
+    allow_tag: bool = False
+    """Whether a tag names that image on purpose: whoever may push the tag gets the payer's key."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When the node pulls; `IfNotPresent` suits pinned tags."""
     pull_secrets: tuple[DnsName, ...] = ()
@@ -61,8 +64,10 @@ class Egress(Section):
         "169.254.0.0/16",
         "fc00::/7",
         "fe80::/10",
+        "64:ff9b:1::/48",
     )
-    """Networks left out of them: private ones, so pods, nodes and the cloud's metadata service stay out of reach."""
+    """Networks left out of them: private ones, so pods, nodes and the cloud's metadata service stay out of reach; also
+    as a NAT64 gateway has them (`64:ff9b::/96`)."""
     ports: tuple[TcpPort, ...] = (443,)
     """TCP ports."""
 

@@ -16,6 +16,7 @@ from runtime.contract import VERSION, ExitCode
 from runtime.environment import Variable, read, variables
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
 from runtime.service.logs import configure
+from runtime.service.memory import keep_private
 from runtime.service.settings import Level, LogSettings
 
 S = TypeVar("S")
@@ -100,6 +101,7 @@ class Program(Generic[S]):
         """Run the program from its arguments to its exit code. Takes over the process's signals and its logging."""
         ending = _Ending(self.kind)
         ending.listen()
+        keep_private()  # before the first setting, and with it the key, is read
         try:
             parsed = self._parser().parse_args(arguments)
             settings = self._configured(environ)

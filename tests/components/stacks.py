@@ -139,7 +139,11 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
             "maxReplicas": low + draw(st.integers(0, 30)),
             "metricsServer": draw(tls),
         },
-        "images": {"pullSecrets": draw(st.lists(_labels, max_size=2, unique=True))},
+        "images": {
+            "runtime": "team/runtime:1",
+            "allowTag": True,
+            "pullSecrets": draw(st.lists(_labels, max_size=2, unique=True)),
+        },
         "networkPolicy": {
             "enabled": draw(flag),
             "egress": {"cidrs": draw(st.sampled_from([["0.0.0.0/0"], ["198.51.100.0/24", "::/0"]]))},

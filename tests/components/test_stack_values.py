@@ -15,8 +15,8 @@ def test_the_project_file_is_what_the_settings_say():
 
 def test_the_project_files_defaults_are_the_settings_defaults(tmp_path):
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
-    (tmp_path / "Pulumi.bare.yaml").write_text("config: {}\n")
-    assert StackValues.from_files(tmp_path, "bare").settings() == Settings()
+    (tmp_path / "Pulumi.bare.yaml").write_text("config: {sandbox: {enabled: true}}\n")
+    assert StackValues.from_files(tmp_path, "bare").settings() == Settings.parse({"sandbox": {"enabled": True}})
 
 
 def test_values_are_read_as_the_engine_passes_them(tmp_path):

@@ -11,7 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 def stack(**sections) -> StackValues:
     """A stack by its sections, as the engine hands them over."""
-    given = {"sandbox": {"enabled": True}, "credentials": {"existingSecret": ""}, **sections}
+    given = {
+        "sandbox": {"enabled": True},
+        "credentials": {"existingSecret": ""},
+        "images": {"allowTag": True, "runtime": "team/runtime:1"},
+        **sections,
+    }
     values = {f"purpleflea:{key}": v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
     return StackValues("purpleflea", "test", values)
 

@@ -34,7 +34,9 @@ def paths(text: str) -> set[str]:
 @pytest.mark.parametrize(("name", "text"), SNIPPETS)
 def test_snippet_is_a_stack_file(name, text, tmp_path):
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
-    (tmp_path / "Pulumi.pasted.yaml").write_text(text)
+    # A snippet goes into a stack file that names its image already.
+    image = f"  purpleflea:images: {{runtime: 'team/runtime@sha256:{'0' * 64}'}}\n"
+    (tmp_path / "Pulumi.pasted.yaml").write_text(text.replace("config:\n", f"config:\n{image}", 1))
     StackValues.from_files(tmp_path, "pasted").settings()
 
 

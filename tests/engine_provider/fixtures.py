@@ -36,7 +36,13 @@ class Deployed:
         """Replace the stack's configuration; what Pulumi itself wrote into the file stays, secrets too."""
         path = self.folder / "Pulumi.test.yaml"
         before = yaml.safe_load(path.read_text()) if path.exists() else {}
-        config = {"sandbox": {"enabled": True}, "credentials": {"existingSecret": ""}, "target": "cluster", **sections}
+        config = {
+            "sandbox": {"enabled": True},
+            "credentials": {"existingSecret": ""},
+            "images": {"runtime": "team/runtime:1", "allowTag": True},
+            "target": "cluster",
+            **sections,
+        }
         secret = {k: v for k, v in before.get("config", {}).items() if isinstance(v, dict) and "secure" in v}
         before["config"] = {f"purpleflea:{key}": value for key, value in config.items()} | secret
         path.write_text(yaml.safe_dump(before))

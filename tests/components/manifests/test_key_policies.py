@@ -362,6 +362,29 @@ def test_the_controllers_go_on_making_pods(guarded):
     )
 
 
+def test_nobody_elses_pod_bears_the_labels_of_the_stacks_own(guarded):
+    """A Service picks pods by labels: traffic for the sandbox would go to whoever calls a pod so."""
+
+    def labelled(component, account="default"):
+        labels = {"app.kubernetes.io/component": component, "app.kubernetes.io/part-of": "purpleflea"}
+        return Pod.from_dict({"metadata": {"name": "x", "labels": labels}, "spec": plain_spec(account=account)})
+
+    for component in ("sandbox", "metrics-server", "operator", "payroll", "worker", "agent"):
+        body = labelled(component)
+        assert "may bear both" in refusal(lambda body=body: guarded.tenant.create(body, dry_run=True)), component
+    assert refusal(lambda: guarded.trusted.create(labelled("agent", "pf-agent-sa"), dry_run=True)) == ""
+    assert "may bear both" in refusal(lambda: guarded.trusted.create(labelled("sandbox", "pf-agent-sa"), dry_run=True))
+    own_pod(guarded.tenant, "relabelled")
+
+    def relabel(**labels):
+        change = {"metadata": {"labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}}}
+        guarded.tenant.patch(Pod, "relabelled", change, patch_type=PatchType.MERGE)
+
+    assert "may bear both" in refusal(lambda: relabel(component="sandbox", **{"part-of": "purpleflea"}))
+    relabel(component="sandbox")
+    assert "may bear both" in refusal(lambda: relabel(**{"part-of": "purpleflea"}))
+
+
 def test_tokens_of_the_accounts_need_the_right_too(guarded):
     def token(client, account):
         request = ServiceAccountToken(metadata=ObjectMeta(), spec=TokenRequestSpec(audiences=[]))

@@ -19,6 +19,9 @@ OUTSIDE = {
     "api-server": Endpoint("192.0.2.1"),
     "metadata": Endpoint("169.254.169.254"),
     "private": Endpoint("10.20.30.40"),
+    "metadata-by-nat64": Endpoint("64:ff9b::a9fe:a9fe"),
+    "private-by-nat64": Endpoint("64:ff9b::a14:1e28"),
+    "service-by-nat64": Endpoint("64:ff9b::cb00:710a"),
     "other-pod": Endpoint("10.20.30.41", "other", {"app": "other"}),
     "collector": Endpoint("10.20.30.42", "monitoring", {"app": "prometheus"}),
     "dns": Endpoint("10.20.30.43", "kube-system", {"k8s-app": "kube-dns"}),
@@ -61,7 +64,7 @@ COMMON = (
     | to("worker:8080", of=("payroll",))
     | to("operator:9090", "metrics-server:9090", "worker:8080", "worker:8081", "agent:8081", of=("collector",))
 )
-PUBLIC = to("service:443", "service-v6:443", of=PAYING)
+PUBLIC = to("service:443", "service-v6:443", "service-by-nat64:443", of=PAYING)
 AGGREGATOR = {"api-server → metrics-server:8443"}
 
 
@@ -72,7 +75,7 @@ def test_stack_on_the_public_service():
 def test_sandbox_keeps_the_programs_inside():
     """Only agents go out, for what they call on their own; the programs that pay cannot reach the real service."""
     sandbox = {"credentials": {"existingSecret": ""}, "sandbox": {"enabled": True}}
-    outside = to("service:443", "service-v6:443", of=("agent", "worker"))
+    outside = to("service:443", "service-v6:443", "service-by-nat64:443", of=("agent", "worker"))
     assert table(sandbox) == COMMON | AGGREGATOR | outside | to("sandbox:8080", of=PAYING)
 
 
@@ -83,7 +86,9 @@ def test_keda_reads_the_queue_and_the_aggregator_has_no_business():
 def test_service_on_a_port_of_its_own():
     services = {f"{name}Url": "https://pay.example:8443" for name in ("faucet", "escrow")}
     found = table({"services": services})
-    assert found - COMMON - PUBLIC - AGGREGATOR == to("service:8443", "service-v6:8443", of=PAYING)
+    assert found - COMMON - PUBLIC - AGGREGATOR == to(
+        "service:8443", "service-v6:8443", "service-by-nat64:8443", of=PAYING
+    )
 
 
 def test_service_by_a_private_address():

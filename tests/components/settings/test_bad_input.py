@@ -156,3 +156,35 @@ def test_anything_else_is_right_or_told(section, value):
         Settings.parse({section: value})
         return
     assert all(line.startswith("purpleflea") for line in mistakes({section: value}))
+
+
+DIGEST = "team/runtime@sha256:" + "0" * 64
+UNDECIDED = "purpleflea.images.runtime: is required where there is no sandbox"
+BY_TAG = "name the image by its digest, name@sha256:..."
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ({}, [UNDECIDED]),
+        ({"sandbox": {"enabled": True}}, []),
+        ({"enabled": False}, []),
+        ({"images": {"runtime": DIGEST}}, []),
+        ({"images": {"runtime": "team/runtime:1@sha256:" + "0" * 64}}, []),
+        ({"images": {"runtime": "team/runtime:1"}}, [BY_TAG]),
+        ({"images": {"runtime": "team/runtime:1", "allowTag": True}}, []),
+        ({"images": {"allowTag": True}}, [UNDECIDED]),
+        ({"images": {"runtime": DIGEST}, "operator": {"image": "team/operator:1"}}, [BY_TAG]),
+        ({"images": {"runtime": DIGEST}, "operator": {"image": DIGEST}}, []),
+        ({"hpa": {"zzz": 3}}, ["purpleflea.hpa.zzz: unknown key", UNDECIDED]),
+    ],
+)
+def test_whoever_gets_the_payers_key_is_named_by_digest(mapping, told):
+    """The default's name is a public one; a tag is whatever was pushed last."""
+    found = []
+    try:
+        Settings.parse(mapping, deployed=True)
+    except BadSettings as error:
+        found = [str(problem) for problem in error.problems]
+    assert len(found) == len(told)
+    assert all(words in line for words, line in zip(told, found, strict=True))

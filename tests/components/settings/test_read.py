@@ -23,6 +23,7 @@ FIXED = {path for path, key in LEAVES.items() if "const" in key.takes}
 """One value only: a name of the guide's that the settings keep."""
 NOT_IN_AN_OUTPUT = {
     f"{ROOT}.budget.capUsdc": "refuses a stack instead",
+    f"{ROOT}.images.allowTag": "refuses a stack instead",
     f"{ROOT}.extraManifests": "names files; whoever renders or runs the stack reads and carries them",
 }
 TEXTS = (

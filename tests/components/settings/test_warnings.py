@@ -49,6 +49,6 @@ def test_ordinary_stacks_have_none(name):
 
 def test_the_render_tells_them_and_goes_on(tmp_path, capsys):
     (tmp_path / "Pulumi.yaml").write_text("name: purpleflea\n")
-    (tmp_path / "Pulumi.x.yaml").write_text("config: {payroll: {schedule: '0 0 30 2 *'}}\n")
+    (tmp_path / "Pulumi.x.yaml").write_text("config: {sandbox: {enabled: true}, payroll: {schedule: '0 0 30 2 *'}}\n")
     assert main(["--stack", "x", "--project", str(tmp_path), "--out", str(tmp_path / "dist")]) == 0
     assert "warning: purpleflea.payroll.schedule: '0 0 30 2 *' names a date" in capsys.readouterr().err

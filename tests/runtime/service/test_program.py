@@ -214,3 +214,18 @@ def test_on_a_terminal_a_service_speaks_to_people_too():
     assert os.read(ours, 1000).decode().strip() == "test: serving"
     assert process.wait(60) == ExitCode.OK
     os.close(ours)
+
+
+def test_a_programs_memory_is_its_own():
+    """Containers of one pod run as one user: none may read another's environment, and no crash writes the key down."""
+    source = """
+import asyncio, ctypes, resource
+from runtime.service import Kind, NoSettings, Program
+
+def run(start):
+    print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))
+
+raise SystemExit(Program("example", "Tells.", NoSettings, run, kind=Kind.COMMAND).main())
+"""
+    told = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "0 (0, 0)\n"
