@@ -23,8 +23,7 @@ _EXACT: Final = Context(prec=1000)
 def parse(text: str) -> Decimal:
     """The number behind a quantity, e.g. `250m` → 0.25, `64Mi` → 67108864; raises `ValueError`."""
     match = _QUANTITY.fullmatch(text) if text else None
-    # The server reads a unit alone as zero of it, but for the two largest.
-    if match is None or len(text) > 200 or (match[4] in ("Pi", "Ei") and not (match[2] or match[3])):
+    if match is None or len(text) > 200 or (not (match[2] or match[3]) and _needs_digits(match[4])):
         raise ValueError(f"{text[:40]!r} is no Kubernetes quantity; write e.g. '250m' or '64Mi'")
     sign, whole, fraction, unit = match[1], match[2] or "0", match[3] or "0", match[4]
     number = Decimal(f"{sign}{whole}.{fraction}")
@@ -37,6 +36,11 @@ def parse(text: str) -> Decimal:
     # Finer than a billionth is rounded away from zero, and bytes end at 63 bits, as on the server.
     number = number.quantize(_NANO, ROUND_UP, _EXACT)
     return min(number, _LARGEST) if is_binary(text) else number
+
+
+def _needs_digits(unit: str) -> bool:
+    """The server reads a unit alone as zero of it, but for the two largest and for less than a billionth."""
+    return unit in ("Pi", "Ei") or (unit[:1] in ("e", "E") and len(unit) > 1 and int(unit[1:]) < -9)
 
 
 def is_binary(text: str) -> bool:

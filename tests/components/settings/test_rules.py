@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import BadSettings, Settings, names, quantity
@@ -135,6 +135,8 @@ quantities = st.from_regex(r"[-+]?[0-9]{0,5}(\.[0-9]{0,4})?([numkKMGTPEi]{0,2}|[
 
 
 @given(quantities)
+@example(text="E-10")
+@example(text="e-9")
 def test_quantities_are_the_servers(judge: Judge, text):
     mine = takes(quantity.parse, text)
     assert mine is judge.takes("quantity", text)
