@@ -37,6 +37,8 @@ def _plain(takes: Mapping[str, Any]) -> Any:
         kind = next(one for one in kind if one != "null")
     if kind == "array":
         return GenericAlias(list, (_plain(takes["items"]),))
+    if kind == "object" and takes.get("additionalProperties") is True:
+        return GenericAlias(dict, (str, Any))
     if kind == "object":
         inner = takes.get("additionalProperties") or next(iter(takes["patternProperties"].values()))
         return GenericAlias(dict, (str, _plain(inner)))

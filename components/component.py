@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeVar, cast
 import pulumi
 
 from components.arguments import SettingsArgs
-from components.manifests import naming
+from components.manifests import naming, overrides
 from components.manifests.naming import Manifest
 from components.settings import Settings
 
@@ -45,7 +45,7 @@ class Component(pulumi.ComponentResource):
     def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"purpleflea:index:{type(self).__name__}", name, {}, opts)
         given: Any = args["settings"]
-        self._settings = given if isinstance(given, Settings) else Settings.parse(given, deployed=True)
+        self._settings = given if isinstance(given, Settings) else _checked(given)
 
     def _declare(
         self,
@@ -69,6 +69,12 @@ class Component(pulumi.ComponentResource):
         )
         fields = {_snake(key): value for key, value in awaited(manifest).items()}
         return cast(Any, kind)(naming.logical_name(self._settings, manifest), opts=opts, **fields)
+
+
+def _checked(given: Mapping[str, Any]) -> Settings:
+    settings = Settings.parse(given, deployed=True)
+    overrides.check(settings)
+    return settings
 
 
 def ignored_fields(manifest: Manifest) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from components.errors import BadInput
+from components.manifests import overrides
 from components.settings import BadSettings, Problem, Settings
 from components.settings.description import describe
 from components.stack_yaml import StackYamlError, as_text, load
@@ -68,7 +69,9 @@ class StackValues:
             problems.append(Problem(f"{self.project}.{API_KEY}", f"stands in plain text in the stack file; {remedy}"))
         if problems:
             raise BadSettings(problems)
-        return Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()}, deployed=True)
+        settings = Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()}, deployed=True)
+        overrides.check(settings)
+        return settings
 
     def with_value(self, key: str, text: str) -> "StackValues":
         """The same stack with one key of the project changed."""
@@ -78,15 +81,24 @@ class StackValues:
         return key.partition(":")[0] == self.project
 
 
-def _mapping(path: Path) -> Mapping[str, Any]:
+def read_yaml(path: Path) -> Any:
+    """What a file says, read as the engine reads a stack file.
+
+    Raises:
+        BadInput: it cannot be read, or is no YAML; the message names the file.
+    """
     try:
-        value = load(path.read_text(encoding="utf-8"))
+        return load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except StackYamlError as error:
         raise BadInput(f"{path} is not valid YAML: {error}") from error
+
+
+def _mapping(path: Path) -> Mapping[str, Any]:
+    value = read_yaml(path)
     if not isinstance(value, Mapping | None):
         raise BadInput(f"{path}: a mapping with the key `config` is needed, not {_kind(value)}")
     return value or {}

@@ -1,6 +1,6 @@
 """What a stack tells its agents' authors: one object an agent, nothing secret in it (docs/agent-config.md)."""
 
-from components.manifests import agent_job, agent_workers, mcp_sidecar, naming, services
+from components.manifests import agent_job, agent_pod, agent_workers, mcp_sidecar, services
 from components.manifests.naming import Manifest
 from components.settings import Agent, Settings, usdc_text
 from components.settings.budget import exposure
@@ -65,11 +65,11 @@ def _workers(settings: Settings) -> Manifest:
 
 
 def _described(settings: Settings, manifest: Manifest, pod: Manifest) -> Manifest:
-    agent = pod["containers"][0]
+    agent = agent_pod.own_container(pod)
     return {
         "kind": manifest["kind"],
         "name": manifest["metadata"]["name"],
-        "serviceAccount": naming.AGENT_ACCOUNT,
+        "serviceAccount": pod["serviceAccountName"],
         "image": agent["image"],
         "environment": {variable["name"]: _value(variable) for variable in agent["env"]},
         "mcpProxyUrl": mcp_sidecar.proxy_url(settings) if settings.mcp.enabled else None,
@@ -77,9 +77,9 @@ def _described(settings: Settings, manifest: Manifest, pod: Manifest) -> Manifes
 
 
 def _value(variable: Manifest) -> str | Manifest:
-    if "value" in variable:
-        return variable["value"]
+    if "valueFrom" not in variable:
+        return variable.get("value", "")
     source = variable["valueFrom"]
-    return (
-        {"secret": source["secretKeyRef"]} if "secretKeyRef" in source else {"field": source["fieldRef"]["fieldPath"]}
-    )
+    if "secretKeyRef" in source:
+        return {"secret": source["secretKeyRef"]}
+    return {"field": source["fieldRef"]["fieldPath"]} if "fieldRef" in source else {"source": source}

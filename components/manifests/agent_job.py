@@ -4,6 +4,7 @@ import json
 
 from components.manifests import agent_pod, naming
 from components.manifests.naming import Manifest, content_hash, labels, metadata
+from components.manifests.strategic_merge import merge
 from components.settings import Agent, Settings, usdc_text
 from runtime.contract import (
     AGENT_LABEL,
@@ -32,9 +33,9 @@ def _job(settings: Settings, agent: Agent) -> Manifest:
     found = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"namespace": settings.namespace, **_job_metadata(settings, agent)},
-        "spec": _job_spec(settings, agent),
+        **job_template(settings, agent),
     }
+    found["metadata"] = {"namespace": settings.namespace, **found["metadata"]}
     content = f"{agent.name}-{content_hash(found)}"
     found["metadata"]["name"] = agent.name if settings.job.stable_name else content
     # After the hash: an identity that changed the name would make every Job new work.
@@ -49,9 +50,9 @@ def _cron_job(settings: Settings, agent: Agent) -> Manifest:
     # No finalizer here: the CronJob controller copies labels and annotations only. The job gate adds it at creation.
     own = metadata(settings, agent.name, ProgramName.AGENT)
     own["labels"] |= {AGENT_LABEL: agent.name}
-    template = _job_metadata(settings, agent)
+    template = job_template(settings, agent)
     # The operator adds the scheduled time: a run is one work, whatever the CronJob's content was then.
-    _identify(template, agent.work_id or agent.name)
+    _identify(template["metadata"], agent.work_id or agent.name)
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -63,9 +64,14 @@ def _cron_job(settings: Settings, agent: Agent) -> Manifest:
             "startingDeadlineSeconds": 600,
             "successfulJobsHistoryLimit": 5,
             "failedJobsHistoryLimit": 3,
-            "jobTemplate": {"metadata": template, "spec": _job_spec(settings, agent)},
+            "jobTemplate": template,
         },
     }
+
+
+def job_template(settings: Settings, agent: Agent) -> Manifest:
+    """`metadata` and `spec` of its Job, with what the settings say about them in Kubernetes' own words."""
+    return merge({"metadata": _job_metadata(settings, agent), "spec": _job_spec(settings, agent)}, agent.job)
 
 
 def _job_metadata(settings: Settings, agent: Agent) -> Manifest:
@@ -89,12 +95,7 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
         "parallelism": agent.parallelism,
         "completions": agent.parallelism if agent.completions is None else agent.completions,
         "podFailurePolicy": {"rules": _failure_rules()},
-        "template": {
-            "metadata": {"labels": _labels(agent)},
-            "spec": agent_pod.spec(
-                settings, container(settings, agent), agent_pod.Identity.of(agent), restartPolicy="Never"
-            ),
-        },
+        "template": template(settings, agent),
     }
     if agent.schedule:
         # A Job of the manifests themselves has none: whatever applies them again would create it anew, and pay again.
@@ -104,8 +105,13 @@ def _job_spec(settings: Settings, agent: Agent) -> Manifest:
     return found
 
 
-def container(settings: Settings, agent: Agent) -> Manifest:
-    """The agent's own container."""
+def template(settings: Settings, agent: Agent) -> Manifest:
+    """Its pod template, with what the settings say about it in Kubernetes' own words."""
+    spec = agent_pod.spec(settings, _container(settings, agent), agent_pod.Identity.of(agent), restartPolicy="Never")
+    return merge({"metadata": {"labels": _labels(agent)}, "spec": spec}, agent.pod_template)
+
+
+def _container(settings: Settings, agent: Agent) -> Manifest:
     values = {
         Env.AGENT_NAME: agent.name,
         Env.TASK_DESCRIPTION: agent.task,
@@ -114,7 +120,7 @@ def container(settings: Settings, agent: Agent) -> Manifest:
     identity = agent_pod.Identity.of(agent)
     return agent_pod.agent_container(
         settings,
-        agent.command or [*command("agent_worker"), RUN_ONCE],
+        agent_pod.command_of(agent, [*command("agent_worker"), RUN_ONCE]),
         agent.resources,
         agent.image,
         agent_pod.agent_env(settings, values, agent.env, identity),

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.manifests import credentials, mcp_sidecar, naming, pod, services
 from components.manifests.naming import Manifest
-from components.settings import Agent, Settings
+from components.settings import Agent, Settings, Worker
 from components.settings.section import Resources
 from runtime.contract import FAUCET_CONTAINER, Env, MountPath, command
 
@@ -77,6 +77,18 @@ def faucet_claim(settings: Settings, identity: Identity) -> Manifest:
         ],
         volumeMounts=[_WORKSPACE],
     )
+
+
+def own_container(spec: Manifest) -> Manifest:
+    """The agent's own container in a pod's `spec`."""
+    return next(one for one in spec["containers"] if one["name"] == CONTAINER)
+
+
+def command_of(of: Agent | Worker, ours: Sequence[str]) -> Sequence[str]:
+    """The command of the agent's container: its own; ours in our image; none in an image of its own."""
+    containers = of.pod_template.get("spec", {}).get("containers", ())
+    own_image = of.image or any("image" in one for one in containers if one.get("name") == CONTAINER)
+    return of.command or (() if own_image else ours)
 
 
 def agent_container(

@@ -18,7 +18,10 @@ def deployment(settings: Settings) -> Manifest:
     )
     count: Manifest = {} if settings.hpa.enabled else {"replicas": settings.worker.replicas}
     marks = credentials.read_at_start(settings)
-    return pod.deployment(settings, naming.WORKERS, ProgramName.WORKER, template, annotations=marks, **count)
+    overrides = settings.worker.pod_template
+    return pod.deployment(
+        settings, naming.WORKERS, ProgramName.WORKER, template, annotations=marks, overrides=overrides, **count
+    )
 
 
 def _identity(settings: Settings) -> agent_pod.Identity:
@@ -32,7 +35,7 @@ def container(settings: Settings) -> Manifest:
     values = {Env.TASK_DESCRIPTION: worker.task, Env.TASK_BUDGET_USDC: usdc_text(settings.task_budget(worker))}
     return agent_pod.agent_container(
         settings,
-        worker.command or command("agent_worker"),
+        agent_pod.command_of(worker, command("agent_worker")),
         worker.resources,
         worker.image,
         [*agent_pod.agent_env(settings, values, worker.env, identity), pod.field_env(Env.POD_NAME, "metadata.name")],

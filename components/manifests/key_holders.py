@@ -49,10 +49,10 @@ def programs(settings: Settings) -> list[Manifest]:
 
 def agents(settings: Settings) -> list[Manifest]:
     """Agents' own containers that hold the payer's key, as they are rendered: those with `credential: payer`."""
-    found = [agent_job.container(settings, agent) for agent in settings.agents if agent.credential == "payer"]
+    pods = [agent_job.template(settings, agent)["spec"] for agent in settings.agents if agent.credential == "payer"]
     if settings.worker.enabled and settings.worker.credential == "payer":
-        found.append(agent_workers.container(settings))
-    return found
+        pods.append(agent_workers.deployment(settings)["spec"]["template"]["spec"])
+    return [agent_pod.own_container(spec) for spec in pods]
 
 
 def names(settings: Settings) -> list[str]:
@@ -131,9 +131,16 @@ def _mounts(one: Manifest, container: str) -> str:
     )
 
 
+def agents_accounts(settings: Settings) -> Iterator[str]:
+    """ServiceAccounts of agents' pods: the stack's, or their own."""
+    for one in (*settings.agents, *([settings.worker] if settings.worker.enabled else [])):
+        yield (one.pod_template.get("spec") or {}).get("serviceAccountName") or naming.AGENT_ACCOUNT
+
+
 def accounts(settings: Settings) -> Iterator[str]:
     """ServiceAccounts of the stack itself that run a program with the key."""
     yield naming.AGENT_ACCOUNT
+    yield from sorted({*agents_accounts(settings)} - {naming.AGENT_ACCOUNT})
     if settings.operator.enabled:
         yield naming.OPERATOR_ACCOUNT
     if settings.pays_workers:

@@ -41,7 +41,8 @@ def deployment(settings: Settings) -> Manifest:
         volumes=volumes,
     )
     one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
-    return pod.deployment(settings, naming.METRICS_SERVER, ProgramName.METRICS, template, **one)
+    overrides = settings.hpa.metrics_server.pod_template
+    return pod.deployment(settings, naming.METRICS_SERVER, ProgramName.METRICS, template, overrides=overrides, **one)
 
 
 def container(settings: Settings) -> Manifest:

@@ -38,6 +38,7 @@ def deployment(settings: Settings) -> Manifest:
             volumes=[credentials.volume(settings)],
         ),
         annotations=credentials.read_at_start(settings),
+        overrides=settings.operator.pod_template,
         replicas=settings.operator.replicas,
         # Never two configurations side by side: one that elects no leader would act beside one that does. And one
         # type for any number, since the API server refuses to turn a RollingUpdate into a Recreate by apply.

@@ -2,6 +2,7 @@
 
 from components.manifests import credentials, naming, pod
 from components.manifests.naming import Manifest, metadata, selector
+from components.manifests.strategic_merge import merge
 from components.settings import Settings
 from runtime.contract import Env, ProgramName, command
 
@@ -9,7 +10,8 @@ from runtime.contract import Env, ProgramName, command
 def cron_job(settings: Settings) -> Manifest:
     """Payroll; a CronJob may start twice or not at all, so two runs never overlap and a late one is skipped."""
     payroll = settings.payroll
-    template = selector(ProgramName.PAYROLL)
+    labels = selector(ProgramName.PAYROLL)
+    spec = pod.spec(settings, naming.PAYROLL_ACCOUNT, [container(settings)], api_access=True, restartPolicy="OnFailure")
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -22,20 +24,11 @@ def cron_job(settings: Settings) -> Manifest:
             "successfulJobsHistoryLimit": 5,
             "failedJobsHistoryLimit": 3,
             "jobTemplate": {
-                "metadata": {"labels": template},
+                "metadata": {"labels": labels},
                 "spec": {
                     "backoffLimit": 1,
                     "activeDeadlineSeconds": payroll.active_deadline_seconds,
-                    "template": {
-                        "metadata": {"labels": template},
-                        "spec": pod.spec(
-                            settings,
-                            naming.PAYROLL_ACCOUNT,
-                            [container(settings)],
-                            api_access=True,
-                            restartPolicy="OnFailure",
-                        ),
-                    },
+                    "template": merge({"metadata": {"labels": labels}, "spec": spec}, payroll.pod_template),
                 },
             },
         },

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.manifests import credentials, services
 from components.manifests.naming import Manifest, metadata, selector
+from components.manifests.strategic_merge import merge
 from components.settings import Settings
 from components.settings.section import Resources
 from runtime.contract import Env, ProgramName, Route
@@ -76,7 +77,7 @@ def container(
         "name": name,
         "image": image or settings.images.runtime,
         "imagePullPolicy": settings.images.pull_policy,
-        "command": list(command),
+        **({"command": list(command)} if command else {}),  # none: what the image itself runs
         "resources": resources(amounts),
         # A program that fails without a last message of its own is quoted by its log, in a dispute's evidence too.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -96,9 +97,10 @@ def deployment(
     template: Manifest,
     *,
     annotations: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Manifest:
-    """A Deployment of pods with this spec; `more` are further fields of its own spec."""
+    """A Deployment of pods with this spec and the settings' part of it; `more` are fields of the Deployment's own."""
     labels: Manifest = {"labels": selector(component)}
     if annotations:
         labels["annotations"] = dict(annotations)
@@ -109,7 +111,7 @@ def deployment(
         "spec": {
             **more,
             "selector": {"matchLabels": selector(component)},
-            "template": {"metadata": labels, "spec": template},
+            "template": merge({"metadata": labels, "spec": template}, overrides or {}),
         },
     }
 

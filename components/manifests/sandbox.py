@@ -22,7 +22,10 @@ def deployment(settings: Settings, key_digest: Any = None) -> Manifest:
     template = pod.spec(settings, naming.SANDBOX_ACCOUNT, [container(settings)], api_access=False, volumes=[volume])
     one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
     marks = None if key_digest is None else {CONTENT_HASH_ANNOTATION: key_digest}
-    return pod.deployment(settings, naming.SANDBOX, ProgramName.SANDBOX, template, annotations=marks, **one)
+    overrides = settings.sandbox.pod_template
+    return pod.deployment(
+        settings, naming.SANDBOX, ProgramName.SANDBOX, template, annotations=marks, overrides=overrides, **one
+    )
 
 
 def container(settings: Settings) -> Manifest:

@@ -64,6 +64,8 @@ def _is_resources(key: Key) -> bool:
 
 
 def _takes(field: Mapping[str, Any]) -> str:
+    if kind := field.get("x-kubernetes-kind"):
+        return f"a part of a `{kind}` of Kubernetes"
     if "anyOf" in field:
         return " or ".join(_takes(part) for part in field["anyOf"] if part.get("type") != "null")
     if choices := field.get("enum") or ([field["const"]] if "const" in field else []):

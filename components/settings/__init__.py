@@ -28,7 +28,7 @@ from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mc
 from runtime.contract import SECRET_NAME
 
 _DEPLOYED = "deployed"
-__all__ = ["Agent", "BadSettings", "FlySettings", "Problem", "Settings", "usdc_text"]
+__all__ = ["Agent", "BadSettings", "FlySettings", "Problem", "Settings", "Worker", "usdc_text"]
 
 
 class Settings(Section):

@@ -12,6 +12,7 @@ from components.settings.values import (
     OptionalDnsName,
     OptionalUrl,
     OptionalUsdc,
+    PodTemplate,
     SecretKey,
     Size,
     TimeZone,
@@ -120,6 +121,8 @@ class Payroll(Section):
     """Seconds a run may take; one that hangs would keep every later run from starting."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the payroll container."""
+    pod_template: PodTemplate = {}
+    """What else its pods have, in Kubernetes' own words: node selectors, tolerations, annotations, a priority."""
 
 
 class Sandbox(Section):
@@ -133,6 +136,8 @@ class Sandbox(Section):
     """StorageClass of the volume; empty: the cluster's default."""
     resources: Resources = resources("50m", "64Mi", "500m", "256Mi")
     """CPU and memory of the sandbox container."""
+    pod_template: PodTemplate = {}
+    """What else its pods have, in Kubernetes' own words: node selectors, tolerations, annotations, a priority."""
 
 
 class Retention(Section):

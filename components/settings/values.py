@@ -1,7 +1,7 @@
 """Types of single settings: each says in its error what is allowed and in what unit."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -94,7 +94,8 @@ def _schedule(text: str) -> str:
     return text
 
 
-def _image(text: str) -> str:
+def pinned_image(text: str) -> str:
+    """An image reference that names one image; raises `ValueError` with what is allowed."""
     reference = ImageReference.parse(text)
     if not reference.digest and reference.tag in ("", "latest"):
         raise ValueError(f"{text!r}: pin the image by a tag other than 'latest' or by '@sha256:...'")
@@ -126,9 +127,26 @@ def _manifest_path(text: str) -> str:
     return text
 
 
+def _template(part: dict[str, Any]) -> dict[str, Any]:
+    for key, value in part.items():
+        if key not in ("metadata", "spec"):
+            raise ValueError(f"{key!r} is no part of a template; put it below `spec` or `metadata`")
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{key}: a mapping of keys is needed")
+    for name in ("containers", "initContainers"):
+        listed = part.get("spec", {}).get(name, ())
+        if not (isinstance(listed, (list, tuple)) and all(isinstance(one, Mapping) for one in listed)):
+            raise ValueError(f"spec.{name}: a list of containers is needed")
+    return part
+
+
 def _schema(pattern: str, *examples: str) -> Any:
     """What Helm and editors are told: the validator's rule as far as a pattern can say it."""
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
+
+
+def _kubernetes(kind: str) -> Any:
+    return WithJsonSchema({"type": "object", "additionalProperties": True, "x-kubernetes-kind": kind})
 
 
 _SCHEDULE_PATTERN = r"^\s*\S+\s+\S+\s+\S+\s+\S+\s+\S+\s*$|^@[a-z]+$|^@every \S+$"
@@ -156,8 +174,8 @@ OptionalDnsName = Annotated[
 LabelKey = Annotated[str, AfterValidator(names.label_key)]
 LabelValue = Annotated[str, AfterValidator(names.label_value)]
 Cidr = Annotated[str, AfterValidator(names.cidr)]
-Image = Annotated[str, AfterValidator(_image), _schema(IMAGE_PATTERN, "name:1.0")]
-OptionalImage = Annotated[str, AfterValidator(_optional(_image)), _schema(f"^$|{IMAGE_PATTERN}", "name:1.0")]
+Image = Annotated[str, AfterValidator(pinned_image), _schema(IMAGE_PATTERN, "name:1.0")]
+OptionalImage = Annotated[str, AfterValidator(_optional(pinned_image)), _schema(f"^$|{IMAGE_PATTERN}", "name:1.0")]
 WatchedNamespaces = Annotated[
     str,
     AfterValidator(_optional(names.watched_namespaces)),
@@ -169,5 +187,9 @@ Prose = Annotated[str, AfterValidator(_prose), WithJsonSchema({"type": "string",
 """Text of an environment variable, which cannot hold NUL."""
 SecretKey = Annotated[str, AfterValidator(names.data_key), _schema(names.DATA_KEY_PATTERN, "api-key")]
 EnvName = Annotated[str, AfterValidator(names.variable), _schema(names.VARIABLE_PATTERN, "MY_NAME")]
+PodTemplate = Annotated[dict[str, Any], AfterValidator(_template), _kubernetes("PodTemplateSpec")]
+"""A part of a pod template in Kubernetes' own words; `components/manifests/overrides.py` checks what comes of it."""
+JobTemplate = Annotated[dict[str, Any], AfterValidator(_template), _kubernetes("JobTemplateSpec")]
+"""The same of a Job, but for its pod template."""
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 ManifestPath = Annotated[str, AfterValidator(_manifest_path), _schema(r"^[^/].*\.ya?ml$", "manifests/rules.yaml")]

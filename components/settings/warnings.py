@@ -1,8 +1,10 @@
 """Warnings: values that Kubernetes accepts but that are probably not meant. Printed, never refused."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from components.settings import Problem, Settings, quantity
 from components.settings.description import ROOT
@@ -21,6 +23,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     yield from _unpaid(settings)
     yield from _exposed(settings)
     yield from _shared_work(settings)
+    yield from _keys_in_plain_text(settings)
     for path, resources in _resources(settings):
         yield from _units(path, resources)
 
@@ -44,6 +47,41 @@ def _unpaid(settings: Settings) -> Iterator[Problem]:
             if agent.schedule:
                 message = "its Jobs have no escrow and nobody is paid for them; funding.mode: request funds each run"
                 yield Problem(f"{ROOT}.agents[{index}].schedule", message)
+
+
+_KEY_NAME = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_KEY_VALUE = re.compile(
+    r"(?:sk|pk|rk|pf|ghp|gho|ghs|glpat|hf|xox[abprs])[-_][A-Za-z0-9_-]{12,}"
+    r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{20,}\..*|-----BEGIN .*",
+    re.DOTALL,
+)
+
+
+def _keys_in_plain_text(settings: Settings) -> Iterator[Problem]:
+    """Values that look like keys: they stand in the clear in the stack file, in Jobs and in every rendered file."""
+    for path, name, value in _plain_variables(settings):
+        if value and (_KEY_NAME.search(name) or _KEY_VALUE.fullmatch(value)):
+            message = (
+                "looks like a key, and stands in the clear in the stack file and in every Job; put it into a Secret, "
+                "and refer to it in podTemplate: env: [{name: A, valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}}]"
+            )
+            yield Problem(path, message)
+
+
+def _plain_variables(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    places = [(f"{ROOT}.agents[{index}]", agent) for index, agent in enumerate(settings.agents)]
+    for path, one in (*places, (f"{ROOT}.worker", settings.worker)):
+        yield from ((f"{path}.env.{name}", name, value) for name, value in one.env.items())
+        for kind in ("containers", "initContainers"):
+            for index, container in enumerate(one.pod_template.get("spec", {}).get(kind, ())):
+                at = f"{path}.podTemplate.spec.{kind}[{index}].env"
+                yield from _written(at, container.get("env") or ())
+
+
+def _written(path: str, variables: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
+    for index, variable in enumerate(variables):
+        if isinstance(variable, Mapping) and isinstance(variable.get("value"), str):
+            yield f"{path}[{index}]", str(variable.get("name", "")), variable["value"]
 
 
 def _exposed(settings: Settings) -> Iterator[Problem]:

@@ -10,11 +10,13 @@ from components.settings.values import (
     DnsName,
     EnvName,
     Identifier,
+    JobTemplate,
     OptionalCron,
     OptionalDnsName,
     OptionalImage,
     OptionalUrl,
     OptionalUsdc,
+    PodTemplate,
     Prose,
     TcpPort,
     TimeZone,
@@ -50,7 +52,7 @@ class Agent(Section):
     image: OptionalImage = ""
     """Pinned image; empty: the runtime image."""
     command: tuple[str, ...] = ()
-    """Command of the container; empty: the runtime's agent, run once."""
+    """Command of the container; empty: the runtime's agent, run once, or what an `image` of its own runs by itself."""
     task: Prose = "Process the agent task queue"
     """What to do, as `TASK_DESCRIPTION`."""
     payee: Identifier = ""
@@ -83,6 +85,11 @@ class Agent(Section):
     """When it runs, as a Kubernetes CronJob writes it: five fields, or `@hourly` and the like; empty: once."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of the schedule."""
+    pod_template: PodTemplate = {}
+    """What else its pods have, in Kubernetes' own words (`metadata`, `spec`), merged as `kubectl patch` does: volumes,
+    `envFrom`, node selectors, init containers, a ServiceAccount (docs/pod-template.md). Its container is `agent`."""
+    job: JobTemplate = {}
+    """What else its Job has, in Kubernetes' own words (`metadata`, `spec`): labels, `backoffLimit`, a time limit."""
 
 
 class Worker(Section):
@@ -93,7 +100,7 @@ class Worker(Section):
     image: OptionalImage = ""
     """Pinned image; empty: the runtime image."""
     command: tuple[str, ...] = ()
-    """Command of the container; empty: the runtime's worker."""
+    """Command of the container; empty: the runtime's worker, or what an `image` of its own runs by itself."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 2
     """Pods, where no autoscaler owns their number."""
     task: Prose = "Process the agent task queue"
@@ -110,6 +117,8 @@ class Worker(Section):
     """Whether the container answers `/livez` and `/readyz` on port 8080, as the runtime's worker does."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds a worker has to finish its task when it is scaled in."""
+    pod_template: PodTemplate = {}
+    """What else its pods have, in Kubernetes' own words (docs/pod-template.md). Its container is `agent`."""
 
 
 class Operator(Section):
@@ -134,6 +143,8 @@ class Operator(Section):
     `kubectl purpleflea run-again`, because a dispute may still be decided for the payee of the first run."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the operator container."""
+    pod_template: PodTemplate = {}
+    """What else its pods have, in Kubernetes' own words: node selectors, tolerations, annotations, a priority."""
 
 
 class Mcp(Section):
@@ -162,6 +173,8 @@ class MetricsServer(Section):
     """cert-manager Issuer in the namespace; empty: a self-signed one is created."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the metrics server."""
+    pod_template: PodTemplate = {}
+    """What else its pods have, in Kubernetes' own words: node selectors, tolerations, annotations, a priority."""
 
 
 class Hpa(Section):

@@ -5,8 +5,8 @@ from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.types import PatchType
 
 from components.manifests import pod
+from components.manifests.restricted import violations
 from components.settings import Settings
-from tests.components.restricted import violations
 
 # ruff: noqa: E501 - a table is read by its rows
 

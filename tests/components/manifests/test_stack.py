@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 
 from components.manifests import stack
 from components.manifests.agent_config import agent_config
+from components.manifests.restricted import violations
 from components.settings import Settings
 from tests.components import stacks, strict_schemas
 from tests.components.references import containers, dangling, pod_specs
-from tests.components.restricted import violations
 
 _KEY = "pf_live_never_to_be_seen"
 

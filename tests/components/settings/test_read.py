@@ -47,7 +47,11 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "integer": (0, 1, 2, 3, 4, 7, 12, 61, 120, 512, 600, 1024, 4000, 4001),
     "string": TEXTS,
     "array": (["other"], ["198.51.100.0/24"], [1024]),
-    "object": ({"other": "x"}, {"iad": 3, "lhr": 1}),
+    "object": (
+        {"other": "x"},
+        {"iad": 3, "lhr": 1},
+        {"metadata": {"annotations": {"team": "a"}}},  # in Kubernetes' own words
+    ),
 }
 BASES: dict[str, dict[str, Any]] = {
     **stacks.EXAMPLES,

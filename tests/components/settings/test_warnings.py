@@ -25,6 +25,16 @@ def agent(**more):
         ({"agents": [{"name": "a", "schedule": "@daily"}]}, f"{AGENT}.schedule", "nobody is paid for them"),
         (agent(credential="payer"), f"{AGENT}.credential", "can spend the payer's whole balance"),
         ({"worker": {"credential": "payer"}}, "purpleflea.worker.credential", "can spend the payer's whole balance"),
+        (agent(env={"OPENAI_API_KEY": "x"}), f"{AGENT}.env.OPENAI_API_KEY", "secretKeyRef"),
+        (agent(env={"MODEL": "sk-proj-abcdefghijkl"}), f"{AGENT}.env.MODEL", "secretKeyRef"),
+        ({"worker": {"env": {"DB_PASSWORD": "x"}}}, "purpleflea.worker.env.DB_PASSWORD", "secretKeyRef"),
+        (
+            agent(
+                podTemplate={"spec": {"containers": [{"name": "agent", "env": [{"name": "A_TOKEN", "value": "x"}]}]}}
+            ),
+            f"{AGENT}.podTemplate.spec.containers[0].env[0]",
+            "secretKeyRef",
+        ),
         (agent(resources={"requests": {"cpu": "0Mi"}}), f"{AGENT}.resources.requests.cpu", "in a unit of bytes"),
         (agent(resources={"requests": {"memory": "100m"}}), f"{AGENT}.resources.requests.memory", "fraction of a byte"),
     ],
@@ -40,6 +50,13 @@ def test_a_work_that_several_agents_share_is_told_of_each():
     found = [*warnings(Settings.parse({"agents": agents}))]
     assert [one.path for one in found] == ["purpleflea.agents[0].workId", "purpleflea.agents[1].workId"]
     assert all("one of them runs and is paid" in one.message for one in found)
+
+
+def test_a_value_from_a_secret_is_no_plain_text_and_a_word_no_key():
+    variables = [{"name": "A_TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+    part = {"spec": {"containers": [{"name": "agent", "env": variables}]}}
+    env = {"MODEL": "pf-small", "KEYBOARD": "de", "MAX_TOKENS": "4096", "TOKEN_LIMIT": "5"}
+    assert [*warnings(Settings.parse(agent(podTemplate=part, env=env)))] == []
 
 
 @pytest.mark.parametrize("name", sorted({*stacks.EXAMPLES} - {"production", "payer's key to agents"}))
