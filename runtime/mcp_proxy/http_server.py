@@ -112,7 +112,8 @@ class Answer:
         self.status = status
         self.sent_bytes += len(body)
         head = h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
-        self._connection.send(head, *([h11.Data(data=body)] if body else []))
+        data = [h11.Data(data=body)] if body and self._connection.wants_body else []
+        self._connection.send(head, *data)
 
 
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -290,10 +291,10 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._h11.start_next_cycle()
-        ahead, self._ahead, self._idle = self._ahead, 0, True
+        self._ahead, self._idle = 0, True
         self._allow(self._server.bounds.idle_seconds)
         self._transport.resume_reading()
-        if ahead:
+        if self._h11.trailing_data[0]:
             self.data_received(b"")
 
     def _refuse(self, status: int, why: str) -> None:
@@ -317,6 +318,11 @@ class _Connection(asyncio.Protocol):
             self._transport.write_eof()
 
     # --- answers
+
+    @property
+    def wants_body(self) -> bool:
+        """Not for HEAD, whose answer is a head."""
+        return self._head is None or self._head.method != b"HEAD"
 
     def send(self, *events: h11.Event) -> None:
         """What h11 makes of these events, in one write; nothing to a peer that is gone."""
@@ -359,6 +365,8 @@ class _Connection(asyncio.Protocol):
 
 def _framing_mistake(head: h11.Request) -> tuple[int, str] | None:
     """What makes it unclear where a request ends; h11 has refused the rest."""
+    if sum(len(name) + len(value) for name, value in head.headers) > _HEAD_BYTES:
+        return 431, f"a head has at most {_HEAD_BYTES} bytes"  # h11 measures only what is not whole yet
     names = [name for name, _ in head.headers]
     if b"content-length" in names and b"transfer-encoding" in names:
         return 400, "Content-Length together with Transfer-Encoding"

@@ -59,25 +59,17 @@ class Proxy:
 
     async def handle(self, request: Request, answer: Answer) -> None:
         """Answer one request of an agent's."""
-        upstream = self.upstreams.get(request.target)
-        if (refused := self._refused(request)) or upstream is None:
-            status, text = refused or (404, f"there are {', '.join(sorted(self.upstreams))}")
+        upstream, refused = self.upstreams.get(request.target), _not_from_here(request)
+        if refused is None and upstream is None:
+            refused = 404, f"there are {', '.join(sorted(self.upstreams))}"
+        refused = refused or _not_understood(request)
+        if refused or upstream is None:
+            status, text = refused or (404, "")
             more = [(b"allow", b"POST")] if status == 405 else []
             return await answer.send(status, message.error(None, message.INVALID_REQUEST, text), more=more)
         serve = self._exchange if request.method == "POST" else self._session
         with tracing(request.header(HEADER.encode())):
             return await serve(upstream, request, answer)
-
-    def _refused(self, request: Request) -> tuple[int, str] | None:
-        """Why a request is not passed on, as a status and in words."""
-        if wrong := _not_from_here(request):
-            return 403, wrong
-        if request.method == "POST":
-            return _not_understood(request)
-        # Only a server with sessions is listened to, or has one to end.
-        if request.method in ("GET", "DELETE") and request.header(b"mcp-session-id"):
-            return None
-        return 405, "only POST, and within a session GET and DELETE"
 
     async def _exchange(self, upstream: Upstream, request: Request, answer: Answer) -> None:
         exchange = Exchange(self, upstream, request, answer)
@@ -175,18 +167,22 @@ def _known(method: str) -> str:
     return method if method in _METHODS else "other"
 
 
-def _not_from_here(request: Request) -> str | None:
+def _not_from_here(request: Request) -> tuple[int, str] | None:
     """Why this is no agent of this pod: a name that a web page made point here, or a page's own origin."""
     hosts, origins = request.all(b"host"), request.all(b"origin")
     if len(hosts) != 1 or not _HERE.fullmatch(hosts[0]):
-        return "Host is not localhost"
+        return 403, "Host is not localhost"
     if len(origins) > 1 or (origins and not _HERE_ORIGIN.fullmatch(origins[0])):
-        return "Origin is not localhost"
+        return 403, "Origin is not localhost"
     return None
 
 
 def _not_understood(request: Request) -> tuple[int, str] | None:
-    """Why a POST cannot be a message to an MCP server."""
+    """Why a request is none to an MCP server."""
+    if request.method in ("GET", "DELETE") and request.header(b"mcp-session-id"):
+        return None  # only a server with sessions is listened to, or has one to end
+    if request.method != "POST":
+        return 405, "only POST, and within a session GET and DELETE"
     kinds = request.all(b"content-type")
     if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != "application/json":
         return 415, "Content-Type is not application/json"

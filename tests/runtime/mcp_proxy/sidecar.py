@@ -51,9 +51,10 @@ class Sidecar:
         self._entries: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        first = self._next()["message"]
-        assert "ready" in first or "cannot listen" in first, first
-        return "ready" in first
+        while "ready" not in (said := self._next()["message"]):
+            if "cannot listen" in said:
+                return False
+        return True
 
     def _read(self) -> None:
         for line in self.process.stdout:
