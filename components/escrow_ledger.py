@@ -1,22 +1,23 @@
-"""The definition of `Escrow`, the account of one Job."""
+"""The definitions of `Escrow`, the account of one Job, and of `Budget`."""
 
 import pulumi
 from pulumi_kubernetes.apiextensions.v1 import CustomResourceDefinition
 
 from components.component import Component, StackArgs
-from components.manifests import escrow_crd
+from components.manifests import budget_crd, escrow_crd
 
 
 class EscrowLedger(Component):
-    """One account a Job: what was locked, for whom, what was paid, and why. It outlives the stack."""
+    """One account a Job: what was locked, paid, and why; one budget a namespace. They outlive the stack."""
 
     retained: pulumi.Output[bool]
-    """Whether the definition, and with it every account, survives `pulumi destroy`."""
+    """Whether the definitions, and with them every account, survive `pulumi destroy`."""
 
     def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         keep = self._settings.retention.keep_escrows
-        manifest = escrow_crd.custom_resource_definition(self._settings)
-        self._declare(CustomResourceDefinition, manifest, retain_on_delete=keep)
+        for crd in (escrow_crd, budget_crd):
+            manifest = crd.custom_resource_definition(self._settings)
+            self._declare(CustomResourceDefinition, manifest, retain_on_delete=keep)
         self.retained = pulumi.Output.from_input(keep)
         self.register_outputs({"retained": self.retained})

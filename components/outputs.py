@@ -5,6 +5,7 @@ from typing import Any
 
 from components.manifests import naming
 from components.manifests.agent_config import agent_config, budget
+from components.manifests.budget_crd import NAME as BUDGET_DEFINITION
 from components.manifests.escrow_crd import NAME as ESCROW_DEFINITION
 from components.settings import Settings
 from runtime.contract import ABANDONED_ANNOTATION, SETTLEMENT_FINALIZER, Port
@@ -47,7 +48,7 @@ def _retained(settings: Settings) -> dict[str, Any]:
     if not settings.retention.keep_escrows:
         return {"objects": [], "note": "`pulumi destroy` deletes every Escrow account (retention.keepEscrows: false)"}
     namespace = [f"namespace/{settings.namespace}"] if settings.create_namespace else []
-    objects = [f"crd/{ESCROW_DEFINITION}", *namespace]
+    objects = [f"crd/{ESCROW_DEFINITION}", f"crd/{BUDGET_DEFINITION}", *namespace]
     return {
         "objects": objects,
         "note": "these outlive `pulumi destroy`, because the Escrow accounts are in them (retention.keepEscrows: true)",

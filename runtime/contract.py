@@ -45,6 +45,9 @@ BY_HAND_ANNOTATION: Final = "cronjob.kubernetes.io/instantiate"
 ACT_LABEL: Final = f"{DOMAIN}/acted-at"
 """On an Escrow: when a person last decided about it; the operator watches Escrows that carry it."""
 
+BUDGET_LABEL: Final = f"{DOMAIN}/budget"
+"""On an Escrow: `counts` while what it holds counts in its namespace's Budget, or may."""
+
 SETTLED_ANNOTATION: Final = f"{DOMAIN}/settled"
 """On a Job: its own UID once its Escrow is closed, so that later operators skip it. A copy has another UID."""
 
@@ -82,6 +85,16 @@ ESCROW_GROUP: Final = DOMAIN
 ESCROW_VERSION: Final = "v1alpha1"
 ESCROW_KIND: Final = "Escrow"
 ESCROW_PLURAL: Final = "escrows"
+
+
+BUDGET_KIND: Final = "Budget"
+BUDGET_PLURAL: Final = "budgets"
+BUDGET_NAME: Final = "pf-budget"
+"""Of the one Budget in each namespace."""
+MOST_IN_FLIGHT: Final = 256
+"""Entries of a Budget's `pending`, and of its `returned`: they last for a few requests each."""
+MOST_NAMES: Final = 1000
+"""Agents, and payees, whose lines a Budget keeps: those with something locked, or spent today."""
 
 
 class Phase(StrEnum):
@@ -164,6 +177,14 @@ class Env(StrEnum):
     """Operator: most that may be locked in one namespace at one time; empty for no bound."""
     NAMESPACE_DAILY_BUDGET_USDC = "PF_NAMESPACE_DAILY_BUDGET_USDC"
     """Operator: most that may be locked in one namespace in one UTC day; empty for no bound."""
+    AGENT_BUDGET_USDC = "PF_AGENT_BUDGET_USDC"
+    """Operator: the same for each agent of a namespace at one time."""
+    AGENT_DAILY_BUDGET_USDC = "PF_AGENT_DAILY_BUDGET_USDC"
+    """Operator: the same for each agent of a namespace in one UTC day."""
+    PAYEE_BUDGET_USDC = "PF_PAYEE_BUDGET_USDC"
+    """Operator: the same for each payee in a namespace at one time."""
+    PAYEE_DAILY_BUDGET_USDC = "PF_PAYEE_DAILY_BUDGET_USDC"
+    """Operator: the same for each payee in a namespace in one UTC day."""
     ESCROW_TIMEOUT_HOURS = "PF_ESCROW_TIMEOUT_HOURS"
     """Operator: after how many hours the service refunds an escrow it created, in the `server` dialect."""
     RESYNC_SECONDS = "PF_RESYNC_SECONDS"

@@ -9,9 +9,9 @@ which also bounds what the rules may cost.
 
 from typing import Final
 
+from components.manifests.crd_schema import amount, reservation, text, time
 from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
-from components.settings.values import USDC_PATTERN
 from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase, WorkKind
 
 NAME = f"{ESCROW_PLURAL}.{ESCROW_GROUP}"
@@ -95,7 +95,7 @@ def _spec() -> Manifest:
                     "type": "object",
                     "description": "The Job of `work` again; in accounts of an earlier version only here.",
                     "required": ["name", "uid"],
-                    "properties": {"name": _text(253), "uid": _text(64)},
+                    "properties": {"name": text(253), "uid": text(64)},
                 },
                 "the Job never changes",
             ),
@@ -104,12 +104,12 @@ def _spec() -> Manifest:
                 "the dialect never changes",
             ),
             "token": _fixed(
-                _text(128, "Sent with the create, so that an escrow whose answer was lost is found again."),
+                text(128, "Sent with the create, so that an escrow whose answer was lost is found again."),
                 "the token never changes",
             ),
-            "escrowId": _text(200, "The escrow at the payment service."),
-            "payee": _text(253, "Who is paid."),
-            "amountUsdc": _amount("USDC locked for this work."),
+            "escrowId": text(200, "The escrow at the payment service."),
+            "payee": text(253, "Who is paid."),
+            "amountUsdc": amount("USDC locked for this work."),
         },
         "x-kubernetes-validations": [
             _rule("has(self.work) || has(self.job)", "say what it pays for: spec.work"),
@@ -132,10 +132,10 @@ def _work() -> Manifest:
         "required": ["kind", "name"],
         "properties": {
             "kind": {"type": "string", "enum": [kind.value for kind in WorkKind]},
-            "name": _text(253, "The Job's name, or the task's for a person."),
-            "uid": _text(64, "The Job's UID; a Job recreated under the same name has another."),
-            "taskId": _text(253, "The task's id in its worker's log."),
-            "id": _text(253, "The work's identity, which stays when its object is created anew."),
+            "name": text(253, "The Job's name, or the task's for a person."),
+            "uid": text(64, "The Job's UID; a Job recreated under the same name has another."),
+            "taskId": text(253, "The task's id in its worker's log."),
+            "id": text(253, "The work's identity, which stays when its object is created anew."),
             "run": {
                 "type": "integer",
                 "format": "int32",
@@ -165,24 +165,24 @@ def _status() -> Manifest:
             "type": "object",
             "description": "What the payment service last said.",
             "properties": {
-                "kind": _text(32, "What it amounts to: accepted, conflict, refused, unknown, sent."),
-                "time": _time(),
+                "kind": text(32, "What it amounts to: accepted, conflict, refused, unknown, sent."),
+                "time": time(),
                 "status": {"type": "integer", "format": "int32", "description": "HTTP status, where there was one."},
-                "code": _text(128, "The service's word, or ours for what was wrong."),
-                "digest": _text(64, "SHA-256 of the answer, which itself is kept nowhere."),
+                "code": text(128, "The service's word, or ours for what was wrong."),
+                "digest": text(64, "SHA-256 of the answer, which itself is kept nowhere."),
             },
         },
-        **{f"{moment}At": _time() for moment in ("locked", "decided", "closed", "autoRelease")},
+        **{f"{moment}At": time() for moment in ("locked", "decided", "closed", "autoRelease")},
         "outcome": {"type": "string", "enum": ["Paid", "Disputed", "Refunded", "Cancelled"]},
-        "claim": _text(64, "The Lease, in the operator's namespace, by which the escrow pays for this Job alone."),
-        "payee": _text(253, "Who is paid, as agreed or as the service says."),
-        "lockedUsdc": _amount("USDC that the service says it holds."),
-        "paidUsdc": _amount("USDC that reached the payee."),
-        "feeUsdc": _amount("USDC that the service kept."),
-        "referralUsdc": _amount("USDC of the fee that went to the referrer."),
-        "reason": _text(1024, "Why, for a person."),
-        "evidence": _text(4096, "All that is known, for a person."),
-        "remedy": _text(1024, "What a person should do."),
+        "claim": text(64, "The Lease, in the operator's namespace, by which the escrow pays for this Job alone."),
+        "payee": text(253, "Who is paid, as agreed or as the service says."),
+        "lockedUsdc": amount("USDC that the service says it holds."),
+        "paidUsdc": amount("USDC that reached the payee."),
+        "feeUsdc": amount("USDC that the service kept."),
+        "referralUsdc": amount("USDC of the fee that went to the referrer."),
+        "reason": text(1024, "Why, for a person."),
+        "evidence": text(4096, "All that is known, for a person."),
+        "remedy": text(1024, "What a person should do."),
         "drift": {"type": "boolean", "description": "It ended by another's act, not as intended."},
         "jobEnding": {
             "type": "object",
@@ -190,8 +190,8 @@ def _status() -> Manifest:
             "required": ["type", "time"],
             "properties": {
                 "type": {"type": "string", "enum": ["Complete", "Failed", "Deleted"]},
-                "time": _time(),
-                "message": _text(1024),
+                "time": time(),
+                "message": text(1024),
             },
         },
         "creation": {
@@ -199,16 +199,17 @@ def _status() -> Manifest:
             "description": "The create that was sent, or is about to be, for a Job that asked for an escrow.",
             "required": ["fingerprint", "sentAt", "attempts"],
             "properties": {
-                "fingerprint": _text(64, "Of the request: the token never carries another one."),
-                "sentAt": _time(),
+                "fingerprint": text(64, "Of the request: the token never carries another one."),
+                "sentAt": time(),
                 "attempts": {"type": "integer", "format": "int32", "minimum": 1},
             },
         },
+        "reservation": reservation(),
         "run": {
             "type": "object",
             "description": "The latest run after the first, and the UID of the one Job that it is for.",
             "required": ["number", "uid"],
-            "properties": {"number": {"type": "integer", "format": "int32", "minimum": 2}, "uid": _text(64)},
+            "properties": {"number": {"type": "integer", "format": "int32", "minimum": 2}, "uid": text(64)},
         },
         "observedGeneration": {"type": "integer", "format": "int64"},
         "conditions": _conditions(),
@@ -260,11 +261,11 @@ def _conditions() -> Manifest:
             "type": "object",
             "required": ["type", "status", "reason", "lastTransitionTime"],
             "properties": {
-                "type": _text(64),
+                "type": text(64),
                 "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-                "reason": _text(128),
+                "reason": text(128),
                 "message": {"type": "string", "maxLength": 1024},
-                "lastTransitionTime": _time(),
+                "lastTransitionTime": time(),
                 "observedGeneration": {"type": "integer", "format": "int64"},
             },
         },
@@ -280,7 +281,7 @@ def _acts() -> Manifest:
         "items": {
             "type": "object",
             "required": ["who", "when", "what", "reason"],
-            "properties": {"who": _text(256), "when": _time(), "what": _text(128), "reason": _text(512)},
+            "properties": {"who": text(256), "when": time(), "what": text(128), "reason": text(512)},
         },
     }
 
@@ -311,16 +312,3 @@ def _fixed(schema: Manifest, message: str) -> Manifest:
 def _once(name: str, unless: str = "") -> Manifest:
     kept = f"!has(oldSelf.{name}) || (has(self.{name}) && self.{name} == oldSelf.{name})"
     return _rule(f"{kept} || ({unless})" if unless else kept, f"{name} is set once")
-
-
-def _text(longest: int, description: str = "") -> Manifest:
-    found: Manifest = {"type": "string", "minLength": 1, "maxLength": longest}
-    return found | ({"description": description} if description else {})
-
-
-def _amount(description: str) -> Manifest:
-    return {"type": "string", "pattern": USDC_PATTERN, "maxLength": 16, "description": description}
-
-
-def _time() -> Manifest:
-    return {"type": "string", "format": "date-time", "maxLength": 40}

@@ -58,10 +58,14 @@ def pod_disruption_budget(settings: Settings) -> Manifest:
 
 def container(settings: Settings) -> Manifest:
     """The operator's container."""
-    operator = settings.operator
+    operator, budget = settings.operator, settings.budget
     bounds = {
-        Env.NAMESPACE_BUDGET_USDC: operator.namespace_budget_usdc,
-        Env.NAMESPACE_DAILY_BUDGET_USDC: operator.namespace_daily_budget_usdc,
+        Env.NAMESPACE_BUDGET_USDC: budget.namespace_usdc,
+        Env.NAMESPACE_DAILY_BUDGET_USDC: budget.namespace_daily_usdc,
+        Env.AGENT_BUDGET_USDC: budget.agent_usdc,
+        Env.AGENT_DAILY_BUDGET_USDC: budget.agent_daily_usdc,
+        Env.PAYEE_BUDGET_USDC: budget.payee_usdc,
+        Env.PAYEE_DAILY_BUDGET_USDC: budget.payee_daily_usdc,
     }
     return pod.container(
         settings,

@@ -6,7 +6,14 @@ from typing import Final
 from components.manifests import naming
 from components.manifests.naming import Manifest, cluster_name, metadata
 from components.settings import Settings
-from runtime.contract import CUSTOM_METRICS_GROUP, CUSTOM_METRICS_VERSIONS, ESCROW_GROUP, ESCROW_PLURAL, ProgramName
+from runtime.contract import (
+    BUDGET_PLURAL,
+    CUSTOM_METRICS_GROUP,
+    CUSTOM_METRICS_VERSIONS,
+    ESCROW_GROUP,
+    ESCROW_PLURAL,
+    ProgramName,
+)
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -31,6 +38,8 @@ OPERATOR_GRANTS: Final = (
     Grant("batch", ("jobs",), ("get", "list", "watch", "patch"), "see Jobs end; annotate, resume and finalize them"),
     Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "watch", "create", "patch"), "keep one account a Job"),
     Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("patch",), "write the intent before the call"),
+    Grant(ESCROW_GROUP, (BUDGET_PLURAL,), ("get", "create"), "keep one budget a namespace"),
+    Grant(ESCROW_GROUP, (f"{BUDGET_PLURAL}/status",), ("patch",), "reserve before anything is sent"),
     Grant("", ("pods",), ("list",), "name the container that failed in a dispute's reason"),
     Grant("", ("events",), ("create",), "say on the Job what happened"),
 )

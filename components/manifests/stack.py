@@ -12,6 +12,7 @@ from components.manifests import (
     agent_job,
     agent_workers,
     autoscaling,
+    budget_crd,
     credentials,
     credentials_policy,
     escrow_crd,
@@ -37,7 +38,8 @@ PLACEHOLDER = "SET-BEFORE-USE"
 PURPOSES: Final = {
     "AgentNamespace": "The namespace. With `retention.keepEscrows` it outlives the stack, together with the accounts "
     "in it.",
-    "EscrowLedger": "One account a Job: what was locked, for whom, what was paid, and why. It outlives the stack.",
+    "EscrowLedger": "One account a Job: what was locked, paid, and why; one budget a namespace. "
+    "They outlive the stack.",
     "Credentials": "The Secret with the API key, the agents' account, and policies that keep the key to the stack's "
     "containers.",
     "NetworkPolicies": "Default deny, then for each program only what it needs.",
@@ -63,7 +65,10 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
         return {}
     found = {
         "AgentNamespace": [namespace.namespace(settings)] if settings.create_namespace else [],
-        "EscrowLedger": [escrow_crd.custom_resource_definition(settings)],
+        "EscrowLedger": [
+            escrow_crd.custom_resource_definition(settings),
+            budget_crd.custom_resource_definition(settings),
+        ],
         "Credentials": [*_credentials(settings, api_key)],
         "NetworkPolicies": [*_network(settings)] if settings.network_policy.enabled else [],
         "Sandbox": [*_sandbox(settings, api_key)] if settings.sandbox.enabled else [],

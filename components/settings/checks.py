@@ -37,6 +37,7 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _platform(settings)
     yield from _minimum(settings)
     yield from _cap(settings)
+    yield from _limits(settings)
     if settings.fly.enabled:
         yield from (replace(found, concerns=(f"{ROOT}.fly",)) for found in fly_problems(settings.fly))
 
@@ -193,6 +194,21 @@ def _cap(settings: "Settings") -> Iterator[Problem]:
         message = f"{usdc_text(cap)} USDC is less than the stack may lock at one time: {most}"
         others = [f"{ROOT}.{part}" for part in ("agents", "worker", "hpa", "escrow.defaultBudgetUsdc")]
         yield _problem(f"{ROOT}.budget.capUsdc", f"{message}; raise it, or lower budgets or hpa.maxReplicas", *others)
+
+
+def _limits(settings: "Settings") -> Iterator[Problem]:
+    """A limit below what one Job asks for: that Job would wait for ever."""
+    budget = settings.budget
+    agents = settings.agents if settings.funding.mode == "request" else ()
+    most = max((settings.task_budget(agent) for agent in agents), default=Decimal(0))
+    for name, info in type(budget).model_fields.items():
+        limit = getattr(budget, name)
+        if name != "cap_usdc" and limit is not None and limit < most:
+            message = (
+                f"{usdc_text(limit)} USDC is less than one agent's Job asks for, {usdc_text(most)}: it would never run"
+            )
+            others = [f"{ROOT}.{part}" for part in ("agents", "funding", "escrow.defaultBudgetUsdc")]
+            yield _problem(f"{ROOT}.budget.{info.alias}", message, *others)
 
 
 def _environment(env: dict[str, str], path: str) -> Iterator[Problem]:

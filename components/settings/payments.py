@@ -98,10 +98,23 @@ class Funding(Section):
 
 
 class Budget(Section):
-    """The most that may be locked at one time, known before deployment."""
+    """The most that may be locked: `capUsdc` before deployment, the others by the operator while the stack runs."""
 
     cap_usdc: OptionalUsdc = None
     """USDC, fee included; a stack whose exposure exceeds it fails. Empty: no cap."""
+    namespace_usdc: OptionalUsdc = None
+    """USDC that may be locked in one watched namespace at one time; empty: no bound."""
+    namespace_daily_usdc: OptionalUsdc = None
+    """USDC that may be locked in one watched namespace in one UTC day; empty: no bound."""
+    agent_usdc: OptionalUsdc = None
+    """USDC that may be locked at one time for each agent of a namespace; empty: no bound. Jobs without the label
+    `purpleflea.com/agent` are one agent."""
+    agent_daily_usdc: OptionalUsdc = None
+    """USDC that may be locked in one UTC day for each agent of a namespace; empty: no bound."""
+    payee_usdc: OptionalUsdc = None
+    """USDC that may be locked at one time for each payee in a namespace; empty: no bound."""
+    payee_daily_usdc: OptionalUsdc = None
+    """USDC that may be locked in one UTC day for each payee in a namespace; empty: no bound."""
 
 
 class Payroll(Section):

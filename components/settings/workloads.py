@@ -134,10 +134,6 @@ class Operator(Section):
     """Pods; with more than one they elect a leader."""
     resync_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     """Seconds between two full comparisons with the payment service."""
-    namespace_budget_usdc: OptionalUsdc = None
-    """USDC that may be locked in one namespace at one time; empty: no bound."""
-    namespace_daily_budget_usdc: OptionalUsdc = None
-    """USDC that may be locked in one namespace in one UTC day; empty: no bound."""
     rerun_failed_work: bool = False
     """Whether a work whose last run was not paid runs again when its Job is created anew. `false`: it waits for
     `kubectl purpleflea run-again`, because a dispute may still be decided for the payee of the first run."""

@@ -7,9 +7,10 @@ from runtime.errors import BadInput
 from runtime.escrowctl.accounts import Accounts
 from runtime.escrowctl.resolution import acts_with
 from runtime.kubernetes.errors import ObjectNotFound
-from runtime.kubernetes.escrow import Escrow, work_account
+from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.events import one_line
 from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.new_escrow import work_account
 from runtime.kubernetes.shape import NAMED
 from runtime.operator.jobs import JOB, JobFacts, jobs_path
 

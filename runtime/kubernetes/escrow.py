@@ -1,19 +1,22 @@
-"""The Escrow custom resource: the account of one piece of work, as everybody reads it, and building one. No I/O.
+"""The Escrow custom resource: the account of one piece of work, as everybody reads it. No I/O.
 
 An `Escrow` is frozen and typed: amounts are `Usdc`, times are `datetime`, and what is not known is None, never zero.
 Reading one whose content cannot be understood, e.g. a time that the API server let through, raises `MalformedObject`.
 """
 
-import hashlib
-import re
 from abc import ABC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_VERSION, SETTLEMENT_FINALIZER, Phase, WorkKind
-from runtime.kubernetes.shape import Json, Metadata, Moment, Shape
+from runtime.contract import (
+    BUDGET_LABEL,
+    ESCROW_KIND,
+    Phase,
+    WorkKind,
+)
+from runtime.kubernetes.shape import Json, LabelledMetadata, Moment, Shape
 from runtime.money import Usdc
 from runtime.settlement.table import ActResult, Intent, Outcome
 
@@ -140,6 +143,29 @@ class LatestRun(msgspec.Struct, frozen=True):
     uid: str
 
 
+class Reservation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was reserved for it in the namespace's Budget.
+
+    Args:
+        id: Of this reservation, because another attempt has another.
+        amount_usdc: How much.
+        day: The UTC date on which it was locked.
+        agent: The Job's agent; empty where it has no label.
+        payee: Who is to be paid; empty where only the service knows.
+    """
+
+    id: str
+    amount_usdc: Amount
+    day: str
+    agent: str = ""
+    payee: str = ""
+
+    def as_written(self) -> Json:
+        """As an object has it."""
+        known = {"id": self.id, "amountUsdc": str(self.amount_usdc), "day": self.day}
+        return {**known, "agent": self.agent, "payee": self.payee}
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`status`: what happened. An Escrow without one is Pending."""
 
@@ -167,6 +193,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     last_answer: AnswerNote | None = None
     conditions: tuple[Condition, ...] = ()
     acts: tuple[Act, ...] = ()
+    reservation: Reservation | None = None
+    """Counts in the Budget for as long as the label says so."""
     run: LatestRun | None = None
     """Only in the account of a work's first run."""
 
@@ -174,7 +202,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Escrow(msgspec.Struct, frozen=True, kw_only=True):
     """One account, as last read or written."""
 
-    metadata: Metadata
+    metadata: LabelledMetadata
     spec: Spec
     status: Status = Status()
 
@@ -237,6 +265,11 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
         return {"number": self.status.run.number + 1 if self.status.run else 2, "uid": uid}
 
     @property
+    def counts(self) -> bool:
+        """Whether it takes part in its namespace's Budget, and was not returned yet."""
+        return BUDGET_LABEL in self.metadata.labels
+
+    @property
     def never_sent(self) -> bool:
         """True if no escrow was bound to it, and none was asked for."""
         return self.escrow_id is None and self.status.creation is None
@@ -252,7 +285,8 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
         return self.status.acts
 
 
-def _usdc(kind: type, value: Any) -> Any:
+def usdc_hook(kind: type, value: Any) -> Any:
+    """msgspec's `dec_hook` for amounts."""
     if kind is Amount:
         return Usdc.parse(value)
     raise NotImplementedError(f"{kind} has no reading")
@@ -268,63 +302,5 @@ def _checked(escrow: Escrow, _gone: bool) -> Escrow:
     return escrow
 
 
-ESCROW: Final[Shape[Escrow]] = Shape.of(ESCROW_KIND, Escrow, _usdc).then(_checked)
+ESCROW: Final[Shape[Escrow]] = Shape.of(ESCROW_KIND, Escrow, usdc_hook).then(_checked)
 """How an Escrow is read."""
-
-
-def escrow_name(job_uid: str) -> str:
-    """Name of the Escrow object of a Job that has no work id, or is not the first of its work."""
-    return f"job-{job_uid}"
-
-
-def work_account(work_id: str) -> str:
-    """Name of the Escrow object of a work's first run.
-
-    Made of the work id, so that the API server creates it once, whichever Jobs and operators ask for it. The hash
-    decides; what stands before it is for people.
-    """
-    words = re.sub(r"[^a-z0-9]+", "-", work_id.lower()).strip("-")[:40].strip("-")
-    return "-".join(filter(None, ("work", words, hashlib.sha256(work_id.encode()).hexdigest()[:20])))
-
-
-def new_escrow(
-    namespace: str,
-    job_name: str,
-    job_uid: str,
-    *,
-    dialect: str,
-    token: str,
-    escrow_id: str | None,
-    payee: str | None,
-    amount: Usdc | None,
-    work_id: str | None = None,
-    run: int | None = None,
-) -> Json:
-    """The Escrow object of a Job; what is not known yet is left out and set once later.
-
-    `spec.job` says what `spec.work` says, for operators of the version before: one may still run, or run again.
-    """
-    known = {"escrowId": escrow_id, "payee": payee, "amountUsdc": None if amount is None else str(amount)}
-    identity = {"id": work_id, "run": run}
-    first = work_id is not None and run is None
-    return {
-        "apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}",
-        "kind": ESCROW_KIND,
-        "metadata": {
-            "name": work_account(work_id) if first else escrow_name(job_uid),
-            "namespace": namespace,
-            "finalizers": [SETTLEMENT_FINALIZER],
-        },
-        "spec": {
-            "work": {
-                "kind": WorkKind.JOB.value,
-                "name": job_name,
-                "uid": job_uid,
-                **{key: value for key, value in identity.items() if value is not None},
-            },
-            "job": {"name": job_name, "uid": job_uid},
-            "dialect": dialect,
-            "token": token,
-            **{key: value for key, value in known.items() if value is not None},
-        },
-    }

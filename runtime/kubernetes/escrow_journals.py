@@ -9,7 +9,7 @@ import stamina
 
 from runtime.contract import Phase
 from runtime.kubernetes.errors import ObjectNotFound, WriteConflict, is_transient
-from runtime.kubernetes.escrow import AnswerNote, Escrow
+from runtime.kubernetes.escrow import AnswerNote, Escrow, Reservation
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.shape import Json, stamp
 from runtime.payments.creation import Creation
@@ -145,10 +145,12 @@ class SettlementJournal:
 class CreationJournal:
     """`payments.creation`'s journal: the create in `status.creation`, the escrow's id in the spec, set once."""
 
-    def __init__(self, escrows: EscrowObjects, escrow: Escrow) -> None:
+    def __init__(self, escrows: EscrowObjects, escrow: Escrow, reservation: Reservation | None = None) -> None:
         self._escrows = escrows
         self.escrow = escrow
         """As last read or written."""
+        self._reservation: Json = {"reservation": reservation.as_written()} if reservation else {}
+        """Written down with the create, and taken back with it."""
 
     async def read(self, token: str) -> Creation | None:
         """The create that is on record."""
@@ -173,11 +175,14 @@ class CreationJournal:
             "sentAt": stamp(creation.sent_at),
             "attempts": creation.attempts,
         }
-        self.escrow = await self._escrows.set_status(self.escrow, phase=Phase.PENDING.value, creation=noted)
+        self.escrow = await self._escrows.set_status(
+            self.escrow, phase=Phase.PENDING.value, creation=noted, **self._reservation
+        )
 
     async def clear(self, token: str) -> None:
         """Forget it."""
-        self.escrow = await self._escrows.set_status(self.escrow, creation=None)
+        gone = dict.fromkeys(self._reservation)
+        self.escrow = await self._escrows.set_status(self.escrow, creation=None, **gone)
 
     async def _bind(self, escrow_id: str) -> None:
         """Record the escrow's id, retried through conflicts and failures.

@@ -3,15 +3,17 @@
 Every write is tested by resource version, so of two operators that act on one Escrow one stops and reads again.
 """
 
+from contextlib import suppress
 from typing import Any
 
-from runtime.contract import ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION
+from runtime.contract import BUDGET_LABEL, ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import AlreadyExists, ObjectNotFound
-from runtime.kubernetes.escrow import ESCROW, Escrow, escrow_name
-from runtime.kubernetes.finalizers import remove_finalizer
+from runtime.kubernetes.escrow import ESCROW, Escrow
+from runtime.kubernetes.finalizers import is_held, remove_finalizer
 from runtime.kubernetes.listing import Listing
-from runtime.kubernetes.shape import NAMED, Json, Named
+from runtime.kubernetes.new_escrow import escrow_name
+from runtime.kubernetes.shape import LABELLED, NAMED, Json, Named
 
 
 def escrows_path(namespace: str) -> str:
@@ -77,9 +79,26 @@ class EscrowObjects:
         body = {"metadata": {"resourceVersion": escrow.metadata.resource_version}, "spec": spec}
         return await self._api.merge_patch(escrow_path(escrow), body, ESCROW)
 
-    async def remove_finalizer(self, escrow: Escrow) -> None:
+    async def counts(self, escrow: Escrow) -> bool:
+        """Whether it takes part in its Budget at this moment."""
+        try:
+            return BUDGET_LABEL in (await self._api.get_metadata(escrow_path(escrow), LABELLED)).metadata.labels
+        except ObjectNotFound:
+            return False
+
+    async def let_count(self, escrow: Escrow) -> Escrow:
+        """Have it take part in its Budget."""
+        metadata = {"uid": escrow.metadata.uid, "labels": {BUDGET_LABEL: "counts"}}
+        return await self._api.merge_patch(escrow_path(escrow), {"metadata": metadata}, ESCROW)
+
+    async def remove_finalizer(self, escrow: Escrow, *, returned: bool = False) -> None:
         """Remove our finalizer from an Escrow that is closed, so that it can be deleted without the operator.
 
-        Raises `WriteConflict`: a person may have reopened it.
+        With `returned` its label goes in the same request. Raises `WriteConflict`: a person may have reopened it.
         """
-        await remove_finalizer(self._api, escrow_path(escrow), escrow.metadata, only_as_seen=True)
+        path, labels = escrow_path(escrow), {BUDGET_LABEL: None} if returned else None
+        if is_held(escrow.metadata):
+            await remove_finalizer(self._api, path, escrow.metadata, labels=labels, only_as_seen=True)
+        elif returned:
+            with suppress(ObjectNotFound):
+                await self._api.edit_metadata(path, {"uid": escrow.metadata.uid, "labels": labels})

@@ -1,6 +1,6 @@
 """Our finalizer on Jobs and Escrows: added, and removed, in one request where the object is as it was last seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from runtime.contract import SETTLEMENT_FINALIZER
@@ -23,6 +23,7 @@ async def remove_finalizer(
     seen: Metadata,
     *,
     annotations: dict[str, str] | None = None,
+    labels: Mapping[str, str | None] | None = None,
     only_as_seen: bool = False,
 ) -> Metadata | None:
     """Let the object be deleted; its metadata as written, None where nothing had to be.
@@ -33,9 +34,10 @@ async def remove_finalizer(
         path: The object's.
         seen: Its metadata as last seen.
         annotations: Written in the same request.
+        labels: Likewise; None takes one off.
         only_as_seen: Raise `WriteConflict` if somebody else wrote since, for what they wrote may call for it.
     """
-    more: Json = {"annotations": annotations} if annotations else {}
+    more: Json = {key: value for key, value in (("annotations", annotations), ("labels", labels)) if value}
     return await _edit(api, path, seen, present=False, more=more, only_as_seen=only_as_seen)
 
 

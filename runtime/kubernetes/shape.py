@@ -51,6 +51,18 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     finalizers: tuple[str, ...] = ()
 
 
+class Labelled(msgspec.Struct, frozen=True):
+    """An object of which its labels are needed too."""
+
+    metadata: "LabelledMetadata"
+
+
+class LabelledMetadata(Metadata, frozen=True, kw_only=True, rename="camel"):
+    """`metadata` with its labels."""
+
+    labels: dict[str, str] = {}
+
+
 class Named(msgspec.Struct, frozen=True):
     """An object of which no more than its metadata is needed."""
 
@@ -116,6 +128,8 @@ WHOLE: Final[Shape[Json]] = Shape.of("object", dict[str, Any])
 """Everything, as plain JSON: for one object, never for a list."""
 
 NAMED: Final[Shape[Named]] = Shape.of("object", Named)
+
+LABELLED: Final[Shape[Labelled]] = Shape.of("object", Labelled)
 
 
 class Malformed:

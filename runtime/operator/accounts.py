@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from runtime.contract import Phase
 from runtime.kubernetes.errors import Forbidden
-from runtime.kubernetes.escrow import Escrow, new_escrow
+from runtime.kubernetes.escrow import Escrow, Reservation
+from runtime.kubernetes.new_escrow import new_escrow
 from runtime.kubernetes.shape import Json, stamp
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
@@ -73,6 +74,7 @@ class Accounts:
             amount=terms.amount,
             work_id=job.work_id,
             run=run,
+            counts=self._objects.budgets.are_set,
         )
         try:
             escrow = await self._objects.escrows.create(wanted)
@@ -107,6 +109,7 @@ class Accounts:
             ReviewRequired: It is no such escrow.
         """
         claim = await self._objects.claims.hold(escrow)
+        claim = await self._objects.claims.hold(escrow)
         agreed = Case(escrow.work.key, escrow_id, Intent.RELEASE, "", escrow.spec.amount_usdc, escrow.spec.payee)
         observed = await self._reader.read(Settlement.decided(agreed, datetime.now(UTC)))
         if observed.seen is Seen.SILENT:
@@ -115,7 +118,15 @@ class Accounts:
         if problem := _unusable(observed):
             raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", _REMEDY)
         status = {"phase": Phase.FUNDED.value, "lockedAt": stamp(datetime.now(UTC)), **claim, **_told(observed.escrow)}
-        return await self._objects.escrows.set_status(escrow, **status), None
+        # What a Job that has ended brought is only ended with it: nothing begins that a budget could hold back.
+        if self._objects.budgets.are_set and not job.ending:
+            found = await self._funding.reserve_brought(job, escrow, status)
+            if not isinstance(found, Reservation):
+                return found
+            status["reservation"] = found.as_written()
+        escrow = await self._objects.escrows.set_status(escrow, **status)
+        self._objects.budgets.confirm(escrow)
+        return escrow, None
 
 
 def _unusable(observed: Observation) -> str:

@@ -15,10 +15,11 @@ from typing import Final
 from runtime.contract import ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import AlreadyExists, Forbidden, ObjectNotFound
-from runtime.kubernetes.escrow import Escrow, escrow_name
+from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.leases import LEASE, Lease, leases_path
 from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.new_escrow import escrow_name
 from runtime.kubernetes.shape import Json
 from runtime.operator.review import ReviewRequired
 

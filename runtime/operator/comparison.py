@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from runtime.contract import Phase
 from runtime.errors import PurpleFleaError
 from runtime.kubernetes.escrow import Escrow as Account
-from runtime.kubernetes.escrow import escrow_name
 from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.new_escrow import escrow_name
 from runtime.operator.jobs import JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.operator.phase_cache import PhaseCache

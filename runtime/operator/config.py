@@ -6,11 +6,45 @@ from dataclasses import dataclass
 from runtime.contract import Env
 from runtime.environment import amount, flag, group, number, text
 from runtime.errors import BadInput
+from runtime.kubernetes.budget import Limit, Limits
 from runtime.money import Usdc
 from runtime.payments.settings import PayerSettings
 from runtime.service import ProbeSettings
 
 _SELECTOR = "selector:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings:
+    """The most that may be locked in each namespace; empty for no bound."""
+
+    namespace: Usdc | None = amount(
+        Env.NAMESPACE_BUDGET_USDC, "Most that may be locked in one namespace at one time", default=None
+    )
+    namespace_daily: Usdc | None = amount(
+        Env.NAMESPACE_DAILY_BUDGET_USDC, "Most that may be locked in one namespace in one UTC day", default=None
+    )
+    agent: Usdc | None = amount(
+        Env.AGENT_BUDGET_USDC, "Most that may be locked for one agent of a namespace at one time", default=None
+    )
+    agent_daily: Usdc | None = amount(
+        Env.AGENT_DAILY_BUDGET_USDC, "Most that may be locked for one agent of a namespace in one UTC day", default=None
+    )
+    payee: Usdc | None = amount(
+        Env.PAYEE_BUDGET_USDC, "Most that may be locked for one payee in a namespace at one time", default=None
+    )
+    payee_daily: Usdc | None = amount(
+        Env.PAYEE_DAILY_BUDGET_USDC, "Most that may be locked for one payee in a namespace in one UTC day", default=None
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """The same as the Budget takes them."""
+        return Limits(
+            namespace=Limit(self.namespace, self.namespace_daily),
+            agent=Limit(self.agent, self.agent_daily),
+            payee=Limit(self.payee, self.payee_daily),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +59,7 @@ class OperatorConfig:
     default_budget: Usdc = amount(
         Env.DEFAULT_BUDGET_USDC, "Amount of a funding request that names none", default=Usdc.parse("0.10")
     )
-    namespace_budget: Usdc | None = amount(
-        Env.NAMESPACE_BUDGET_USDC, "Most that may be locked in one namespace at one time", default=None
-    )
-    daily_budget: Usdc | None = amount(
-        Env.NAMESPACE_DAILY_BUDGET_USDC, "Most that may be locked in one namespace in one UTC day", default=None
-    )
+    budget: BudgetSettings = group(BudgetSettings)
     rerun_failed_work: bool = flag(
         Env.RERUN_FAILED_WORK,
         "Whether a work whose last run was not paid runs again when its Job is created anew",

@@ -1,8 +1,5 @@
-"""Locks the money for Jobs that ask for it: one escrow a Job, within the namespace's budget."""
+"""Locks the money for Jobs that ask for it: one escrow a Job, within the budgets."""
 
-import asyncio
-import logging
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,10 +14,11 @@ from runtime.errors import (
     Unavailable,
     Unsupported,
 )
-from runtime.kubernetes.escrow import NOT_SETTLED, Escrow
+from runtime.kubernetes.budget import BUSY, Refusal
+from runtime.kubernetes.escrow import Escrow, Reservation
 from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.shape import Json, stamp
-from runtime.money import ZERO, Usdc
+from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
@@ -39,10 +37,11 @@ NO_FUNDS_SECONDS: Final = 60.0
 SERVICE_UNAVAILABLE: Final = "PaymentServiceUnavailable"
 """Reason of the condition while the service gives no answer that can be used."""
 
+BUSY_SECONDS: Final = 2.0
+"""Seconds between two tries while the budget itself is the hindrance."""
+
 INSUFFICIENT: Final = "insufficient_balance"
 """The service's word for a payer without funds; 402 says the same."""
-
-_log = logging.getLogger(__name__)
 
 
 class Funding:
@@ -63,7 +62,7 @@ class Funding:
         self._config = config
         self._settlements = settlements
         self._search = Search(client)
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._budgets = objects.budgets
 
     def amount(self, request: FundingRequest) -> Usdc:
         """What to lock for a request; raises `AnnotationError` for less than the service takes."""
@@ -79,30 +78,76 @@ class Funding:
         begun = escrow.status.creation is not None
         if not begun and (job.ending or job.gone):
             return await self._nothing_locked(job, escrow), None
-        journal = CreationJournal(self._escrows, escrow)
         if begun and (delay := await self._perhaps_under_way(escrow)):
             return escrow, delay
+        reserved = None if begun else await self._reserve(job, escrow)
+        if isinstance(reserved, Refusal):
+            return await self._held_back(job, escrow, reserved)
+        journal, version = CreationJournal(self._escrows, escrow, reserved), escrow.metadata.resource_version
         try:
             if not begun and (lost := await self._lost(escrow)):
-                return await self._found_again(job, escrow, lost), None
-            async with self._locks[job.namespace]:
-                if not begun and (reason := await self._over_budget(escrow)):
-                    return await self.wait(job, escrow, "OverBudget", reason), NO_FUNDS_SECONDS
-                created = await create_once(self._client, journal, self._order(job, escrow))
+                return await self._found_again(job, escrow, lost, reserved), None
+            created = await create_once(self._client, journal, self._order(job, escrow))
         except (Retryable, Unauthorized) as error:
-            waiting = await self.wait(job, journal.escrow, SERVICE_UNAVAILABLE, str(error))
+            waiting = await self._not_created(job, journal.escrow, version, SERVICE_UNAVAILABLE, error)
             return waiting, getattr(error, "delay_seconds", None) or until_asked_again(waiting)
         except Permanent as error:
             if isinstance(error, Rejected) and (error.status == 402 or error.code == INSUFFICIENT):
-                return await self.wait(job, journal.escrow, "InsufficientBalance", str(error)), NO_FUNDS_SECONDS
+                return await self._not_created(
+                    job, journal.escrow, version, "InsufficientBalance", error
+                ), NO_FUNDS_SECONDS
             remedy = "Nothing was locked. Create the Job anew with what the service accepts, then close this one."
             self._metrics.funded.labels("review").inc()
             raise ReviewRequired(journal.escrow, str(error), remedy) from error
+        self._budgets.confirm(journal.escrow)
         if isinstance(created, NeedsReview):
             remedy = f"Look for an escrow that carries {created.token} at the payment service, then escrowctl resolve."
             self._metrics.funded.labels("review").inc()
             raise ReviewRequired(journal.escrow, created.reason, remedy)
         return await self._funded(job, journal.escrow, created), None
+
+    async def _not_created(
+        self, job: JobFacts, escrow: Escrow, reserved_at: str, reason: str, error: Exception
+    ) -> Escrow:
+        """The Job waits. What was reserved is returned where the Escrow says that nothing is under way any more."""
+        escrow = await self.wait(job, escrow, reason, str(error))
+        if escrow.status.creation is None:
+            if self._budgets.are_set and escrow.metadata.resource_version == reserved_at:
+                # Another operator may have the same reservation: its next write is to fail before that is returned.
+                since = escrow.status.conditions[0].last_transition_time if escrow.status.conditions else None
+                condition = _condition(False, reason, str(error), since)
+                escrow = await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=[condition])
+            await self._budgets.release(escrow)
+        else:
+            self._budgets.confirm(escrow)
+        return escrow
+
+    async def _reserve(self, job: JobFacts, escrow: Escrow) -> Reservation | Refusal | None:
+        payee, amount = _agreed(escrow)
+        return await self._budgets.reserve(escrow, amount, payee, job.agent)
+
+    async def reserve_brought(
+        self, job: JobFacts, escrow: Escrow, status: Json
+    ) -> Reservation | tuple[Escrow, float | None]:
+        """Reserve for an escrow that the Job brought; else the Escrow that waits, and the seconds until the next try.
+
+        Args:
+            job: The Job.
+            escrow: Its Escrow, still Pending.
+            status: What the service told of the escrow.
+        """
+        locked = status.get("lockedUsdc")
+        if locked is None:
+            words = "the namespace has a budget, and the service does not tell how much the escrow holds"
+            return await self._held_back(job, escrow, Refusal("AmountUnknown", words))
+        found = await self._budgets.reserve(escrow, Usdc.parse(locked), escrow.payee or "", job.agent)
+        assert found is not None, "asked only where there is a limit"  # noqa: S101
+        return found if isinstance(found, Reservation) else await self._held_back(job, escrow, found)
+
+    async def _held_back(self, job: JobFacts, escrow: Escrow, refusal: Refusal) -> tuple[Escrow, float]:
+        if refusal.reason == BUSY:
+            return escrow, BUSY_SECONDS
+        return await self.wait(job, escrow, refusal.reason, refusal.message), NO_FUNDS_SECONDS
 
     async def _lost(self, escrow: Escrow) -> FoundEscrow | None:
         """The escrow of this work at the service, where the cluster lost its account, e.g. by a restored snapshot.
@@ -123,7 +168,9 @@ class Funding:
                 delay_seconds=NO_FUNDS_SECONDS,
             ) from error
 
-    async def _found_again(self, job: JobFacts, escrow: Escrow, found: FoundEscrow) -> Escrow:
+    async def _found_again(
+        self, job: JobFacts, escrow: Escrow, found: FoundEscrow, reserved: Reservation | None
+    ) -> Escrow:
         """Bind the escrow that the work has already; closed at the service, it ends the account."""
         payee, amount = _agreed(escrow)
         if found.amount not in (None, amount) or found.payee not in (None, payee):
@@ -134,6 +181,11 @@ class Funding:
             raise ReviewRequired(escrow, problem, "Ask the payment service, then escrowctl resolve as what it says.")
         if escrow.escrow_id is None:
             escrow = await self._escrows.set_spec(escrow, escrowId=found.id)
+        if reserved is not None:
+            escrow = await self._escrows.set_status(
+                escrow, phase=Phase.PENDING.value, reservation=reserved.as_written()
+            )
+            self._budgets.confirm(escrow)
         if found.status in (EscrowStatus.LOCKED, EscrowStatus.COMPLETED):
             return await self._funded(job, escrow, Created(escrow_id=found.id, escrow=found))
         await self._settlements.record_closing_by_others(escrow, found)
@@ -165,36 +217,6 @@ class Funding:
             payer=self._config.payer if self._client.dialect.name is DialectName.FLY else None,
             timeout_hours=self._config.timeout_hours if server else None,
         )
-
-    async def _over_budget(self, wanted: Escrow) -> str:
-        """Why one more escrow would exceed a budget; empty where it would not. Exact, because it reads every Escrow.
-
-        What an unreadable Escrow holds is unknown, not zero: then none is created.
-        """
-        bound, daily = self._config.namespace_budget, self._config.daily_budget
-        if bound is None and daily is None:
-            return ""
-        (_, amount), today = _agreed(wanted), datetime.now(UTC).date()
-        locked = spent = ZERO
-        selectors = (
-            {} if daily is not None else {"fieldSelector": NOT_SETTLED}
-        )  # what was spent today may be settled by now
-        escrows = self._escrows.list(wanted.namespace, **selectors)
-        async for escrow in escrows:
-            creation = escrow.status.creation
-            since = escrow.status.locked_at or (creation.sent_at if creation else None)
-            if since is None:
-                continue
-            held = ZERO if escrow.amount is None else escrow.amount
-            locked += held if escrow.phase is not Phase.SETTLED else ZERO
-            spent += held if since.astimezone(UTC).date() == today else ZERO
-        if escrows.malformed:
-            return f"what is locked in the namespace is not known: {escrows.malformed[0]}"
-        if bound is not None and locked + amount > bound:
-            return f"{locked} USDC are locked; {amount} more would exceed the namespace's {bound} at one time"
-        if daily is not None and spent + amount > daily:
-            return f"{spent} USDC were locked today; {amount} more would exceed the namespace's {daily} a day"
-        return ""
 
     async def _funded(self, job: JobFacts, escrow: Escrow, created: Created) -> Escrow:
         found, (payee, amount) = created.escrow, _agreed(escrow)
@@ -256,11 +278,11 @@ def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
     return payee, amount
 
 
-def _condition(status: bool, reason: str, message: str) -> Json:
+def _condition(status: bool, reason: str, message: str, since: datetime | None = None) -> Json:
     return {
         "type": "Funded",
         "status": str(status),
         "reason": reason,
         "message": excerpt(message, 1024),
-        "lastTransitionTime": stamp(datetime.now(UTC)),
+        "lastTransitionTime": stamp(since or datetime.now(UTC)),
     }

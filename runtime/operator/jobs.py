@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from runtime.contract import (
+    AGENT_LABEL,
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
     FUNDED_ANNOTATION,
@@ -87,6 +88,8 @@ class JobFacts:
     """We wrote on it that its escrow is bound."""
     withheld: str = ""
     """What we wrote on it of why it is not run."""
+    agent: str = ""
+    """Its agent, by the label; empty where it has none."""
     account: str = ""
     """Name of its Escrow, where it is known from that; see `Works`."""
 
@@ -173,6 +176,7 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         gone=gone,
         work_id=work_id(annotations, metadata["name"]),
         work_id_problem=work_id_problem(annotations),
+        agent=(metadata.get("labels") or {}).get(AGENT_LABEL, ""),
         funded=annotations.get(FUNDED_ANNOTATION) == metadata["uid"],
         withheld=_cut(annotations.get(WITHHELD_ANNOTATION), WITHHELD_LIMIT) or "",
     )
@@ -188,7 +192,8 @@ JOB: Final[Shape[JobFacts]] = Shape.of("Job", ListedJob).then(lambda job, gone: 
 
 
 def _job_acted_on(escrow: Escrow, gone: bool) -> JobFacts | None:
-    return job_of(escrow) if not gone and escrow.is_open and escrow.work.kind is WorkKind.JOB else None
+    due = escrow.is_open or escrow.counts  # closed by a person: what it held is returned to the budget
+    return job_of(escrow) if not gone and due and escrow.work.kind is WorkKind.JOB else None
 
 
 ACTED: Final[Shape[JobFacts | None]] = ESCROW.then(_job_acted_on)

@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from runtime.contract import (
+    AGENT_LABEL,
     BY_HAND_ANNOTATION,
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
@@ -40,7 +41,7 @@ _Annotations: Any = TypedDict(
     },
     total=False,
 )
-_Labels: Any = TypedDict("_Labels", {KUEUE_QUEUE_LABEL: str}, total=False)
+_Labels: Any = TypedDict("_Labels", {KUEUE_QUEUE_LABEL: str, AGENT_LABEL: str}, total=False)
 """Ours, Kueue's and those of CronJobs: those of others are read by nobody here, and may be a quarter of a megabyte."""
 
 

@@ -42,6 +42,13 @@ class Metrics:
         self.last_list = Gauge(
             "escrow_last_list_timestamp_seconds", "When everything was last listed.", registry=registry
         )
+        budget = ("namespace", "budget")
+        self.budget_limit = Gauge(
+            "escrow_budget_limit_usdc", "Most of a namespace: locked, or in a UTC day.", budget, registry=registry
+        )
+        self.budget_used = Gauge(
+            "escrow_budget_used_usdc", "Reserved of it, at the last write.", budget, registry=registry
+        )
         self.malformed = Gauge(
             "escrow_malformed",
             "Objects that cannot be read and are left alone, at the last list.",

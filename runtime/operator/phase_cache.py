@@ -5,7 +5,8 @@ know too little at the price of a request. What it must never do is keep an outd
 """
 
 from runtime.contract import Phase
-from runtime.kubernetes.escrow import OPEN, escrow_name
+from runtime.kubernetes.escrow import OPEN
+from runtime.kubernetes.new_escrow import escrow_name
 from runtime.operator.jobs import JobFacts
 
 

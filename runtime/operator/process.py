@@ -72,7 +72,7 @@ class Operator:
         self._config = config
         self._api = api
         metrics = Metrics()
-        objects = ClusterObjects.of(api, config)
+        objects = ClusterObjects.of(api, config, metrics)
         self._claims = objects.claims
         self._known = known = PhaseCache()
         settlements = Settlements(objects, client, metrics)
@@ -89,7 +89,7 @@ class Operator:
         self._comparison = Comparison(
             client, objects.escrows, settlements, known, self._queue, metrics, self._leader.leading
         )
-        self._resync = Resync(api, known, self._queue, objects.events, metrics, self._listed)
+        self._resync = Resync(api, known, self._queue, objects.events, objects.budgets, metrics, self._listed)
         self._parting = asyncio.Event()
         """Set on shutdown when it may act without leading, because the leader left deleted Jobs unsettled."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

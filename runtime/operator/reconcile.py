@@ -176,7 +176,10 @@ class Reconciler:
         # The Escrow first, the Job last. After a crash between the two the Job is still held, and the next operator
         # that sees it comes back here. The other way round nothing would lead back to the Escrow's finalizer.
         if phase not in OPEN:
-            await self._objects.escrows.remove_finalizer(escrow)
+            returned = await self._objects.budgets.close(escrow)
+            await self._objects.escrows.remove_finalizer(escrow, returned=returned)
+            if returned:
+                self._objects.budgets.forget(escrow)
         on_record = phase not in _WORK_GOES_ON or escrow.ending is not None
         # Whoever waits for the Job's deletion may delete the operator's Role next, and an account that is still open
         # then stays open. So a settlement that is about to succeed keeps the Job a little longer.

@@ -12,12 +12,14 @@ from typing import Final
 from runtime.contract import ESCROW_KIND, Phase, WorkKind
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import Forbidden
-from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow, escrow_name
+from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
 from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.new_escrow import escrow_name
 from runtime.kubernetes.shape import stamp
 from runtime.money import MICRO, ZERO, Usdc
+from runtime.operator.budgets import Budgets
 from runtime.operator.comparison import Funded
 from runtime.operator.jobs import JOB, JobFacts, absent_job, job_of, jobs_path
 from runtime.operator.metrics import Metrics
@@ -64,6 +66,7 @@ class Resync:
         known: PhaseCache,
         queue: WorkQueue[str, JobFacts],
         events: Events,
+        budgets: Budgets,
         metrics: Metrics,
         listed: Callable[[list[Funded]], None],
     ) -> None:
@@ -72,6 +75,7 @@ class Resync:
         self._known = known
         self._queue = queue
         self._events = events
+        self._budgets = budgets
         self._metrics = metrics
         self._listed = listed
         self._warned: set[str] = set()
@@ -102,6 +106,9 @@ class Resync:
         self._add_orphans(found)
         self._publish(found)
         await self._warn(found)
+        for escrow in await self._budgets.tidy(namespaces):
+            if escrow.work.kind is WorkKind.JOB and escrow.work.key not in self._queue:
+                self._queue.add(escrow.work.key, job_of(escrow))
         self._listed(found.funded)
         return versions
 

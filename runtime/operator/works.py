@@ -9,8 +9,9 @@ import logging
 from typing import Final, NamedTuple
 
 from runtime.contract import Phase
-from runtime.kubernetes.escrow import Condition, Escrow, escrow_name, work_account
+from runtime.kubernetes.escrow import Condition, Escrow
 from runtime.kubernetes.events import one_line
+from runtime.kubernetes.new_escrow import escrow_name, work_account
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.jobs import JobFacts

@@ -14,8 +14,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "production": {
         "credentials": {"existingSecret": "purpleflea-creds"},
-        "budget": {"capUsdc": "25"},
-        "operator": {"replicas": 2, "namespaceBudgetUsdc": "10", "namespaceDailyBudgetUsdc": "100"},
+        "budget": {"capUsdc": "25", "namespaceUsdc": "10", "namespaceDailyUsdc": "100"},
+        "operator": {"replicas": 2},
         "images": {"runtime": "images.example/purpleflea/runtime@sha256:" + "0" * 64, "pullSecrets": ["pull"]},
         "networkPolicy": {"apiServer": {"cidrs": ["10.0.0.1/32"], "ports": [6443]}},
         "agents": [{"name": "nightly", "schedule": "30 2 * * 1-5", "timeZone": "Europe/Berlin"}],

@@ -46,14 +46,22 @@ def test_operator_reads_what_its_deployment_declares():
             "watchNamespace": "selector:team=a",
             "replicas": 2,
             "resyncSeconds": 60,
-            "namespaceBudgetUsdc": "7",
+            "rerunFailedWork": True,
         },
+        "budget": {"namespaceUsdc": "7", "agentDailyUsdc": "3", "payeeUsdc": "2.5"},
         "escrow": {"defaultBudgetUsdc": "0.25", "autoReleaseOnJobComplete": False, "timeoutHours": 48},
     }
     [container] = operator.deployment(Settings.parse(mapping))["spec"]["template"]["spec"]["containers"]
     config = read(OperatorConfig, with_key(environment(container)))
     assert (config.selector, config.leader_election, config.resync_seconds) == ("team=a", True, 60)
-    assert (str(config.default_budget), str(config.namespace_budget), config.daily_budget) == ("0.25", "7.00", None)
+    assert str(config.default_budget) == "0.25"
+    bounds = [config.budget.limits.namespace, config.budget.limits.agent, config.budget.limits.payee]
+    assert [(str(limit.locked), str(limit.daily)) for limit in bounds] == [
+        ("7.00", "None"),
+        ("None", "3.00"),
+        ("2.50", "None"),
+    ]
+    assert config.rerun_failed_work
     assert (config.auto_release, config.timeout_hours, config.payer) == (False, 48, "agent-1")
 
 

@@ -51,3 +51,11 @@ def test_cap_is_exact(workers, budget):
     Settings.parse(mapping | {"budget": {"capUsdc": str(total)}})
     with pytest.raises(BadSettings, match="less than the stack may lock"):
         Settings.parse(mapping | {"budget": {"capUsdc": str(total - Decimal("0.000001"))}})
+
+
+@pytest.mark.parametrize("limit", ["namespaceUsdc", "namespaceDailyUsdc", "agentUsdc", "payeeDailyUsdc"])
+def test_a_limit_below_what_one_job_asks_for_is_refused(limit):
+    asks = {"funding": {"mode": "request"}, "agents": [{"name": "a", "payee": "p", "budgetUsdc": "0.50"}]}
+    assert Settings.parse({**asks, "budget": {limit: "0.50"}})
+    with pytest.raises(BadSettings, match=f"purpleflea.budget.{limit}.*it would never run"):
+        Settings.parse({**asks, "budget": {limit: "0.49"}})

@@ -7,8 +7,9 @@ import pytest
 
 from runtime.contract import Phase, WorkKind
 from runtime.kubernetes.errors import MalformedObject
-from runtime.kubernetes.escrow import ESCROW, Ending, Escrow, new_escrow
+from runtime.kubernetes.escrow import ESCROW, Ending, Escrow
 from runtime.kubernetes.escrow_journals import read_record, status_of
+from runtime.kubernetes.new_escrow import new_escrow
 from runtime.money import Usdc
 from runtime.settlement.table import ActResult, Intent, Outcome
 

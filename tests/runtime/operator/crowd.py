@@ -27,7 +27,7 @@ from runtime.contract import (
 )
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import AlreadyExists, ApiUnreachable, KubernetesError, is_transient
-from runtime.kubernetes.escrow import new_escrow
+from runtime.kubernetes.new_escrow import new_escrow
 from runtime.kubernetes.shape import WHOLE, Json, stamp
 from runtime.money import Usdc
 from runtime.payments import escrow_token

@@ -4,7 +4,7 @@ import pytest
 from lightkube.types import PatchType
 
 from runtime.contract import Env
-from runtime.kubernetes.escrow import escrow_name, new_escrow
+from runtime.kubernetes.new_escrow import escrow_name, new_escrow
 from runtime.payments import escrow_token
 from tests.runtime.operator.world import Escrow, eventually
 

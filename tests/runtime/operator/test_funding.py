@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION, Env
-from runtime.kubernetes.escrow import new_escrow
+from runtime.kubernetes.new_escrow import new_escrow
 from runtime.money import Usdc
 from tests.runtime.operator.world import PAYEE, Escrow
 from tests.toolchain.faulty_link import FaultyLink

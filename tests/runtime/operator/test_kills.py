@@ -20,6 +20,8 @@ from tests.runtime.operator.step_proxy import Counter, Step, When
 from tests.runtime.operator.world import DEADLINE_SECONDS, START_SECONDS, OperatorProcess, World, eventually
 
 AT_ONCE = 4
+BUDGET = {Env.NAMESPACE_BUDGET_USDC: "0.50"}
+"""One Job's: what is reserved twice would keep it from its money, and what is never returned shows in the end."""
 WRITES = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
 OF_NO_JOB = {("DELETE", "leases")}
 """Writes that come by the clock: claims of deleted Escrows are swept with the list."""
@@ -71,6 +73,7 @@ class Killing:
         with numbered(self.world, self.counter) as (changes, _):
             # No second pass and no comparison: what comes by the clock is not the same in every run.
             changes[Env.RESYNC_SECONDS] = "600"
+            changes |= BUDGET
             self.operator = operator = self.world.operator(wait=False, AGENT_ID="payer-agent", **changes)
             ready = lambda: not self._alive() or operator.probe("/readyz") == 200  # noqa: E731
             eventually(ready, f"{self.name}: ready, or dead at a step before that", START_SECONDS)
@@ -168,7 +171,7 @@ def test_killed_at_every_step_it_pays_once(world, course):
     assert not unreached, f"these steps never came; rehearsed were {steps}"
     for killing in killings:
         let_time_pass(killing.world)
-    survivor = world.survivor([killing.world for killing in killings])
+    survivor = world.survivor([killing.world for killing in killings], **BUDGET)
     for killing in killings:
         _bring_home(killing)
     for killing in (rehearsal, *killings):
@@ -176,7 +179,14 @@ def test_killed_at_every_step_it_pays_once(world, course):
         assert phase in course.allowed(world.dialect), killing.world.escrow(killing.name)
         expected = [(course.act, True)] if phase == "Settled" else []
         assert killing.sent() == expected, f"killed {killing.when} {killing.target}"
+        killing.world.eventually(lambda k=killing, p=phase: _is_returned(k, p), f"the budget of {killing.name}")
+        killing.world.changes.stop()
     assert survivor.stop() == 0
+
+
+def _is_returned(killing: Killing, phase: str) -> bool:
+    """Whether nothing is locked in its namespace any more, but for what is in review."""
+    return killing.world.budget()["lockedUsdc"] == ("0.00" if phase == "Settled" else "0.50")
 
 
 def _bring_home(killing: Killing) -> None:

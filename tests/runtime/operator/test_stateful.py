@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
 from lightkube.types import PatchType
 
-from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, WITHHELD_ANNOTATION, WORK_ID_ANNOTATION
+from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, WITHHELD_ANNOTATION, WORK_ID_ANNOTATION, Env
 from runtime.kubernetes.shape import stamp
+from runtime.money import ZERO, Usdc
 from runtime.sandbox.refused import RefusedError
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter
@@ -28,6 +29,7 @@ from tests.runtime.operator.world import PAYER, Escrow, OperatorProcess, World, 
 CLOSED = ("Settled", "NeedsReview")
 FAULTS = ("reset", "half", "status", "html", "empty", "content_type", "duplicate", "delay")
 ACTIVE = 2
+LIMIT = "2.00"
 EXAMPLES, STEPS = 6, 20
 pick = st.integers(0, 9)
 
@@ -48,6 +50,7 @@ class Operators(RuleBasedStateMachine):
         """Nothing has happened yet after which a person may be asked."""
         self._cleanup = contextlib.ExitStack()
         self.changes, self.api = self._cleanup.enter_context(numbered(self.world, Counter()))
+        self.changes[Env.NAMESPACE_BUDGET_USDC] = LIMIT
 
     # --- Jobs
 
@@ -187,6 +190,17 @@ class Operators(RuleBasedStateMachine):
         self.quiet = False
         self.world.sandbox.advance(hours=25)
 
+    @invariant()
+    def no_more_is_locked_than_the_limit(self):
+        """Of what operators locked: what people locked by hand they did themselves."""
+        ours = [
+            entry
+            for entry in self.world.sandbox.statement()["escrows"]
+            if entry["to"].startswith(f"worker-{self.number}-") and entry["escrow_id"] not in self.escrow_ids
+        ]
+        held = sum(Usdc.parse(entry["locked_usdc"]).micro for entry in ours if entry["status"] == "funded")
+        assert held <= Usdc.parse(LIMIT).micro, ours
+
     # --- and in the end
 
     def teardown(self):
@@ -194,9 +208,10 @@ class Operators(RuleBasedStateMachine):
             self.world.sandbox.clear_faults()
             self._kill_all()
             let_time_pass(self.world)
-            self.world.operator(AGENT_ID=PAYER, **self.changes)
+            self.world.operator(AGENT_ID=PAYER, **(self.changes | {Env.NAMESPACE_BUDGET_USDC: "100.00"}))
             eventually(self._all_end, f"{self.world.namespace} comes to rest", 100)
             self._check()
+            eventually(self._returned, "what is settled is returned to the budget")
         except AssertionError as error:
             logs = "\n".join(operator.log()[-4000:] for operator in self.world.operators)
             raise AssertionError(f"{error}\n{json.dumps(self.world.escrows(), indent=1)}\n{logs}") from None
@@ -229,6 +244,12 @@ class Operators(RuleBasedStateMachine):
         job = self.world.get_job(name)
         if job and WITHHELD_ANNOTATION in (job.metadata.annotations or {}) and not job.metadata.deletionTimestamp:
             self.world.client.delete(Job, name)
+
+    def _returned(self) -> bool:
+        """Whether the budget holds what is in review, and no more."""
+        held = [escrow["status"] for escrow in self.world.escrows() if escrow["status"]["phase"] == "NeedsReview"]
+        amounts = [Usdc.parse(status["reservation"]["amountUsdc"]) for status in held if "reservation" in status]
+        return self.world.budget().get("lockedUsdc", "0.00") == str(sum(amounts, ZERO))
 
     def _check(self):
         phases = agree(self.world, unfunded=True)

@@ -14,7 +14,7 @@ from runtime.contract import (
     WORK_ID_ANNOTATION,
     Env,
 )
-from runtime.kubernetes.escrow import work_account
+from runtime.kubernetes.new_escrow import work_account
 from runtime.payments import escrow_token
 from tests.runtime.operator.world import PAYEE, PAYER, Escrow, World, eventually
 from tests.runtime.test_escrowctl import escrowctl

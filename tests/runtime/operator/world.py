@@ -27,10 +27,13 @@ from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Event, Namespace, Pod, ServiceAccount
 from lightkube.types import PatchType
 
-from components.manifests import escrow_crd, naming, rbac
+from components.manifests import budget_crd, escrow_crd, naming, rbac
 from components.settings import Settings
 from runtime.contract import (
     ABANDONED_ANNOTATION,
+    BUDGET_KIND,
+    BUDGET_NAME,
+    BUDGET_PLURAL,
     ESCROW_GROUP,
     ESCROW_ID_ANNOTATION,
     ESCROW_KIND,
@@ -48,6 +51,7 @@ from tests.runtime.operator.changes import Changes
 from tests.toolchain.cluster import Cluster
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
+Budget = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, BUDGET_KIND, BUDGET_PLURAL)
 DEADLINE_SECONDS = 40
 START_SECONDS = 120
 """A start takes two seconds of CPU, of which a busy machine may give it few."""
@@ -61,19 +65,24 @@ def free_port() -> int:
 
 
 def install_definition(cluster: Cluster) -> None:
-    """The Escrow CRD, as rendered, once a cluster."""
+    """The CRDs, as rendered, once a cluster."""
     from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 
     client = cluster.client()
-    rendered = CustomResourceDefinition.from_dict(escrow_crd.custom_resource_definition(Settings()))
+    for definition, kind in ((escrow_crd, Escrow), (budget_crd, Budget)):
+        rendered = CustomResourceDefinition.from_dict(definition.custom_resource_definition(Settings()))
+        _install(client, rendered, kind)
+
+
+def _install(client: lightkube.Client, rendered: Any, kind: Any) -> None:
     eventually(lambda: _applied(client, rendered), "the CRD is applied: another worker may be at it too")
-    eventually(lambda: _established(client, escrow_crd.NAME), "the CRD is established")
-    eventually(lambda: _listable(client), "Escrows can be listed: at first the API server answers 429")
+    eventually(lambda: _established(client, rendered.metadata.name), "the CRD is established")
+    eventually(lambda: _listable(client, kind), "objects can be listed: at first the API server answers 429")
 
 
-def _listable(client: lightkube.Client) -> bool:
+def _listable(client: lightkube.Client, kind: Any) -> bool:
     try:
-        return list(client.list(Escrow, namespace="default")) is not None
+        return list(client.list(kind, namespace="default")) is not None
     except ApiError as error:
         if error.status.code != 429:
             raise
@@ -188,7 +197,7 @@ class World:
     siblings: list["World"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.changes = Changes(lambda: self.cluster.async_client(self.namespace), (Job, Pod, Escrow, Event))
+        self.changes = Changes(lambda: self.cluster.async_client(self.namespace), (Job, Pod, Escrow, Event, Budget))
         self.key = self.sandbox.issue_key(PAYER)
         self.sandbox.issue_key(PAYEE)
         self.sandbox.deposit(PAYER, "100.00")
@@ -226,11 +235,11 @@ class World:
         binding["metadata"]["name"] = "survivor"
         _apply(other.client, binding)
 
-    def survivor(self, worlds: list["World"]) -> OperatorProcess:
+    def survivor(self, worlds: list["World"], **changes: str) -> OperatorProcess:
         """One operator for all these namespaces, with the same Role in each."""
         for world in worlds:
             self.let_serve(world)
-        return self.operator(**{Env.WATCH_NAMESPACE: ",".join(world.namespace for world in worlds)})
+        return self.operator(**{Env.WATCH_NAMESPACE: ",".join(world.namespace for world in worlds), **changes})
 
     def grant_selector(self) -> None:
         """The ClusterRole that a stack with a selector declares, for this world's operator."""
@@ -364,7 +373,7 @@ class World:
             annotations[ESCROW_REQUEST_ANNOTATION] = request
         container = {"name": "main", "image": "agent:1", "command": ["true"]}
         template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-        metadata: dict[str, Any] = {"name": name, "annotations": annotations}
+        metadata: dict[str, Any] = {"name": name, "annotations": annotations, "labels": changes.pop("labels", {})}
         if finalizer:
             metadata["finalizers"] = [SETTLEMENT_FINALIZER]
         spec = {"backoffLimit": 0, "template": template, **changes}
@@ -413,6 +422,10 @@ class World:
         """The Escrow of the newest Job of that name."""
         found = [escrow for escrow in self.escrows() if escrow["spec"]["job"]["name"] == job]
         return max(found, key=lambda e: e["metadata"]["creationTimestamp"], default=None)
+
+    def budget(self) -> dict[str, Any]:
+        """What the namespace's Budget says."""
+        return self.client.get(Budget, BUDGET_NAME).to_dict().get("status", {})
 
     def events(self, job: str) -> list[Any]:
         events = self.client.list(Event, namespace=self.namespace)

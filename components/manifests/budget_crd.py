@@ -1,0 +1,109 @@
+"""The `Budget` definition: what is reserved of a namespace's limits. `kubectl get budgets` shows limit, locked, left.
+
+One object a namespace, written by the operator alone, each time by compare-and-swap. Its lists are bounded: lines of
+agents and payees with something locked or spent today, and what is in flight at this moment.
+"""
+
+from components.manifests.crd_schema import amount, reservation, text, time
+from components.manifests.naming import Manifest, metadata
+from components.settings import Settings
+from runtime.contract import BUDGET_KIND, BUDGET_PLURAL, ESCROW_GROUP, ESCROW_VERSION, MOST_IN_FLIGHT, MOST_NAMES
+
+NAME = f"{BUDGET_PLURAL}.{ESCROW_GROUP}"
+
+
+def custom_resource_definition(settings: Settings) -> Manifest:
+    """The definition, served and stored in one version with a status subresource."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata(settings, NAME, namespace=None),
+        "spec": {
+            "group": ESCROW_GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": BUDGET_KIND,
+                "listKind": f"{BUDGET_KIND}List",
+                "plural": BUDGET_PLURAL,
+                "singular": BUDGET_KIND.lower(),
+            },
+            "versions": [
+                {
+                    "name": ESCROW_VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": schema()},
+                }
+            ],
+        },
+    }
+
+
+def schema() -> Manifest:
+    """The OpenAPI schema of one Budget."""
+    return {
+        "type": "object",
+        "description": "What is reserved of a namespace's limits, before anything is sent.",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "status": _status(),
+        },
+    }
+
+
+def _status() -> Manifest:
+    properties = {
+        "day": text(10, "UTC date of what is spent; it never goes back."),
+        "limitUsdc": amount("USDC that the namespace may have locked at one time."),
+        "lockedUsdc": amount("USDC that are locked, or about to be; in review, too."),
+        "leftUsdc": amount("USDC that may still be locked."),
+        "dailyLimitUsdc": amount("USDC that the namespace may lock in one UTC day."),
+        "spentUsdc": amount("USDC that were locked on that day, whatever became of them."),
+        "leftTodayUsdc": amount("USDC that may still be locked on that day."),
+        "agents": _lines("Agents with something locked, or spent on that day; the empty name: Jobs without one."),
+        "payees": _lines("Payees with something locked, or spent on that day."),
+        "pending": _list(
+            MOST_IN_FLIGHT,
+            "Reservations that are on no Escrow yet.",
+            {
+                "type": "object",
+                "required": ["escrow", "since", "reservation"],
+                "properties": {"escrow": text(253), "since": time(), "reservation": reservation()},
+            },
+        ),
+        "returned": _list(
+            MOST_IN_FLIGHT, "Settled Escrows whose part was returned, until they say so themselves.", text(253)
+        ),
+    }
+    return {"type": "object", "properties": properties}
+
+
+def _lines(description: str) -> Manifest:
+    properties = {
+        "name": {"type": "string", "maxLength": 253},
+        "lockedUsdc": amount("USDC locked at this moment."),
+        "spentUsdc": amount("USDC locked on that day."),
+    }
+    # Those of what was locked before there were limits come on top of the bound that the operator keeps.
+    return _list(2 * MOST_NAMES, description, {"type": "object", "required": ["name"], "properties": properties})
+
+
+def _list(most: int, description: str, items: Manifest) -> Manifest:
+    return {"type": "array", "maxItems": most, "description": description, "items": items}
+
+
+def _columns() -> list[Manifest]:
+    paths = {
+        "Limit": ".status.limitUsdc",
+        "Locked": ".status.lockedUsdc",
+        "Left": ".status.leftUsdc",
+        "Daily": ".status.dailyLimitUsdc",
+        "Spent": ".status.spentUsdc",
+        "Left today": ".status.leftTodayUsdc",
+        "Day": ".status.day",
+    }
+    return [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]

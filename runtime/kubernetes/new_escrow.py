@@ -1,0 +1,75 @@
+"""What an Escrow object is called, and what a new one says."""
+
+import hashlib
+import re
+
+from runtime.contract import (
+    BUDGET_LABEL,
+    ESCROW_GROUP,
+    ESCROW_KIND,
+    ESCROW_VERSION,
+    SETTLEMENT_FINALIZER,
+    WorkKind,
+)
+from runtime.kubernetes.shape import Json
+from runtime.money import Usdc
+
+
+def escrow_name(job_uid: str) -> str:
+    """Name of the Escrow object of a Job that has no work id, or is not the first of its work."""
+    return f"job-{job_uid}"
+
+
+def work_account(work_id: str) -> str:
+    """Name of the Escrow object of a work's first run.
+
+    Made of the work id, so that the API server creates it once, whichever Jobs and operators ask for it. The hash
+    decides; what stands before it is for people.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", work_id.lower()).strip("-")[:40].strip("-")
+    return "-".join(filter(None, ("work", words, hashlib.sha256(work_id.encode()).hexdigest()[:20])))
+
+
+def new_escrow(
+    namespace: str,
+    job_name: str,
+    job_uid: str,
+    *,
+    dialect: str,
+    token: str,
+    escrow_id: str | None,
+    payee: str | None,
+    amount: Usdc | None,
+    work_id: str | None = None,
+    run: int | None = None,
+    counts: bool = False,
+) -> Json:
+    """The Escrow object of a Job; what is not known yet is left out and set once later.
+
+    `spec.job` says what `spec.work` says, for operators of the version before: one may still run, or run again.
+    """
+    known = {"escrowId": escrow_id, "payee": payee, "amountUsdc": None if amount is None else str(amount)}
+    identity = {"id": work_id, "run": run}
+    first = work_id is not None and run is None
+    return {
+        "apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}",
+        "kind": ESCROW_KIND,
+        "metadata": {
+            "name": work_account(work_id) if first else escrow_name(job_uid),
+            "namespace": namespace,
+            "finalizers": [SETTLEMENT_FINALIZER],
+            **({"labels": {BUDGET_LABEL: "counts"}} if counts else {}),
+        },
+        "spec": {
+            "work": {
+                "kind": WorkKind.JOB.value,
+                "name": job_name,
+                "uid": job_uid,
+                **{key: value for key, value in identity.items() if value is not None},
+            },
+            "job": {"name": job_name, "uid": job_uid},
+            "dialect": dialect,
+            "token": token,
+            **{key: value for key, value in known.items() if value is not None},
+        },
+    }

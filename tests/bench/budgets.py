@@ -1,0 +1,166 @@
+"""Fundings with a daily budget: what they cost the API server, by this operator and by one of an earlier revision.
+
+`python -m tests.bench.budgets 1000 --before REVISION` runs both beside one cluster, one after the other, each in a
+namespace of its own. What the API server did is read from its own metrics.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.contract import ESCROW_REQUEST_ANNOTATION, Env
+from runtime.kubernetes.client import KubernetesApi
+from tests.bench import operator
+from tests.runtime.operator import crowd
+from tests.runtime.operator.world import PAYEE, PAYER, World, free_port
+
+ROOT = Path(__file__).parents[2]
+COUNT = 300
+PATIENCE_SECONDS = 900
+BUDGETS = {Env.NAMESPACE_BUDGET_USDC: "100000", Env.NAMESPACE_DAILY_BUDGET_USDC: "100000"}
+ALL_BUDGETS = BUDGETS | {
+    Env.AGENT_BUDGET_USDC: "100000",
+    Env.AGENT_DAILY_BUDGET_USDC: "100000",
+    Env.PAYEE_BUDGET_USDC: "100000",
+    Env.PAYEE_DAILY_BUDGET_USDC: "100000",
+}
+OURS = re.compile(r'group="purpleflea\.com"')
+HEAD = ("operator", "fundings", "a second", "CPU each", "requests each", "lists", "read", "server CPU each")
+
+
+class Work:
+    """What the API server has done so far for our resources."""
+
+    def __init__(self, page: str) -> None:
+        self.requests = self._sum(page, "apiserver_request_total")
+        self.lists = self._sum(page, "apiserver_request_total", 'verb="LIST"')
+        self.bytes = self._sum(page, "apiserver_response_sizes_sum")
+        self.cpu = self._sum(page, "process_cpu_seconds_total", group=None)
+
+    @staticmethod
+    def _sum(page: str, name: str, also: str = "", group: re.Pattern[str] | None = OURS) -> float:
+        lines = (line for line in page.splitlines() if line.startswith((f"{name}{{", f"{name} ")) and also in line)
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if group is None or group.search(line))
+
+
+async def work(api: KubernetesApi) -> Work:
+    return Work(bytes(await api.request("GET", "/metrics", accept="text/plain")).decode())
+
+
+@contextmanager
+def checkout(revision: str) -> Iterator[Path]:
+    """The sources of a revision, in a folder of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "before"
+        subprocess.run(["git", "worktree", "add", "--detach", f"{place}", revision], cwd=ROOT, check=True)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place)
+            subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=True)
+
+
+@contextmanager
+def serving(world: World, sources: Path, limits: dict[str, str]) -> Iterator[crowd.Cost]:
+    """The operator of these sources, as in a pod but for its login."""
+    settings = {Env.RESYNC_SECONDS: "3600", Env.HEALTH_PORT: f"{free_port()}", "KUBECONFIG": f"{world.kubeconfig}"}
+    with tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-m", "runtime.operator"]
+        environment = world.environment(**settings, **limits)
+        process = subprocess.Popen(command, env=environment, cwd=sources, stdout=log, stderr=log)
+        try:
+            yield crowd.Cost(process.pid)
+        finally:
+            process.kill()
+            process.wait()
+
+
+async def funded(running: operator.Bench, name: str, sources: Path, limits: dict[str, str], count: int) -> str:
+    """Fund so many Jobs by the operator of these sources; the line of the table."""
+    world = running.world(f"budget-{name.replace(' ', '-')}", "server")
+    world.sandbox.deposit(PAYER, f"{count}")
+    await jobs(running.api, world, count)
+    ledger = sqlite3.connect(f"file:{running.database}?mode=ro", uri=True)
+    before, earlier = await work(running.api), _held(ledger)
+    with serving(world, sources, limits) as cost:
+        await _until(ledger, earlier + 1)
+        begun, cpu_before = time.monotonic(), cost.cpu_seconds()
+        await _until(ledger, earlier + count)
+        seconds, cpu, after = time.monotonic() - begun, cost.cpu_seconds() - cpu_before, await work(running.api)
+    made = _held(ledger) - earlier
+    figures = (
+        f"{made}",
+        f"{made / seconds:.1f}",
+        f"{cpu / made * 1000:.1f} ms",
+        f"{(after.requests - before.requests) / made:.1f}",
+        f"{after.lists - before.lists:.0f}",
+        f"{(after.bytes - before.bytes) / 2**20:.1f} MiB",
+        f"{(after.cpu - before.cpu) / made * 1000:.1f} ms",
+    )
+    return f"{name:<18}" + "".join(f"{figure:>16}" for figure in figures)
+
+
+def _held(ledger: sqlite3.Connection) -> int:
+    return ledger.execute("SELECT COUNT(*) FROM escrows").fetchone()[0]
+
+
+async def _until(ledger: sqlite3.Connection, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _held(ledger) < count and time.monotonic() < deadline:  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.05)
+
+
+async def jobs(api: KubernetesApi, world: World, count: int) -> None:
+    """So many Jobs that ask for an escrow; nobody runs them."""
+    template = crowd.job_manifest("asks", "esc_0")
+    template["spec"]["suspend"] = True
+    request = json.dumps({"payee": PAYEE, "amountUsdc": "0.10"})
+
+    async def create(number: int) -> None:
+        metadata = template["metadata"] | {
+            "name": f"asks-{number}",
+            "annotations": {ESCROW_REQUEST_ANNOTATION: request},
+        }
+        await api.create(f"/apis/batch/v1/namespaces/{world.namespace}/jobs", template | {"metadata": metadata})
+
+    await crowd.many(create, range(count))
+
+
+async def _measure(count: int, revision: str | None) -> None:
+    with operator.bench() as (running, database):
+        async with KubernetesApi("tests") as api:
+            built = operator.Bench(running, api, database)
+            print(f"{HEAD[0]:<18}" + "".join(f"{word:>16}" for word in HEAD[1:]), flush=True)
+            try:
+                if revision:
+                    with checkout(revision) as place:
+                        print(await funded(built, "before no budget", place, {}, count), flush=True)
+                        print(await funded(built, "before", place, BUDGETS, count), flush=True)
+                print(await funded(built, "now no budget", ROOT, {}, count), flush=True)
+                print(await funded(built, "now", ROOT, BUDGETS, count), flush=True)
+                print(await funded(built, "now all budgets", ROOT, ALL_BUDGETS, count), flush=True)
+            finally:
+                built.sandbox.stop()
+
+
+def main(count: int = COUNT, revision: str | None = None) -> None:
+    """Print the table."""
+    asyncio.run(_measure(count, revision))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.budgets", description=__doc__.partition("\n")[0])
+    parser.add_argument("count", nargs="?", type=int, default=COUNT, help="fundings")
+    parser.add_argument("--before", metavar="REVISION", help="measure the operator of this revision too")
+    arguments = parser.parse_args()
+    main(arguments.count, arguments.before)
