@@ -10,6 +10,7 @@ from runtime.contract import (
     AGENT_LABEL,
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
+    FAUCET_CONTAINER,
     RUN_ONCE,
     SETTLEMENT_FINALIZER,
     WORK_ID_ANNOTATION,
@@ -89,13 +90,14 @@ def _identify(metadata: Manifest, work_id: str) -> None:
 
 
 def _job_spec(settings: Settings, agent: Agent) -> Manifest:
+    pods = template(settings, agent)
     found: Manifest = {
         "backoffLimit": settings.job.backoff_limit,
         "activeDeadlineSeconds": settings.job.active_deadline_seconds,
         "parallelism": agent.parallelism,
         "completions": agent.parallelism if agent.completions is None else agent.completions,
-        "podFailurePolicy": {"rules": _failure_rules()},
-        "template": template(settings, agent),
+        "podFailurePolicy": {"rules": _failure_rules(pods["spec"])},
+        "template": pods,
     }
     if agent.schedule:
         # A Job of the manifests themselves has none: whatever applies them again would create it anew, and pay again.
@@ -132,12 +134,16 @@ def _held_by_manifest(settings: Settings) -> bool:
     return settings.operator.enabled and settings.admission.job_gate == "manifest"
 
 
-def _failure_rules() -> list[Manifest]:
+def _failure_rules(pod_spec: Manifest) -> list[Manifest]:
+    """A wrong setting is wrong at each retry. Said of our own containers by name: a sidecar's 2 may mean anything."""
+    names = [c["name"] for c in (*pod_spec.get("initContainers", ()), *pod_spec["containers"])]
+    bad_input = {"operator": "In", "values": [ExitCode.BAD_INPUT.value]}
     return [
-        {
-            "action": "FailJob",
-            "onExitCodes": {"operator": "In", "values": [ExitCode.BAD_INPUT.value]},
-        },
+        *(
+            {"action": "FailJob", "onExitCodes": {"containerName": name, **bad_input}}
+            for name in (FAUCET_CONTAINER, agent_pod.CONTAINER)
+            if name in names
+        ),
         # A drained node is no failure of the work, and must not become a dispute.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]

@@ -119,9 +119,17 @@ def test_schedule_makes_a_cron_job_whose_every_run_asks_for_money():
 
 
 def test_bad_setting_fails_the_job_at_once_and_a_drained_node_does_not():
-    first, second = job()["spec"]["podFailurePolicy"]["rules"]
-    assert (first["action"], first["onExitCodes"]["values"]) == ("FailJob", [2])
-    assert (second["action"], second["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    *wrong, drained = job()["spec"]["podFailurePolicy"]["rules"]
+    assert [(rule["action"], rule["onExitCodes"]["values"]) for rule in wrong] == [("FailJob", [2])] * 2
+    assert (drained["action"], drained["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_another_containers_exit_code_ends_no_job(claims):
+    """A sidecar may exit with 2 for reasons of its own, and the Job has retries left."""
+    made = job(mcp={"enabled": True}, faucet={"claimOnStartup": claims})
+    named = [r["onExitCodes"]["containerName"] for r in made["spec"]["podFailurePolicy"]["rules"] if "onExitCodes" in r]
+    assert named == (["faucet-claim"] if claims else []) + ["agent"]
 
 
 def test_agents_own_identity():
