@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 
 from components.settings import Problem, Settings, quantity
@@ -20,6 +21,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     for path, text in schedules:
         if text:
             yield from _schedule(path, text)
+    yield from _without_program(settings)
     yield from _unpaid(settings)
     yield from _exposed(settings)
     yield from _shared_work(settings)
@@ -39,6 +41,21 @@ def _schedule(path: str, text: str) -> Iterator[Problem]:
             f"{text!r} runs on days that match the day of the month or the day of the week, {schedule.runs_in(year)} "
             f"times in {year}: Kubernetes wants both to match only where one of the two is `*` or `?`",
         )
+
+
+def _without_program(settings: Settings) -> Iterator[Problem]:
+    """What the runtime image has no program for yet: money may be locked for pods that can only crash."""
+    uses = [
+        (f"{ROOT}.worker.enabled", settings.worker.enabled, "agent_worker"),
+        (f"{ROOT}.payroll.enabled", settings.pays_workers, "payroll"),
+        (f"{ROOT}.hpa.enabled", settings.worker.enabled and settings.hpa.enabled, "metrics_server"),
+        (f"{ROOT}.mcp.enabled", settings.mcp.enabled, "mcp_proxy"),
+    ]
+    for index, agent in enumerate(settings.agents):
+        uses.append((f"{ROOT}.agents[{index}].command", not (agent.image or agent.command), "agent_worker"))
+    for path, used, program in uses:
+        if used and find_spec(f"runtime.{program}") is None:
+            yield Problem(path, f"the runtime image has no runtime.{program} yet, so its pods can only crash")
 
 
 def _unpaid(settings: Settings) -> Iterator[Problem]:

@@ -70,9 +70,10 @@ def test_a_review_is_listed_explained_and_closed_on_a_persons_word(world):
 
 def test_a_review_that_is_tried_again_is_settled_by_the_operator_at_once(world):
     world.operator(**{Env.RESYNC_SECONDS: "600"})
-    world.sandbox.fault("read", "status", status=404, body={"error": "not_found"}, times=2)
     escrow_id = world.fund()
     world.job("unlucky", escrow_id)
+    world.await_phase("unlucky", "Funded")
+    world.sandbox.fault("read", "status", status=404, body={"error": "not_found"}, times=1)
     world.finish("unlucky")
     world.await_phase("unlucky", "NeedsReview")
     escrowctl(world, "retry", "unlucky", "-n", world.namespace, "--reason", "the service was restored from a backup")

@@ -8,6 +8,8 @@ from lightkube.resources.core_v1 import Namespace
 from lightkube.types import PatchType
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLED_ANNOTATION, SETTLEMENT_FINALIZER, Env
+from runtime.kubernetes.new_escrow import escrow_name, new_escrow
+from runtime.payments import escrow_token
 from tests.runtime.operator.world import PAYEE, Escrow, await_list, eventually
 
 BY_DIALECT = pytest.mark.parametrize("world", ["server", "kubernetes", "fly"], indirect=True)
@@ -173,7 +175,11 @@ def test_another_payers_escrow_is_refused_by_the_service_and_left_to_a_person(wo
     foreign = world.fund()
     world.key = ours
     world.operator()
-    world.job("not-mine", foreign)
+    funded = world.job("not-mine", foreign).metadata.uid
+    known = {"token": escrow_token(funded), "escrow_id": foreign, "payee": None, "amount": None}
+    escrow = new_escrow(world.namespace, "not-mine", funded, dialect="server", **known)
+    world.client.create(Escrow(escrow))  # bound unseen, as by an earlier version
+    world.client.patch(Escrow.Status, escrow_name(funded), {"status": {"phase": "Funded"}}, patch_type=PatchType.MERGE)
     world.finish("not-mine")
     status = world.await_phase("not-mine", "NeedsReview")["status"]
     assert "403" in status["evidence"] or "forbidden" in json.dumps(status)
