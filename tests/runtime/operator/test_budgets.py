@@ -52,6 +52,10 @@ def decided(escrow: dict) -> bool:
     return status.get("phase") == "Funded" or bool(status.get("conditions"))
 
 
+NO_PASS = {Env.RESYNC_SECONDS: "600"}
+"""So that no Job that waits is tried by itself, in the moment in which nothing is locked."""
+
+
 def locked(world: World, amount: str) -> bool:
     return world.budget().get("lockedUsdc") == amount
 
@@ -100,7 +104,7 @@ def test_an_agent_and_a_payee_have_limits_of_their_own(world, limit, within, bey
 
 
 def test_what_a_job_brings_counts_and_waits_too(world):
-    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00"})
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", **NO_PASS})
     asks(world, "asks", "0.60")
     world.await_resumed("asks")
     world.job("brings", world.fund("0.50"), suspend=True)
@@ -147,8 +151,7 @@ def test_a_create_that_is_refused_returns_what_was_reserved(world):
 
 
 def test_what_is_in_review_counts_until_a_person_has_closed_it(world):
-    # Nobody can look for what was lost; and no pass tries the next one by itself, in the moment in which nothing is locked.
-    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.CASINO_URL: "", Env.RESYNC_SECONDS: "600"})
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.CASINO_URL: "", **NO_PASS})  # nobody can look for it
     world.sandbox.fault("create", "reset", moment="after", nth=1)
     asks(world, "lost", "0.60")
     world.await_phase("lost", "NeedsReview")
@@ -170,7 +173,7 @@ def test_what_was_locked_before_there_was_a_budget_counts(world):
     asks(world, "settled", "0.30")
     settled(world, "settled")
     operator.stop()
-    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.NAMESPACE_DAILY_BUDGET_USDC: "2.00"})
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.NAMESPACE_DAILY_BUDGET_USDC: "2.00", **NO_PASS})
     asks(world, "after", "0.60")
     assert "0.60 USDC are locked" in waiting(world, "after")
     budget = world.budget()
