@@ -7,7 +7,7 @@ from pulumi_kubernetes.admissionregistration.v1 import (
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 )
-from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
+from pulumi_kubernetes.core.v1 import ConfigMap, Secret, ServiceAccount
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from components import existing_secret
@@ -17,6 +17,7 @@ from components.manifests import (
     admission,
     credentials,
     credentials_policy,
+    mcp_sidecar,
     naming,
     rbac,
     session_policy,
@@ -32,7 +33,8 @@ class CredentialsArgs(StackArgs):
 
 
 class Credentials(Component):
-    """The Secret with the API key, the agents' account, and policies that keep the key to the stack's containers."""
+    """The Secret with the API key, the agents' account, the MCP sidecar's rules, and policies that keep the key to the
+    stack's containers."""
 
     secret_name: pulumi.Output[str]
     """Name of the Secret, created here or existing."""
@@ -47,6 +49,8 @@ class Credentials(Component):
                 raise ValueError("apiKey is needed unless credentials.existingSecret names a Secret")
             self._declare(Secret, credentials.secret(settings, pulumi.Output.secret(args["api_key"])))
         self._declare(ServiceAccount, rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT))
+        if settings.mcp.enabled and mcp_sidecar.rules(settings):
+            self._declare(ConfigMap, mcp_sidecar.rules_map(settings))
         if settings.holds_payers_key:
             self._declare(Role, rbac.secret_reader(settings))
             self._declare(RoleBinding, rbac.agent_reads_secret(settings))

@@ -194,7 +194,8 @@ class Env(StrEnum):
     RERUN_FAILED_WORK = "PF_RERUN_FAILED_WORK"
     """Operator: `true` runs a work again whose last run was not paid, when its Job is created anew."""
     HEALTH_PORT = "PF_HEALTH_PORT"
-    """Operator outside a pod of its own: the one port for probes and metrics; else the contract's two."""
+    """MCP proxy, and the operator outside a pod of its own: the one port for probes and metrics; else the contract's
+    two."""
     LEADER_ELECTION = "PF_LEADER_ELECTION"
     POD_NAME = "POD_NAME"
     POD_NAMESPACE = "POD_NAMESPACE"
@@ -246,6 +247,8 @@ QUEUE_METRIC: Final = "escrow_queue_depth"
 CUSTOM_METRICS_GROUP: Final = "custom.metrics.k8s.io"
 CUSTOM_METRICS_VERSIONS: Final = ("v1beta1", "v1beta2")
 FAUCET_CONTAINER: Final = "faucet-claim"
+MCP_RULES_KEY: Final = "rules.json"
+"""In the ConfigMap with the sidecar's rules, and the file that it is mounted as."""
 
 # --- keys of the credentials Secret (guide)
 
@@ -303,6 +306,8 @@ class MountPath(StrEnum):
     WORKSPACE = "/workspace"
     FAUCET_RESULT = "/workspace/faucet-result.json"
     CREDENTIALS = "/var/run/secrets/purpleflea"
+    MCP_STATE = "/var/lib/mcp-proxy"
+    MCP_RULES = "/etc/mcp-proxy"
     TLS = "/var/run/tls"
     SANDBOX_DATA = "/data"
     FLY_DATA = "/data"

@@ -110,7 +110,7 @@ def spec(settings: Settings, agent: Manifest, identity: Identity, **more: Any) -
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
     if settings.mcp.enabled:
-        volumes.append(credentials.volume(settings, identity.secret))
+        volumes += [credentials.volume(settings, identity.secret), *mcp_sidecar.volumes(settings)]
     if init:
         more["initContainers"] = init
     return pod.spec(settings, naming.AGENT_ACCOUNT, [agent], api_access=False, volumes=volumes, **more)

@@ -24,6 +24,7 @@ WORKERS: Final = "pf-agent-workers"
 AUTOSCALER: Final = "pf-agent-hpa"
 METRICS_SERVER: Final = METRICS_SERVICE
 MCP_PROXY: Final = "pf-mcp-proxy"
+MCP_RULES: Final = "pf-mcp-rules"
 SANDBOX: Final = "pf-sandbox"
 CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"
 ACCOUNT_POLICY: Final = f"accounts.{DOMAIN}"

@@ -17,6 +17,7 @@ from components.manifests import (
     credentials_policy,
     escrow_crd,
     job_gate,
+    mcp_sidecar,
     metrics_server,
     namespace,
     naming,
@@ -40,8 +41,8 @@ PURPOSES: Final = {
     "in it.",
     "EscrowLedger": "One account a Job: what was locked, paid, and why; one budget a namespace. "
     "They outlive the stack.",
-    "Credentials": "The Secret with the API key, the agents' account, and policies that keep the key to the stack's "
-    "containers.",
+    "Credentials": "The Secret with the API key, the agents' account, the MCP sidecar's rules, and policies that keep "
+    "the key to the stack's containers.",
     "NetworkPolicies": "Default deny, then for each program only what it needs.",
     "Sandbox": "A local Purple Flea with its own ledger, in place of the real one. No money moves.",
     "EscrowOperator": "Pays for a Job that completes, disputes one that fails. Deleted after the Jobs: it removes "
@@ -90,6 +91,8 @@ def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:
             yield policy
             yield admission.binding(settings, policy)
     yield rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT)
+    if settings.mcp.enabled and mcp_sidecar.rules(settings):
+        yield mcp_sidecar.rules_map(settings)
     if settings.holds_payers_key:
         yield rbac.secret_reader(settings)
         yield rbac.agent_reads_secret(settings)

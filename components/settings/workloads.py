@@ -143,6 +143,9 @@ class Operator(Section):
     """What else its pods have, in Kubernetes' own words: node selectors, tolerations, annotations, a priority."""
 
 
+McpTool = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+
 class Mcp(Section):
     """The MCP proxy beside each agent."""
 
@@ -154,6 +157,18 @@ class Mcp(Section):
     """MCP server of the escrow service; empty: https://escrow.purpleflea.com/mcp, or the sandbox."""
     container_port: TcpPort = Port.MCP.value
     """TCP port on the pod's loopback; above 1023, because the container is not root."""
+    deny_tools: tuple[McpTool, ...] = ()
+    """Tools of the escrow service that agents may neither see nor call, e.g. `release_escrow`."""
+    payees: tuple[Identifier, ...] = ()
+    """The only agents that `create_escrow` may pay; empty: any."""
+    spend_limit_usdc: OptionalUsdc = None
+    """The most that one call may lock; empty: no bound."""
+    pod_budget_usdc: OptionalUsdc = None
+    """The most that all calls of one pod may lock in its life; empty: no bound."""
+    pod_daily_budget_usdc: OptionalUsdc = None
+    """The most that they may lock in one UTC day; empty: no bound."""
+    on_exceed: Literal["deny", "requireApproval"] = "deny"
+    """What becomes of a call that a budget cannot hold; `requireApproval`: a person can let that one call pass."""
     resources: Resources = resources("25m", "32Mi", "100m", "64Mi")
     """CPU and memory of the sidecar."""
 

@@ -278,9 +278,8 @@ class Exchange:
                 for event in cutter.feed(piece):
                     final = self._is_result(data_of(event))
                     resumable = resumable or has_id(event)
-                    await self._event(event, answer)
+                    await self._event(event, answer, last=final)
                     if final:
-                        await self._out.end()
                         return await _to_its_end(answer)
             raise Broken("the stream ended before the result")
         except ValueError as error:
@@ -292,12 +291,13 @@ class Exchange:
                 return await self._out.end()
             raise
 
-    async def _event(self, event: bytes, answer: UpstreamAnswer) -> None:
-        if not self._sending.passed_on:
-            self._sending.passed_on = True
-            kept = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"), *_kept(answer)]
-            await self._out.start(200, kept)
-        await self._out.write(self._clean(event))
+    async def _event(self, event: bytes, answer: UpstreamAnswer, *, last: bool) -> None:
+        event = self._clean(event)
+        if self._sending.passed_on:
+            return await self._out.write(event, last=last)
+        self._sending.passed_on = True
+        kept = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"), *_kept(answer)]
+        return await self._out.start(200, kept, event, last=last)
 
     def _is_result(self, data: bytes) -> bool:
         """Whether this is the answer to the message; notes down what it says."""
@@ -396,8 +396,7 @@ class Exchange:
         self.line.code = message.SIDECAR_ERROR
         body = message.own_error(self._message.id, reason, executed, text, **facts)
         if self._sending.passed_on:
-            await self._out.write(b"event: message\ndata: " + body + b"\n\n")
-            await self._out.end()
+            await self._out.write(b"event: message\ndata: " + body + b"\n\n", last=True)
         elif not self._out.status:
             # 200: what the clients of either era take best as the answer to this call.
             await self._out.send(200 if self._message.is_request else 502, body)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import re
 import time
-from dataclasses import asdict
 from typing import Any, Final
 
 from runtime.contract import Route
@@ -92,7 +91,7 @@ class Proxy:
 
     def _record(self, line: Line, request: Request, answer: Answer, attempts: int) -> None:
         seconds = time.monotonic() - line.began
-        fields = {name: value for name, value in asdict(line).items() if value not in ("", None)}
+        fields = {name: value for name, value in vars(line).items() if value not in ("", None)}
         del fields["began"]
         fields |= {"status": answer.status, "attempts": attempts, "ms": round(seconds * 1000, 2)}
         fields |= {"bytes_in": len(request.body), "bytes_out": answer.sent_bytes}

@@ -29,6 +29,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "agents": [{"name": "pf-agent-job", "credential": "payer"}],
         "worker": {"credential": "payer"},
     },
+    "sidecar's rules": {"mcp": {"podBudgetUsdc": "2", "spendLimitUsdc": "0.50", "payees": ["worker-agent-007"]}},
     "an agent's own key": {"agents": [{"name": "own", "credential": "own"}]},
     "bare": {
         **{name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")},
