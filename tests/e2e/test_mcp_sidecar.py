@@ -1,0 +1,98 @@
+"""The sidecar in a real pod, under its real limits: an agent without a key creates an escrow, and its Job completes.
+
+The sandbox runs on this machine, so that the test reads its ledger directly.
+"""
+
+import json
+
+import pytest
+from lightkube import codecs
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+
+from components.manifests import stack
+from components.settings import Settings
+from runtime.contract import Route
+from runtime.sandbox.testing import running_sandbox
+from tests.toolchain.faulty_link import FaultyLink
+
+AGENT = "agent-mcp-001"
+KINDS = {"Namespace", "Secret", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Job"}
+WORK = """
+import json, os, urllib.request
+def ask(server, method, **params):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    asked = urllib.request.Request(os.environ["MCP_PROXY_URL"] + server, body, headers)
+    text = urllib.request.urlopen(asked, timeout=30).read().decode()
+    return json.loads(text[text.index("{"):])
+def create(amount, description):
+    terms = {"amount_usd": amount, "counterparty_agent_id": "ag_payee", "description": description}
+    return ask("/escrow", "tools/call", name="create_escrow", arguments=terms)
+tools = ask("/escrow", "tools/list")["result"]["tools"]
+for _ in range(50):
+    ask("/escrow", "tools/call", name="escrow_stats", arguments={})
+created = create(0.5, "work [one]")["result"]["content"][0]["text"]
+print(json.dumps({
+    "tools": [tool["name"] for tool in tools],
+    "created": json.loads(created)["status"],
+    "refused": create(0.6, "work [two]")["error"]["data"]["reason"],
+    "key": [name for name in os.environ if "KEY" in name],
+}))
+"""
+
+
+@pytest.fixture
+def sandbox(host_address):
+    """A sandbox on this machine and the URL at which pods reach it."""
+    with running_sandbox() as running:
+        port = int(running.url.rpartition(":")[2])
+        with FaultyLink("127.0.0.1", port, listen_host=host_address) as link:
+            yield running, link
+
+
+@pytest.fixture
+def job(node, namespace, node_image, sandbox):
+    """The name of the applied Job, and the key that its agent does not have."""
+    running, link = sandbox
+    key = running.issue_key(AGENT)
+    running.deposit(AGENT, "5.00")
+    running.issue_key("ag_payee")
+    off = {name: {"enabled": False} for name in ("worker", "operator", "payroll", "hpa", "admission")}
+    endpoints = {
+        "faucetEndpoint": link.url() + Route.SANDBOX_MCP_FAUCET,
+        "escrowEndpoint": link.url() + Route.SANDBOX_MCP_ESCROW,
+    }
+    settings = Settings.parse(
+        {
+            **off,
+            "namespace": namespace.name,
+            "images": {"runtime": node_image},
+            "sandbox": {"enabled": True},
+            "services": {"faucetUrl": link.url(), "escrowUrl": link.url()},
+            "mcp": {**endpoints, "podBudgetUsdc": "1.00"},
+            "faucet": {"claimOnStartup": False},
+            "credentials": {"existingSecret": "", "agentWallet": AGENT},
+            "job": {"activeDeadlineSeconds": 120, "stableName": True},
+            "agents": [{"name": "pf-agent-job", "payee": "p", "command": ["python", "-c", WORK]}],
+        }
+    )
+    for manifest in stack.objects(settings, key):
+        if manifest["kind"] in KINDS:
+            namespace.client.apply(codecs.from_dict(manifest), field_manager="tests", force=True)
+    return "pf-agent-job", key
+
+
+def test_an_agent_without_a_key_pays_within_its_budget_and_its_job_completes(namespace, sandbox, job):
+    name, key = job
+    namespace.client.wait(Job, name, for_conditions=["Complete"], raise_for_conditions=["Failed"])
+    (pod,) = namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})
+    done = json.loads("".join(namespace.client.log(pod.metadata.name, container="agent")))
+    assert (done["created"], done["refused"], done["key"]) == ("funded", "budget_exceeded", [])
+    assert "create_escrow" in done["tools"]
+    said = "".join(namespace.client.log(pod.metadata.name, container="pf-mcp-proxy"))
+    assert '"reason": "budget_exceeded"' in said
+    assert key not in said
+    (sidecar,) = [each for each in pod.status.initContainerStatuses if each.name == "pf-mcp-proxy"]
+    assert (sidecar.restartCount, sidecar.state.terminated.exitCode) == (0, 0)
+    assert [call.subject for call in sandbox[0].received if call.act == "create"] == ["one"]
