@@ -73,6 +73,8 @@ def _pod_references(pod: Manifest) -> Iterator[tuple[str, str]]:
     for volume in pod.get("volumes", ()):
         if "secret" in volume:
             yield "Secret", volume["secret"]["secretName"]
+        elif "configMap" in volume:
+            yield "ConfigMap", volume["configMap"]["name"]
         elif "persistentVolumeClaim" in volume:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
         else:

@@ -8,7 +8,7 @@ from runtime.reference import page, programs
 
 DOC = Path(__file__).parents[2] / "docs" / "environment.md"
 YET_TO_COME = {
-    "CASINO_URL", "TRADING_URL", "WALLET_URL", "DOMAINS_URL", "TASK_DESCRIPTION", "TASK_BUDGET_USDC",  # agents
+    "TRADING_URL", "WALLET_URL", "DOMAINS_URL", "TASK_DESCRIPTION", "TASK_BUDGET_USDC",  # agents
     "MCP_PROXY_URL",  # agents, too: where the sidecar is
     "RELEASE_AGE_MINUTES", "POLL_SECONDS", "TLS_DIRECTORY",  # payroll and metrics server
 }  # fmt: skip
