@@ -58,4 +58,4 @@ def beside(http):
 def playing():
     """`playing(play)`: an upstream of the test's own."""
     with ExitStack() as started:
-        yield lambda play: started.enter_context(running_upstream(play))
+        yield lambda play, tls=None: started.enter_context(running_upstream(play, tls))

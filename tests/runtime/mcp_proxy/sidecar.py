@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,11 @@ def raw(port: int, data: bytes, *, half_close: bool = False) -> bytes:
         while piece := peer.recv(65536):
             answered += piece
         return answered
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something in another process that no event tells of."""
+    give_up_at = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come about"
+        time.sleep(0.02)

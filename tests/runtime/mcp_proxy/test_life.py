@@ -3,15 +3,19 @@
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
+import psutil
 import pytest
 
-from tests.runtime.mcp_proxy.sidecar import KEY, said
+from tests.runtime.mcp_proxy.sidecar import KEY, MODERN, eventually, said
 from tests.runtime.mcp_proxy.upstream import honest
+from tests.toolchain.certificates import Authority
 
 CREATE = {"amount_usd": 0.5, "counterparty_agent_id": "ag_payee", "description": "work"}
 MESSAGE = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "create_escrow", "arguments": CREATE}}
@@ -90,8 +94,7 @@ def test_calls_under_way_finish_when_it_is_asked_to_stop(waiting, beside):
         call = pool.submit(agent.post, MESSAGE)
         waiting.wait_for(1)
         sidecar.process.send_signal(signal.SIGTERM)
-        while sidecar.process.poll() is None and listens(sidecar):
-            pass
+        eventually(lambda: not listens(sidecar))
         waiting.go_on.set()
         assert "result" in said(call.result())
     assert sidecar.wait() == 0
@@ -194,8 +197,7 @@ def test_who_asks_for_a_list_at_one_moment_is_served_by_one_request(playing, bes
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(agent.post, message) for _ in range(8)]
-        while sidecar.metric("mcp_proxy_under_way") < 8:
-            pass
+        eventually(lambda: sidecar.metric("mcp_proxy_under_way") == 8)
         go_on.set()
         assert all(said(call.result())["result"]["tools"] for call in calls)
     assert len(upstream.received) == 1
@@ -221,6 +223,48 @@ def test_a_notification_is_passed_on_and_answered_as_it_was(agent, upstream):
     assert (answer.status_code, answer.content) == (202, b"")
     assert agent.post({"jsonrpc": "2.0", "id": 5, "result": {}}).status_code == 200
     assert [request.message.get("method") for request in upstream.received] == ["notifications/initialized", None]
+
+
+def test_only_a_trusted_certificate_gets_the_key(playing, beside, tmp_path):
+    authority = Authority(tmp_path, "trusted")
+    certificate = authority.issue("server", "server", hosts=["127.0.0.1"])
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate.file, certificate.key_file)
+    upstream = playing(honest, tls)
+    _, stranger = beside(upstream, PF_ALLOW_HTTP="false")
+    error = stranger.call("create_escrow", **CREATE)["error"]
+    assert (error["data"]["executed"], error["data"]["reason"]) == ("no", "upstream_unreachable")
+    assert upstream.received == []
+    _, agent = beside(upstream, PF_ALLOW_HTTP="false", SSL_CERT_FILE=str(authority.file))
+    assert "result" in agent.call("create_escrow", **CREATE)
+    assert "result" in agent.call("get_escrow", escrow_id="esc_1")
+    assert [request.tool for request in upstream.received] == ["create_escrow", "get_escrow"]
+
+
+def test_nothing_is_left_of_what_has_ended(playing, beside, http):
+    """Descriptors, after calls that went well, that broke off, and whose agents left."""
+
+    def play(peer, request):
+        if request.tool == "bet":
+            return peer.reset()
+        if request.tool == "never_seen":
+            return not peer.gone()
+        return honest(peer, request)
+
+    sidecar, agent = beside(playing(play))
+    process = psutil.Process(sidecar.process.pid)
+    agent.call("get_escrow", escrow_id="esc_1")
+    before = process.num_fds()
+    for number in range(20):
+        agent.call("get_escrow", escrow_id="esc_1")
+        agent.call("bet", description=f"{number}")
+        agent.call("get_escrow", escrow_id="esc_1")  # or the breaker opens
+        params = {"name": "never_seen", "arguments": {}}
+        left = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        headers = {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": "never_seen"}
+        with pytest.raises(httpx.TimeoutException):
+            httpx.post(agent.url, json=left, headers=agent.headers | headers, timeout=0.2, trust_env=False)
+    eventually(lambda: process.num_fds() <= before and sidecar.metric("mcp_proxy_under_way") == 0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import BadInput
 from runtime.mcp_proxy.rules import load
-from tests.runtime.mcp_proxy.sidecar import MODERN, Agent, said
+from tests.runtime.mcp_proxy.sidecar import MODERN, eventually, said
 from tests.runtime.mcp_proxy.upstream import honest
 
 SERVERS = ("escrow", "faucet")
@@ -271,12 +271,11 @@ def test_new_rules_hold_without_a_restart_and_wrong_ones_never(ruled, tmp_path):
     sidecar, agent, upstream = ruled(escrow(spend_limit="1.00"))
     assert refused(create(agent, 2)) == "spend_limit"
     (tmp_path / "rules.json").write_text("{")
-    while sidecar.metric("mcp_proxy_rules_wrong") != 1:
-        assert refused(create(agent, 2)) == "spend_limit"
+    eventually(lambda: sidecar.metric("mcp_proxy_rules_wrong") == 1)
+    assert refused(create(agent, 2)) == "spend_limit"
     assert "old ones still hold" in sidecar.says("rules are wrong")["message"]
     (tmp_path / "rules.json").write_text(json.dumps(escrow(spend_limit="3.00")))
-    while sidecar.metric("mcp_proxy_rules_wrong") != 0:
-        pass
+    eventually(lambda: sidecar.metric("mcp_proxy_rules_wrong") == 0)
     assert "result" in create(agent, 2)
     assert refused(create(agent, 4)) == "spend_limit"
     assert upstream.calls("create_escrow") == 1
@@ -303,4 +302,3 @@ def test_without_books_the_same_call_in_doubt_is_still_not_sent_again(playing, b
     assert create(agent, 0.6)["error"]["data"]["executed"] == "unknown"
     error = create(agent, 0.6)["error"]
     assert (error["data"]["reason"], "approval" in error["data"]) == ("already_sent", False)
-    assert isinstance(agent, Agent)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -83,13 +84,14 @@ class Upstream:
 
     port: int
     play: Play
+    tls: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
     connections: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/mcp"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/mcp"
 
     def calls(self, tool: str) -> int:
         """How often a tool's call has arrived."""
@@ -108,9 +110,9 @@ class Upstream:
 
 
 @contextmanager
-def running_upstream(play: Play) -> Iterator[Upstream]:
+def running_upstream(play: Play, tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
     listening = socket.create_server(("127.0.0.1", 0))
-    upstream = Upstream(listening.getsockname()[1], play)
+    upstream = Upstream(listening.getsockname()[1], play, tls)
     peers: list[socket.socket] = []
 
     def accept() -> None:
@@ -136,7 +138,10 @@ def running_upstream(play: Play) -> Iterator[Upstream]:
 
 
 def _serve(upstream: Upstream, peer: socket.socket, number: int) -> None:
+    stream = None
     try:
+        if upstream.tls:
+            peer = upstream.tls.wrap_socket(peer, server_side=True)
         stream = peer.makefile("rb")
         while request := _receive(stream, number):
             upstream._note(request)
@@ -145,7 +150,8 @@ def _serve(upstream: Upstream, peer: socket.socket, number: int) -> None:
     except (OSError, ValueError):
         pass  # the sidecar or the test has ended
     finally:
-        stream.close()
+        if stream:
+            stream.close()
         peer.close()
 
 
