@@ -10,7 +10,7 @@ from typing import Final
 from runtime.mcp_proxy.settings import Settings
 from runtime.service import Program, Start
 
-_FLUSH_SECONDS: Final = 1.0
+_FLUSH_SECONDS: Final = 3.0
 """After the grace, for the answers that tell the agents so."""
 _LONGEST_GRACE_SECONDS: Final = 600.0
 _log: Final = logging.getLogger("runtime.mcp_proxy")

@@ -20,7 +20,7 @@ from runtime.mcp_proxy.http_client import Answer as UpstreamAnswer
 from runtime.mcp_proxy.http_server import Answer, Request
 from runtime.mcp_proxy.message import Executed, NotAMessage, Reason
 from runtime.mcp_proxy.rules import Refused
-from runtime.mcp_proxy.upstream import ACCEPT, AGENT, JSON, Failure, Sending, Upstream, lost
+from runtime.mcp_proxy.upstream import ACCEPT, AGENT, JSON, PLAIN, Failure, Sending, Upstream, lost
 from runtime.trace import HEADER, outgoing
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ class Exchange:
         asked = self._message
         if not asked.tool:
             return asked.document, None
-        name, arguments = self._upstream.name, dict(asked.arguments)
-        arguments.pop(tools.KEY_ARGUMENT, None)
+        name, arguments = self._upstream.name, tools.agents_own(asked.arguments)
         rules = self._proxy.rules.current()
         amount = rules.judge(name, asked.tool, arguments)
         row = None
@@ -176,7 +175,7 @@ class Exchange:
 
     def _headers(self) -> Headers:
         """What the upstream is told: of the agent's headers only those of the protocol."""
-        found = [JSON, ACCEPT, AGENT]
+        found = [JSON, ACCEPT, PLAIN, AGENT]
         for name, value in self._request.headers:
             if name in _FORWARDED or name.startswith(b"mcp-param-"):
                 found.append((name, value))

@@ -1,7 +1,8 @@
 """One JSON-RPC message: read strictly, and written anew, so that the upstream reads exactly what was judged here.
 
-What two readers could take for two different things is refused: a key that comes twice, NaN, a number that overflows, a
-batch. An error that the sidecar itself answers with says in `data.executed` whether the call may have been carried out.
+What two readers could take for two different things is refused: a key that comes twice, in whatever case, NaN, a number
+that overflows, a batch. An error that the sidecar itself answers with says in `data.executed` whether the call may have
+been carried out.
 """
 
 import json
@@ -148,10 +149,10 @@ def _is_id(value: Any) -> bool:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise NotAMessage(INVALID_REQUEST, "a key comes twice in one object")
-    return found
+    """Keys that differ in case alone are one to a server in Go, which takes the last."""
+    if len({key.casefold() for key, _ in pairs}) != len(pairs):
+        raise NotAMessage(INVALID_REQUEST, "a key comes twice in one object (upper and lower case are the same)")
+    return dict(pairs)
 
 
 def _finite(text: str) -> float:

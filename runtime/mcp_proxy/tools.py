@@ -26,6 +26,11 @@ _AMOUNTS: Final = ("amount_usd", "amount_usdc", "amount")
 _PAYEES: Final = ("counterparty_agent_id", "payee_wallet", "payee_id")
 
 
+def agents_own(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments without a key that the agent gave, in whatever case."""
+    return {name: value for name, value in arguments.items() if name.casefold() != KEY_ARGUMENT}
+
+
 def amount_of(arguments: dict[str, Any]) -> Usdc:
     """What a spending call would lock.
 

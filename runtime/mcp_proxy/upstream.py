@@ -22,6 +22,7 @@ _PROBE_SECONDS: Final = 5.0
 
 JSON: Final = (b"content-type", b"application/json")
 ACCEPT: Final = (b"accept", b"application/json, text/event-stream")
+PLAIN: Final = (b"accept-encoding", b"identity")
 AGENT: Final = (b"user-agent", f"purpleflea-mcp-proxy/{VERSION}".encode())
 _PING: Final = message.write({"jsonrpc": "2.0", "id": "probe", "method": "ping"})
 
@@ -134,7 +135,7 @@ class Upstream:
         """Whether it answers a ping, with whatever below 500."""
         try:
             answer = await self.client.send(
-                "POST", [JSON, ACCEPT, AGENT], _PING, money=False, seconds=_PROBE_SECONDS, on_write=_nothing
+                "POST", [JSON, ACCEPT, PLAIN, AGENT], _PING, money=False, seconds=_PROBE_SECONDS, on_write=_nothing
             )
             answer.close()
         except (NotSent, Broken):

@@ -65,6 +65,8 @@ def test_the_key_is_added_only_to_tools_that_ask_for_it(agent, upstream):
     agent.tools()
     for tool in ("create_escrow", "get_escrow", "bet", "never_seen"):
         agent.call(tool, casino_api_key="sk_agents-own", description="keys")
+        agent.call(tool, Casino_Api_Key="sk_agents-own", description="keys in another case")
+    assert "sk_agents-own" not in str([request.body for request in upstream.received])
     sent = {request.tool: key_of(request) for request in upstream.received if request.tool}
     assert sent == {"create_escrow": KEY, "get_escrow": None, "bet": KEY, "never_seen": None}
 

@@ -111,6 +111,7 @@ NOT_MESSAGES = {
     "a batch": b"[" + PING + b"]",
     "a key twice": b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}',
     "a key twice, deep": b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":{"amount_usd":1,"amount_usd":900}}}',
+    "a key twice, in another case": b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"amount_usd":1,"Amount_USD":9}}',
     "a key twice, spelt differently": b'{"jsonrpc":"2.0","id":1,"method":"ping","\\u006dethod":"x"}',
     "NaN": b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"amount_usd":NaN}}',
     "a number without end": b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"amount_usd":1e999}}',
@@ -229,7 +230,7 @@ def test_a_connection_that_idles_is_closed():
 
 def test_a_second_request_that_does_not_end_is_cut_off():
     first = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    assert cut_off(first + b"GET / HT", head_seconds=0.2).count(b"200 OK") == 1
+    assert cut_off(first + b"GET / HT", head_seconds=1).count(b"200 OK") == 1
 
 
 def test_a_peer_that_reads_nothing_is_cut_off():
