@@ -54,7 +54,7 @@ class Credentials(Component):
         if settings.holds_payers_key:
             self._declare(Role, rbac.secret_reader(settings))
             self._declare(RoleBinding, rbac.agent_reads_secret(settings))
-        if settings.admission.enabled:
+        if settings.admission.enabled and settings.create_policies:
             for guard in (credentials_policy, account_policy, session_policy):
                 manifest = guard.policy(settings)
                 policy = self._declare(ValidatingAdmissionPolicy, manifest)

@@ -16,7 +16,7 @@ class EscrowLedger(Component):
     def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         keep = self._settings.retention.keep_escrows
-        for crd in (escrow_crd, budget_crd):
+        for crd in (escrow_crd, budget_crd) if self._settings.create_crd else ():
             manifest = crd.custom_resource_definition(self._settings)
             self._declare(CustomResourceDefinition, manifest, retain_on_delete=keep)
         self.retained = pulumi.Output.from_input(keep)

@@ -40,7 +40,7 @@ class EscrowOperator(Component):
     def _gate(self) -> list[pulumi.Resource]:
         """Before the operator: a binding acts up to a second late, and the Jobs wait for the operator's roll-out."""
         settings = self._settings
-        if settings.admission.job_gate != "policy":
+        if settings.admission.job_gate != "policy" or not settings.create_policies:
             return []
         policy = self._declare(MutatingAdmissionPolicy, job_gate.policy(settings))
         guard = self._declare(ValidatingAdmissionPolicy, job_gate.guard(settings))

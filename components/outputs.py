@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from components.manifests import naming
+from components.manifests import kustomization, naming, stack
 from components.manifests.agent_config import agent_config, budget
 from components.manifests.budget_crd import NAME as BUDGET_DEFINITION
 from components.manifests.escrow_crd import NAME as ESCROW_DEFINITION
@@ -35,6 +35,11 @@ def _next(settings: Settings) -> dict[str, str]:
         return {}
     in_namespace = f"kubectl -n {settings.namespace}"
     look = {"work": f"{in_namespace} get jobs,cronjobs,pods", "money": f"{in_namespace} get escrows"}
+    if stack.left_to_others(settings):
+        look["administrator"] = (
+            "`make render`, then in the stack's folder below dist/, by somebody with rights to the whole cluster: "
+            f"kubectl apply -k {kustomization.ADMINISTRATOR}"
+        )
     if settings.sandbox.enabled:
         port = Port.SANDBOX.value
         look["ledger"] = f"{in_namespace} port-forward service/{naming.SANDBOX} {port}, then http://127.0.0.1:{port}/"
@@ -48,7 +53,10 @@ def _retained(settings: Settings) -> dict[str, Any]:
     if not settings.retention.keep_escrows:
         return {"objects": [], "note": "`pulumi destroy` deletes every Escrow account (retention.keepEscrows: false)"}
     namespace = [f"namespace/{settings.namespace}"] if settings.create_namespace else []
-    objects = [f"crd/{ESCROW_DEFINITION}", f"crd/{BUDGET_DEFINITION}", *namespace]
+    definitions = [f"crd/{ESCROW_DEFINITION}", f"crd/{BUDGET_DEFINITION}"] if settings.create_crd else []
+    objects = [*definitions, *namespace]
+    if not objects:
+        return {"objects": [], "note": "definition and namespace are somebody else's, and with them the accounts"}
     return {
         "objects": objects,
         "note": "these outlive `pulumi destroy`, because the Escrow accounts are in them (retention.keepEscrows: true)",

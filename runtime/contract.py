@@ -238,6 +238,15 @@ class FlyEnv(StrEnum):
     """Set by Fly."""
 
 
+class NetworkEnv(StrEnum):
+    """What every HTTP client knows of a company's network; read by every program, beside a sandbox by none."""
+
+    HTTPS_PROXY = "HTTPS_PROXY"
+    HTTP_PROXY = "HTTP_PROXY"
+    NO_PROXY = "NO_PROXY"
+    CA_FILE = "SSL_CERT_FILE"
+
+
 # --- objects that a program names itself
 
 OPERATOR_LEASE: Final = "pf-escrow-operator"
@@ -309,6 +318,7 @@ class MountPath(StrEnum):
     MCP_STATE = "/var/lib/mcp-proxy"
     MCP_RULES = "/etc/mcp-proxy"
     TLS = "/var/run/tls"
+    CA_BUNDLE = "/var/run/ca"
     SANDBOX_DATA = "/data"
     FLY_DATA = "/data"
 

@@ -31,6 +31,8 @@ told to stop it settles."""
 
 RIGHTS = "rights"
 """Folder of the kustomization by which `kubectl apply --prune` finds what a part left in the foundation."""
+ADMINISTRATOR = "administrator"
+"""Folder of what the stack needs and leaves to somebody with rights to the whole cluster."""
 KEPT_KINDS = ("Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim", "Secret")
 """Never pruned: with them go accounts, ledgers and keys."""
 
@@ -46,11 +48,14 @@ def folder(manifest: Manifest, namespace: str) -> str:
 
 def kustomizations(objects: Mapping[str, Manifest], namespace: str) -> dict[str, Manifest]:
     """Path → kustomization, from the path and content of each object's file."""
-    return {
+    found = {
         f"{FOUNDATION}/{FILE}": _kustomization(objects, FOUNDATION, _FOUNDATION_KINDS),
         FILE: _kustomization(objects, RUNNING, _RUNNING_KINDS),
         f"{RIGHTS}/{FILE}": _rights(objects, namespace),
     }
+    if any(path.startswith(f"{ADMINISTRATOR}/") for path in objects):
+        found[f"{ADMINISTRATOR}/{FILE}"] = _kustomization(objects, ADMINISTRATOR, _FOUNDATION_KINDS)
+    return found
 
 
 def kept(objects: Mapping[str, Manifest], namespace: str) -> list[Manifest]:
@@ -67,8 +72,9 @@ def _kustomization(objects: Mapping[str, Manifest], within: str, first: tuple[st
     """A folder's objects, the kinds in `first` before the others."""
     rank = {kind: rank for rank, kind in enumerate(first)}
     here = [(rank.get(one["kind"], len(rank)), path) for path, one in objects.items() if path.startswith(f"{within}/")]
-    # kustomize reads nothing outside its own folder: the foundation stands in its kustomization's.
-    return _document([path.removeprefix(f"{FOUNDATION}/") for _, path in sorted(here)])
+    # kustomize reads nothing outside its own folder: all but what runs stands in its kustomization's.
+    inside = "" if within == RUNNING else f"{within}/"
+    return _document([path.removeprefix(inside) for _, path in sorted(here)])
 
 
 def _rights(objects: Mapping[str, Manifest], namespace: str) -> Manifest:

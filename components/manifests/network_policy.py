@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from components.manifests import services
-from components.manifests.naming import Manifest, metadata, selector
+from components.manifests.naming import Manifest, labels, metadata, selector
 from components.settings import Settings
 from components.settings.names import address
 from runtime.contract import Port, ProgramName
@@ -20,19 +20,24 @@ _NAT64 = IPv6Address("64:ff9b::")
 
 
 def default_deny(settings: Settings) -> Manifest:
-    """No pod in the namespace is reached or reaches anything unless another policy says so."""
-    return _policy(settings, "pf-default-deny", {}, [], [])
+    """No pod is reached or reaches anything unless another policy says so."""
+    return _policy(settings, "pf-default-deny", _all_pods(settings), [], [])
 
 
 def dns(settings: Settings) -> Manifest:
-    """Every pod in the namespace may ask the cluster's DNS."""
+    """Every pod may ask the cluster's DNS."""
     place = settings.network_policy.dns
     peers: list[Manifest] = [{"ipBlock": {"cidr": cidr}} for cidr in place.cidrs]
     if place.pod_labels:  # a selector without labels is every pod of the namespace
-        labels = {"matchLabels": dict(place.pod_labels)}
-        peers.insert(0, {"namespaceSelector": _named(place.namespace), "podSelector": labels})
-    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return _policy(settings, "pf-dns", {}, None, [{"to": peers, "ports": ports}])
+        pods = {"matchLabels": dict(place.pod_labels)}
+        peers.insert(0, {"namespaceSelector": _named(place.namespace), "podSelector": pods})
+    ports = [{"protocol": protocol, "port": port} for port in place.ports for protocol in ("UDP", "TCP")]
+    return _policy(settings, "pf-dns", _all_pods(settings), None, [{"to": peers, "ports": ports}])
+
+
+def _all_pods(settings: Settings) -> Manifest:
+    """All of the namespace where that is the stack's; else its own pods, for the others are somebody's."""
+    return {} if settings.create_namespace else {"matchLabels": labels()}
 
 
 def agents(settings: Settings) -> Manifest:
@@ -85,7 +90,10 @@ def sandbox(settings: Settings) -> Manifest:
 
 def _payment(settings: Settings, *, outside: bool = False) -> list[Manifest]:
     """Egress to the configured services; `outside` also where none of them is, for what agents call on their own."""
-    parts = [urlsplit(url) for url in (*services.urls(settings).values(), *services.mcp_urls(settings).values())]
+    proxy = settings.network.proxy
+    on_the_way = [url for url in (proxy.https_url, proxy.http_url) if url]
+    called = (*services.urls(settings).values(), *services.mcp_urls(settings).values(), *on_the_way)
+    parts = [urlsplit(url) for url in called]
     rules: list[Manifest] = []
     if settings.sandbox.enabled:
         rules.append({"to": [_pods(ProgramName.SANDBOX)], "ports": [_tcp(Port.SANDBOX)]})

@@ -8,10 +8,14 @@ from components.manifests.naming import Manifest, metadata, selector
 from components.manifests.strategic_merge import merge
 from components.settings import Settings
 from components.settings.section import Resources
-from runtime.contract import Env, ProgramName, Route
+from runtime.contract import Env, MountPath, NetworkEnv, ProgramName, Route
 
 USER_ID = 10001
 """User and group of every container; the runtime image declares the same."""
+_CA_VOLUME = "ca-bundle"
+_CA_FILE = "ca.crt"
+_INSIDE = (".svc", ".cluster.local", "localhost", "127.0.0.1", "::1")
+"""Asked directly whatever the settings say: the cluster's own names, and the pod itself."""
 
 
 def env(values: Mapping[Env, str | int | bool]) -> list[Manifest]:
@@ -73,6 +77,7 @@ def container(
     settings: Settings, name: str, command: Sequence[str], amounts: Resources, image: str = "", **more: Any
 ) -> Manifest:
     """One container: no privilege, no capability, a read-only root file system."""
+    more = {**more, **_network(settings, more)}
     return {
         "name": name,
         "image": image or settings.images.runtime,
@@ -88,6 +93,33 @@ def container(
         },
         **more,
     }
+
+
+def _network(settings: Settings, more: Mapping[str, Any]) -> Manifest:
+    """What the company's network adds to a container: variables, but for those that it has itself, and certificates."""
+    proxy, bundle = settings.network.proxy, settings.network.ca_bundle
+    proxied = proxy.https_url or proxy.http_url
+    values = {
+        NetworkEnv.HTTPS_PROXY: proxy.https_url,
+        NetworkEnv.HTTP_PROXY: proxy.http_url,
+        NetworkEnv.NO_PROXY: ",".join((*proxy.no_proxy, *_INSIDE)) if proxied else "",
+        NetworkEnv.CA_FILE: f"{MountPath.CA_BUNDLE.value}/{_CA_FILE}" if bundle.config_map or bundle.secret else "",
+    }
+    own = {variable["name"] for variable in more.get("env", ())}
+    added = [{"name": name.value, "value": text} for name, text in values.items() if text and name not in own]
+    found: Manifest = {"env": [*more.get("env", ()), *added]} if added else {}
+    if values[NetworkEnv.CA_FILE]:
+        mount = {"name": _CA_VOLUME, "mountPath": MountPath.CA_BUNDLE.value, "readOnly": True}
+        found["volumeMounts"] = [*more.get("volumeMounts", ()), mount]
+    return found
+
+
+def _ca_volume(settings: Settings) -> Manifest | None:
+    bundle = settings.network.ca_bundle
+    items = [{"key": bundle.key, "path": _CA_FILE}]
+    if bundle.config_map:
+        return {"name": _CA_VOLUME, "configMap": {"name": bundle.config_map, "items": items}}
+    return {"name": _CA_VOLUME, "secret": {"secretName": bundle.secret, "items": items}} if bundle.secret else None
 
 
 def deployment(
@@ -133,6 +165,8 @@ def spec(settings: Settings, account: str, containers: list[Manifest], *, api_ac
         "containers": containers,
         **more,
     }
+    if bundle := _ca_volume(settings):
+        found["volumes"] = [*more.get("volumes", ()), bundle]
     if not settings.host_users:
         found["hostUsers"] = False
     if settings.images.pull_secrets:

@@ -66,10 +66,7 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
         return {}
     found = {
         "AgentNamespace": [namespace.namespace(settings)] if settings.create_namespace else [],
-        "EscrowLedger": [
-            escrow_crd.custom_resource_definition(settings),
-            budget_crd.custom_resource_definition(settings),
-        ],
+        "EscrowLedger": [*_ledger(settings)] if settings.create_crd else [],
         "Credentials": [*_credentials(settings, api_key)],
         "NetworkPolicies": [*_network(settings)] if settings.network_policy.enabled else [],
         "Sandbox": [*_sandbox(settings, api_key)] if settings.sandbox.enabled else [],
@@ -82,14 +79,32 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
     return {part: manifests for part, manifests in found.items() if manifests}
 
 
-def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:
-    if not settings.credentials.existing_secret:
-        yield credentials.secret(settings, api_key)
+def left_to_others(settings: Settings) -> list[Manifest]:
+    """What the stack needs and does not create: for somebody with rights to the whole cluster."""
+    if not settings.enabled:
+        return []
+    policies = [] if settings.create_policies else [*_key_policies(settings), *_job_gate(settings)]
+    return [*([] if settings.create_crd else _ledger(settings)), *policies]
+
+
+def _ledger(settings: Settings) -> Iterator[Manifest]:
+    yield escrow_crd.custom_resource_definition(settings)
+    yield budget_crd.custom_resource_definition(settings)
+
+
+def _key_policies(settings: Settings) -> Iterator[Manifest]:
     if settings.admission.enabled:
         for guard in (credentials_policy, account_policy, session_policy):
             policy = guard.policy(settings)
             yield policy
             yield admission.binding(settings, policy)
+
+
+def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:
+    if not settings.credentials.existing_secret:
+        yield credentials.secret(settings, api_key)
+    if settings.create_policies:
+        yield from _key_policies(settings)
     yield rbac.service_account(settings, naming.AGENT_ACCOUNT, ProgramName.AGENT)
     if settings.mcp.enabled and mcp_sidecar.rules(settings):
         yield mcp_sidecar.rules_map(settings)
@@ -123,6 +138,8 @@ def _sandbox(settings: Settings, api_key: str) -> Iterator[Manifest]:
 
 
 def _job_gate(settings: Settings) -> Iterator[Manifest]:
+    if not job_gate.is_used(settings):
+        return
     yield job_gate.policy(settings)
     yield job_gate.policy_binding(settings)
     yield job_gate.guard(settings)
@@ -130,7 +147,7 @@ def _job_gate(settings: Settings) -> Iterator[Manifest]:
 
 
 def _operator(settings: Settings) -> Iterator[Manifest]:
-    if job_gate.is_used(settings):
+    if settings.create_policies:
         yield from _job_gate(settings)
     yield rbac.service_account(settings, naming.OPERATOR_ACCOUNT, ProgramName.OPERATOR)
     for watched in operator.watched_namespaces(settings):

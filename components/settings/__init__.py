@@ -20,7 +20,7 @@ from components.settings.payments import (
     Sandbox,
     Services,
 )
-from components.settings.platform import Encryption, Images, NetworkPolicy
+from components.settings.platform import Encryption, Images, Network, NetworkPolicy
 from components.settings.problems import BadSettings, Problem, dotted, from_pydantic, removable, rests_on, without
 from components.settings.section import Section
 from components.settings.values import DnsLabel, ManifestPath, usdc_text
@@ -39,7 +39,13 @@ class Settings(Section):
     namespace: DnsLabel = "agent-jobs"
     """Namespace of everything in the stack."""
     create_namespace: bool = True
-    """Whether the stack creates the namespace; otherwise it exists and enforces the `restricted` Pod Security level."""
+    """Whether the stack creates the namespace; otherwise it exists and enforces the `restricted` Pod Security level,
+    and others may have pods in it: the stack's NetworkPolicies pick its own alone."""
+    create_crd: bool = True
+    """Whether the stack creates the definitions of the accounts; otherwise somebody with rights to the cluster applies
+    them, from the folder `administrator` of the stack's files."""
+    create_policies: bool = True
+    """Whether the stack creates its admission policies; otherwise somebody with rights to the cluster applies them."""
     target: Literal["artifacts", "cluster"] = "artifacts"
     """`artifacts`: files only, no cluster needed; `cluster`: `pulumi up` creates the objects."""
     host_users: bool = True
@@ -77,6 +83,8 @@ class Settings(Section):
     """Scales workers."""
     images: Images = Images()
     """Container images."""
+    network: Network = Network()
+    """Proxy and certificates of a company's network."""
     network_policy: NetworkPolicy = NetworkPolicy()
     """Who may reach whom."""
     admission: Admission = Admission()

@@ -35,6 +35,8 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _watched(settings)
     yield from _workers(settings)
     yield from _platform(settings)
+    yield from _network(settings)
+    yield from _namespaces(settings)
     yield from _minimum(settings)
     yield from _cap(settings)
     yield from _limits(settings)
@@ -228,6 +230,32 @@ def _platform(settings: "Settings") -> Iterator[Problem]:
     if encryption.provider in ("aws", "gcp", "azure") and not encryption.key_id:
         message = f"is required for provider {encryption.provider!r}"
         yield _problem(f"{ROOT}.encryption.keyId", message, f"{ROOT}.encryption")
+
+
+def _network(settings: "Settings") -> Iterator[Problem]:
+    path, bundle = f"{ROOT}.network.caBundle", settings.network.ca_bundle
+    if bundle.config_map and bundle.secret:
+        yield _problem(path, "is a ConfigMap or a Secret, not both", path)
+    if bundle.secret and bundle.secret == settings.payer_secret:
+        yield _problem(f"{path}.secret", "is the payer's Secret; use another one", path, f"{ROOT}.credentials")
+
+
+def _namespaces(settings: "Settings") -> Iterator[Problem]:
+    """Kubernetes' own namespaces are no place for a stack: they are under other rules, and their pods would be, too."""
+    watched = settings.operator.watch_namespace
+    named = {
+        f"{ROOT}.namespace": [settings.namespace],
+        f"{ROOT}.operator.watchNamespace": [] if watched.startswith("selector:") else watched.split(","),
+    }
+    for path, names in named.items():
+        for name in names:
+            if name.startswith("kube-"):
+                yield _problem(path, f"{name!r} is Kubernetes' own; choose another namespace", path)
+    if settings.namespace == "default" and settings.create_namespace:
+        message = (
+            "'default' is there already, and is not the stack's: set createNamespace: false, or choose another one"
+        )
+        yield _problem(f"{ROOT}.namespace", message, f"{ROOT}.createNamespace")
 
 
 def _problem(path: str, message: str, *concerns: str) -> Problem:

@@ -5,9 +5,24 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.settings.section import Section
-from components.settings.values import Cidr, DnsLabel, DnsName, Image, LabelKey, LabelValue, Matching, TcpPort
+from components.settings.values import (
+    Cidr,
+    DnsLabel,
+    DnsName,
+    Image,
+    LabelKey,
+    LabelValue,
+    Matching,
+    OptionalDnsName,
+    OptionalUrl,
+    SecretKey,
+    TcpPort,
+)
 from runtime.contract import VERSION
 
+Host = Annotated[
+    str, Matching(r"[A-Za-z0-9.:/*_-]{1,253}", "a host, a domain or a network, without blanks or commas", ".example")
+]
 Labels = dict[LabelKey, LabelValue]
 KeyId = Annotated[
     str, Matching(r"[A-Za-z0-9:/_.@=+-]{0,512}", "at most 512 of A-Z, a-z, 0-9 and ':/_.@=+-'", "alias/my-key")
@@ -31,6 +46,37 @@ class Images(Section):
     """Existing image pull Secrets in the namespace."""
 
 
+class Proxy(Section):
+    """The company's HTTP proxy, for every container of the stack. The programs ask the API server directly."""
+
+    https_url: OptionalUrl = ""
+    """For `https://` services, as `http://proxy.example:3128`. No password: settings stand in the clear."""
+    http_url: OptionalUrl = ""
+    """For `http://` services."""
+    no_proxy: tuple[Host, ...] = ()
+    """Hosts, domains (`.example`) and networks that are asked directly, besides the cluster's own."""
+
+
+class CaBundle(Section):
+    """The company's certificates, in place of the public ones: the file holds all that are to be trusted."""
+
+    config_map: OptionalDnsName = ""
+    """ConfigMap in the namespace with the PEM file; one that no tenant may change, for it decides who gets the key."""
+    secret: OptionalDnsName = ""
+    """A Secret instead."""
+    key: SecretKey = "ca.crt"
+    """Key of the PEM file in it."""
+
+
+class Network(Section):
+    """What stands between the pods and the payment service."""
+
+    proxy: Proxy = Proxy()
+    """The proxy on the way out."""
+    ca_bundle: CaBundle = CaBundle()
+    """Whom to trust."""
+
+
 class Dns(Section):
     """The cluster's DNS service."""
 
@@ -40,6 +86,8 @@ class Dns(Section):
     """Labels of the DNS pods."""
     cidrs: tuple[Cidr, ...] = ("169.254.20.10/32",)
     """Networks of node-local DNS caches, which are no pods."""
+    ports: tuple[TcpPort, ...] = (53,)
+    """Ports of the DNS pods, TCP and UDP; OpenShift's listen on 5353."""
 
 
 class ApiServer(Section):

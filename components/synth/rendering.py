@@ -60,6 +60,12 @@ def _files(settings: Settings, api_key: str) -> Iterator[_File]:
     for part, manifests in stack.parts(settings, api_key).items():
         for manifest in manifests:
             yield _object_file(settings, manifest, stack.PURPOSES[part])
+    for manifest in stack.left_to_others(settings):
+        stem = f"{manifest['kind'].lower()}-{naming.logical_name(settings, manifest)}"
+        path = f"{kustomization.ADMINISTRATOR}/{stem}.yaml"
+        subject = f"{manifest['kind']} `{manifest['metadata']['name']}`"
+        purpose = "For somebody with rights to the whole cluster: the stack needs it, and does not create it."
+        yield _File(path, yaml_text(_in_reading_order(manifest)), subject, purpose, manifest)
     purposes = {**fly_config.PURPOSES, **encryption.PURPOSES}
     for path, text in {**fly_config.fly_files(settings), **encryption.encryption_files(settings)}.items():
         yield _File(path, text, "file", purposes[path])
@@ -132,6 +138,7 @@ def _index(name: str, settings: Settings, files: list[_File], applied: Mapping[s
         stack=name,
         namespace=settings.namespace,
         creates_namespace=settings.create_namespace,
+        administrator=any(path.startswith(f"{kustomization.ADMINISTRATOR}/") for path in applied),
         gate_check=GATE_CHECK if job_gate.is_used(settings) else "",
         kept=kustomization.kept(applied, settings.namespace),
         files=files,

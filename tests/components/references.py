@@ -21,6 +21,8 @@ def dangling(settings: Settings, objects: list[Manifest]) -> list[str]:
         ("Secret", here, name) for name in (settings.credentials.existing_secret, *settings.images.pull_secrets)
     }
     declared |= {("Secret", here, agent_pod.Identity.of(agent).secret) for agent in settings.agents}
+    bundle = settings.network.ca_bundle
+    declared |= {("Secret", here, bundle.secret), ("ConfigMap", here, bundle.config_map)}
     declared |= {("Issuer", here, settings.hpa.metrics_server.issuer)}
     declared |= {("Secret", here, o["spec"]["secretName"]) for o in objects if o["kind"] == "Certificate"}
     missing = []
@@ -97,7 +99,9 @@ def _keys(settings: Settings, objects: list[Manifest]) -> Iterator[str]:
                 for v in c.get("env", ())
                 if "secretKeyRef" in v.get("valueFrom", {})
             ]
-            used += [item["key"] for v in pod.get("volumes", ()) for item in v.get("secret", {}).get("items", ())]
+            secrets = [v["secret"] for v in pod.get("volumes", ()) if "secret" in v]
+            others = settings.network.ca_bundle.secret
+            used += [item["key"] for s in secrets if s["secretName"] != others for item in s.get("items", ())]
             yield from (f"{o['metadata']['name']} → key {key}" for key in used if key not in ours)
 
 

@@ -30,6 +30,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "worker": {"credential": "payer"},
     },
     "sidecar's rules": {"mcp": {"podBudgetUsdc": "2", "spendLimitUsdc": "0.50", "payees": ["worker-agent-007"]}},
+    "a company's network": {
+        "network": {
+            "proxy": {"httpsUrl": "http://10.20.30.40:3128", "noProxy": [".example"]},
+            "caBundle": {"configMap": "company-ca"},
+        },
+        "networkPolicy": {"dns": {"namespace": "openshift-dns", "ports": [5353]}},
+    },
+    "somebody else's cluster": {"createNamespace": False, "createCrd": False, "createPolicies": False},
     "an agent's own key": {"agents": [{"name": "own", "credential": "own"}]},
     "bare": {
         **{name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")},

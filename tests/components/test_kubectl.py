@@ -131,6 +131,23 @@ def declared_names(folder):
     return {f"{one['kind']}/{one['metadata']['name']}" for one in found if "metadata" in one}
 
 
+GUARDS = {f"ValidatingAdmissionPolicy/{name}.purpleflea.com.{NAMESPACE}" for name in ("credentials", "accounts")}
+
+
+def test_what_an_administrator_applies_is_there_also_once_it_was_the_stacks_own(deployed):
+    """The tidying up takes from the cluster what has left the stack: here somebody else has it from then on."""
+    deployed.render()
+    deployed.follow("Apply")
+    assert deployed.names("validatingadmissionpolicies") >= GUARDS
+    deployed.render(createCrd=False, createPolicies=False)
+    deployed.follow("Apply")
+    assert deployed.names("validatingadmissionpolicies") >= GUARDS
+    assert "CustomResourceDefinition/escrows.purpleflea.com" in deployed.names("customresourcedefinitions")
+    deployed.follow("Take it away")
+    assert not deployed.names("validatingadmissionpolicies") & GUARDS
+    deployed.run("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=60s")
+
+
 @pytest.mark.parametrize("changed", ["namespace", "secret"])
 def test_what_holds_accounts_and_keys_outlives_a_change_of_the_settings(deployed, changed):
     """A namespace that is somebody else's from now on, or a Secret: neither is deleted with what left the stack."""

@@ -50,6 +50,23 @@ def test_the_files_hold_every_object_once_and_the_kustomization_names_them(dev):
     assert applied[0] == "foundation/namespace.yaml"
 
 
+def test_what_is_left_to_an_administrator_has_a_kustomization_of_its_own():
+    whole = render(stack())
+    files = render(stack(createCrd=False, createPolicies=False, createNamespace=False))
+    left = _listed(files, "administrator/")
+    assert left[0].startswith("administrator/customresourcedefinition-")
+    kinds = {yaml.safe_load(files[path])["kind"] for path in left}
+    assert len(left) == 12
+    assert not kinds & {yaml.safe_load(files[path])["kind"] for path in files if OBJECT.match(path)}
+    moved = {path.partition("/")[2] for path in left} | {"namespace.yaml"}
+    assert {path.partition("/")[2] for path in whole if OBJECT.match(path)} == moved | {
+        path.partition("/")[2] for path in files if OBJECT.match(path)
+    }
+    assert "kubectl apply -k administrator" in files["README.md"]
+    assert "kubectl label namespace agent-jobs pod-security.kubernetes.io/enforce=restricted" in files["README.md"]
+    assert "administrator" not in whole["README.md"]
+
+
 def _listed(files, folder=""):
     """The files of one kustomization, in its order, which `kubectl` takes to apply and to delete."""
     kustomization = yaml.safe_load(files[f"{folder}kustomization.yaml"])

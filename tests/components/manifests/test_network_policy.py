@@ -188,3 +188,34 @@ def test_no_rule_has_an_empty_list(mapping, data):
                 peer["podSelector"] for peer in rule.get("to", []) + rule.get("from", []) if "podSelector" in peer
             ]
             assert all(selector["matchLabels"] for selector in selectors)
+
+
+def test_a_proxy_by_its_address_is_reached_though_it_is_a_private_one():
+    found = table({"network": {"proxy": {"httpsUrl": "http://10.20.30.40:9090"}}})
+    assert found - COMMON - PUBLIC - AGGREGATOR == to("private:9090", of=PAYING)
+
+
+def test_a_namespace_that_is_not_ours_keeps_its_own_pods_free():
+    """Selected by our labels, nobody else's pod is cut off; ours are, as elsewhere."""
+    assert table({"createNamespace": False}) - FREE == COMMON | PUBLIC | AGGREGATOR
+    policies, endpoints = world({"createNamespace": False})
+    assert reaches(policies, endpoints["collector"], endpoints["stray"], 8080)
+    assert reaches(policies, endpoints["stray"], endpoints["service"], 443)
+    assert not reaches(policies, endpoints["stray"], endpoints["operator"], 9090)
+
+
+FREE = {
+    f"{source} → {target}:{port}"
+    for source, target in itertools.permutations(OUTSIDE, 2)
+    if "stray" in (source, target)
+    for port in PORTS
+}
+"""Whatever a pod does that is none of the stack's."""
+
+
+def test_dns_on_another_port():
+    """OpenShift's pods listen on 5353: a policy sees the pod's port, not the Service's."""
+    policies, endpoints = world({"networkPolicy": {"dns": {"ports": [5353]}}})
+    for protocol in ("UDP", "TCP"):
+        assert reaches(policies, endpoints["agent"], endpoints["dns"], 5353, protocol)
+        assert not reaches(policies, endpoints["agent"], endpoints["dns"], 53, protocol)

@@ -6,8 +6,8 @@ import pytest
 
 from components.manifests import agent_job, operator, services, stack
 from components.settings import Settings
-from runtime import faucet_claim
-from runtime.contract import Env
+from runtime import faucet_claim, network
+from runtime.contract import Env, NetworkEnv
 from runtime.environment import read
 from runtime.operator.config import OperatorConfig
 from runtime.payments.settings import PayerSettings
@@ -113,7 +113,8 @@ def test_every_variable_is_a_known_one():
         for container in containers(pod)
         for name in environment(container)
     }
-    assert declared <= {variable.value for variable in Env}
+    assert declared <= {variable.value for variable in (*Env, *NetworkEnv)}
+    assert {variable.value for variable in NetworkEnv} <= {*network.VARIABLES}
 
 
 def test_the_dev_stack_declares_no_pod_whose_program_is_yet_to_come():

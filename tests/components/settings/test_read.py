@@ -61,6 +61,9 @@ BASES: dict[str, dict[str, Any]] = {
     "large Machines": {"fly": {"machine": {"cpuKind": "performance", "memoryMb": 2048}}},
     "sleeping Machines": {"fly": {"autoStop": "stop", "machine": {"memoryMb": 1024}}},
     "by annotation": {"agents": [{"name": "one"}], "funding": {"mode": "annotation"}},
+    "behind a proxy": {
+        "network": {"proxy": {"httpsUrl": "http://proxy.example:3128"}, "caBundle": {"secret": "company"}},
+    },
     "its own Secret": {"credentials": {"existingSecret": "", "agentWallet": "me"}},
 }
 
