@@ -56,7 +56,7 @@ def test_the_life_of_a_stack(deploy):
     log = stack.log()[before:]
     assert position(log, "delete", "Job", "end")[0] < position(log, "delete", "Deployment", "begin", "operator")[0]
     deleted = {(line["kind"], line["name"]) for line in log if line["operation"] == "delete"}
-    assert len(deleted) == len({line["urn"] for line in stack.log()}) - 2
+    assert len(deleted) == len({line["urn"] for line in stack.log()}) - 3, "namespace and two definitions outlive it"
     assert not deleted & {("CustomResourceDefinition", "escrows.purpleflea.com"), ("Namespace", "agent-jobs")}
 
 
