@@ -87,6 +87,9 @@ ESCROW_KIND: Final = "Escrow"
 ESCROW_PLURAL: Final = "escrows"
 
 
+MOST_ACTS: Final = 16
+"""Acts of people that an Escrow lists; what is older is summed up."""
+
 BUDGET_KIND: Final = "Budget"
 BUDGET_PLURAL: Final = "budgets"
 BUDGET_NAME: Final = "pf-budget"

@@ -12,7 +12,7 @@ from typing import Final
 from components.manifests.crd_schema import amount, reservation, text, time
 from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
-from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, Phase, WorkKind
+from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, MOST_ACTS, Phase, WorkKind
 
 NAME = f"{ESCROW_PLURAL}.{ESCROW_GROUP}"
 _RANK = {
@@ -214,14 +214,22 @@ def _status() -> Manifest:
         "observedGeneration": {"type": "integer", "format": "int64"},
         "conditions": _conditions(),
         "acts": _acts(),
+        "earlierActs": {
+            "type": "object",
+            "description": "The acts before those in `acts`: how many, and who did what when.",
+            "required": ["count", "text"],
+            "properties": {"count": {"type": "integer", "format": "int32", "minimum": 1}, "text": text(2048)},
+        },
     }
     return {"type": "object", "properties": properties, "x-kubernetes-validations": _status_rules()}
 
 
 def _status_rules() -> list[Manifest]:
     ranks = "{" + ", ".join(f"'{phase.value}': {rank}" for phase, rank in _RANK.items()) + "}"
-    acts = "(has({0}.acts) ? size({0}.acts) : 0)"
-    acted = f"{acts.format('self')} > {acts.format('oldSelf')}"
+    acts = "(has({0}.acts) ? size({0}.acts) : 0) + (has({0}.earlierActs) ? {0}.earlierActs.count : 0)"
+    acted = f"({acts.format('self')} > {acts.format('oldSelf')})"
+    earlier = "(has({0}.earlierActs) ? {0}.earlierActs.count : 0)"
+    dropped = "oldSelf.acts.filter(act, !has(self.acts) || !(act in self.acts)).size()"
     reviewed = f"has(oldSelf.phase) && oldSelf.phase == '{_REVIEW}'"
     once = ("claim", "lockedUsdc", "paidUsdc", "feeUsdc", "referralUsdc", "outcome", "jobEnding")
     return [
@@ -247,7 +255,11 @@ def _status_rules() -> list[Manifest]:
             "!has(oldSelf.run) || (has(self.run) && (self.run == oldSelf.run || self.run.number > oldSelf.run.number))",
             "a run is given to one Job",
         ),
-        _rule("!has(oldSelf.acts) || (has(self.acts) && oldSelf.acts.all(act, act in self.acts))", "acts are kept"),
+        _rule(
+            f"!has(oldSelf.acts) || {dropped} <= {earlier.format('self')} - {earlier.format('oldSelf')}",
+            "acts are kept, or summed up and counted in status.earlierActs",
+        ),
+        _rule(f"{earlier.format('self')} >= {earlier.format('oldSelf')}", "status.earlierActs never goes back"),
     ]
 
 
@@ -275,7 +287,7 @@ def _conditions() -> Manifest:
 def _acts() -> Manifest:
     return {
         "type": "array",
-        "maxItems": 16,
+        "maxItems": MOST_ACTS,
         "x-kubernetes-list-type": "atomic",
         "description": "What people did, oldest first.",
         "items": {

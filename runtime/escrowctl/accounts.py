@@ -78,7 +78,7 @@ class Accounts:
         escrow = await self._newest(job)
         if isinstance(escrow, Escrow):
             acts = acts_with(escrow, by=await self.whoami(), what=what, why=reason, now=datetime.now(UTC))
-            await self.write(escrow, {"acts": acts})
+            await self.write(escrow, acts)
         return escrow
 
     async def whoami(self) -> str:

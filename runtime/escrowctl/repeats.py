@@ -57,7 +57,7 @@ class Repeats:
         who, run = await self._accounts.whoami(), first.next_run(job.uid)
         what = one_line(f"run {run['number']} of the work, by Job {job.name}", 128)
         acts = acts_with(first, by=who, what=what, why=reason.strip(), now=datetime.now(UTC))
-        await self._accounts.escrows.set_status(first, run=run, acts=acts)  # of two people that ask at once one gets it
+        await self._accounts.escrows.set_status(first, run=run, **acts)  # of two people that ask at once one gets it
         note = one_line(f"run {run['number']}, by {who}: {reason}", 500)
         await self._accounts.api.merge_patch(
             job.path, {"metadata": {"uid": job.uid, "annotations": {RUN_AGAIN_ANNOTATION: note}}}

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import msgspec
 
-from runtime.contract import Phase
+from runtime.contract import MOST_ACTS, Phase
 from runtime.errors import BadInput
-from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow import EarlierActs, Escrow
 from runtime.kubernetes.escrow_journals import read_record, status_of
 from runtime.kubernetes.shape import Json, stamp
 from runtime.redaction import excerpt
@@ -38,10 +38,16 @@ def resolution(
         record = replace(Settlement.decided(case, now), phase=phase, evidence=escrow.status.evidence)
     resolved = resolve(record, by=by, why=why, now=now, intent=intent, outcome=outcome)
     what = f"closed as {outcome}" if outcome else f"to be tried again: {resolved.intent}"
-    return {**status_of(resolved, phase), "acts": acts_with(escrow, by=by, what=what, why=why.strip(), now=now)}
+    return {**status_of(resolved, phase), **acts_with(escrow, by=by, what=what, why=why.strip(), now=now)}
 
 
-def acts_with(escrow: Escrow, *, by: str, what: str, why: str, now: datetime) -> list[Json]:
-    """`status.acts` with one more."""
+def acts_with(escrow: Escrow, *, by: str, what: str, why: str, now: datetime) -> Json:
+    """`status.acts` with one more; of more than the list takes, the oldest are summed up in `status.earlierActs`."""
     act = {"who": by[:256], "when": stamp(now), "what": what, "reason": excerpt(why, 512)}
-    return [*map(msgspec.to_builtins, escrow.acts[-15:]), act]
+    before = escrow.acts[: max(0, len(escrow.acts) + 1 - MOST_ACTS)]
+    status: Json = {"acts": [*map(msgspec.to_builtins, escrow.acts[len(before) :]), act]}
+    if before:
+        earlier = escrow.status.earlier_acts or EarlierActs(count=0, text="")
+        said = "; ".join(filter(None, (earlier.text, *(f"{one.when} {one.who}: {one.what}" for one in before))))
+        status["earlierActs"] = {"count": earlier.count + len(before), "text": said[-2048:]}
+    return status

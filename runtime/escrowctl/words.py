@@ -28,6 +28,8 @@ def explain(escrow: Escrow) -> str:
         words = " ".join(str(part) for part in (answer.kind, answer.status, answer.code) if part)
         lines.append(f"Last answer: {words} at {stamp(answer.time)}, digest {answer.digest or '-'}")
     lines += [f"{c.type}: {c.status} {c.reason}: {c.message}" for c in status.conditions]
+    if earlier := status.earlier_acts:
+        lines.append(f"{earlier.count} earlier acts: {earlier.text}")
     lines += [f"{act.when} {act.who}: {act.what}: {act.reason}" for act in escrow.acts]
     if status.evidence:
         lines += ["Evidence:", *(f"  {line}" for line in status.evidence.splitlines())]

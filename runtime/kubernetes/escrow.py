@@ -136,6 +136,13 @@ class Act(msgspec.Struct, frozen=True):
     reason: str
 
 
+class EarlierActs(msgspec.Struct, frozen=True):
+    """The manual decisions before those that are listed: how many, and who did what when."""
+
+    count: int
+    text: str
+
+
 class LatestRun(msgspec.Struct, frozen=True):
     """The latest run of the work after the first, and the UID of the one Job that it is for."""
 
@@ -193,6 +200,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     last_answer: AnswerNote | None = None
     conditions: tuple[Condition, ...] = ()
     acts: tuple[Act, ...] = ()
+    earlier_acts: EarlierActs | None = None
     reservation: Reservation | None = None
     """Counts in the Budget for as long as the label says so."""
     run: LatestRun | None = None

@@ -81,6 +81,27 @@ def test_a_review_that_is_tried_again_is_settled_by_the_operator_at_once(world):
     assert world.payments() == {escrow_id: "released"}
 
 
+def test_the_seventeenth_act_and_the_next_are_recorded_too(world):
+    """The list takes sixteen; what is older is summed up, and the API server holds that nothing just goes."""
+    world.operator()
+    vanished(world)
+    name = world.escrow("lost")["metadata"]["name"]
+    acts = [
+        {"who": f"person-{n}", "when": "2026-01-01T00:00:00Z", "what": f"act {n}", "reason": "because"}
+        for n in range(16)
+    ]
+    world.client.patch(Escrow.Status, name, {"status": {"acts": acts}}, patch_type=PatchType.MERGE)
+    where = ("-n", world.namespace, "--reason", "once more")
+    for _ in range(2):
+        escrowctl(world, "resolve", "lost", *where, "--release")
+        world.eventually(lambda: world.escrow("lost")["status"]["phase"] == "NeedsReview", "it cannot be released")
+    status = world.escrow("lost")["status"]
+    assert (len(status["acts"]), status["earlierActs"]["count"]) == (16, 2)
+    assert status["acts"][-1]["reason"] == "once more"
+    explained = escrowctl(world, "explain", "lost", "-n", world.namespace)
+    assert "2 earlier acts: 2026-01-01T00:00:00Z person-0: act 0; 2026-01-01T00:00:00Z person-1: act 1" in explained
+
+
 def test_mistakes_are_explained(world):
     where = ("-n", world.namespace)
     assert "there is no Escrow at all" in escrowctl(world, "explain", "nobody", *where, expect=2)

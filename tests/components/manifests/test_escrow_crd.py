@@ -238,6 +238,20 @@ def test_an_act_stays(escrows):
     escrows.status(name, {"phase": "Decided", "acts": [ACT, {**ACT, "who": "bob"}]})
 
 
+def test_an_act_goes_only_into_the_sum_of_the_earlier_ones(escrows):
+    acts = [{**ACT, "who": f"person-{number}"} for number in range(16)]
+    name = escrows.create(SPEC, {"phase": "NeedsReview", "acts": acts})
+    new = [*acts[1:], ACT]
+    with pytest.raises(ApiError, match="acts are kept"):
+        escrows.status(name, {"acts": new})
+    with pytest.raises(ApiError, match="acts are kept"):
+        escrows.status(name, {"acts": [*acts[2:], ACT], "earlierActs": {"count": 1, "text": "two of them"}})
+    escrows.status(name, {"phase": "Decided", "acts": new, "earlierActs": {"count": 1, "text": "person-0"}})
+    for earlier in ({"count": 1, "text": "person-0"}, None):
+        with pytest.raises(ApiError, match=r"acts are kept|never goes back"):
+            escrows.status(name, {"acts": new[1:], "earlierActs": earlier})
+
+
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
