@@ -91,6 +91,13 @@ class EscrowObjects:
         metadata = {"uid": escrow.metadata.uid, "labels": {BUDGET_LABEL: "counts"}}
         return await self._api.merge_patch(escrow_path(escrow), {"metadata": metadata}, ESCROW)
 
+    async def stop_counting(self, escrow: Escrow) -> None:
+        """What it held is returned to its Budget."""
+        with suppress(ObjectNotFound):
+            await self._api.edit_metadata(
+                escrow_path(escrow), {"uid": escrow.metadata.uid, "labels": {BUDGET_LABEL: None}}
+            )
+
     async def remove_finalizer(self, escrow: Escrow, *, returned: bool = False) -> None:
         """Remove our finalizer from an Escrow that is closed, so that it can be deleted without the operator.
 
@@ -100,5 +107,4 @@ class EscrowObjects:
         if is_held(escrow.metadata):
             await remove_finalizer(self._api, path, escrow.metadata, labels=labels, only_as_seen=True)
         elif returned:
-            with suppress(ObjectNotFound):
-                await self._api.edit_metadata(path, {"uid": escrow.metadata.uid, "labels": labels})
+            await self.stop_counting(escrow)

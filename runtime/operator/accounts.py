@@ -109,7 +109,6 @@ class Accounts:
             ReviewRequired: It is no such escrow.
         """
         claim = await self._objects.claims.hold(escrow)
-        claim = await self._objects.claims.hold(escrow)
         agreed = Case(escrow.work.key, escrow_id, Intent.RELEASE, "", escrow.spec.amount_usdc, escrow.spec.payee)
         observed = await self._reader.read(Settlement.decided(agreed, datetime.now(UTC)))
         if observed.seen is Seen.SILENT:
@@ -118,14 +117,17 @@ class Accounts:
         if problem := _unusable(observed):
             raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", _REMEDY)
         status = {"phase": Phase.FUNDED.value, "lockedAt": stamp(datetime.now(UTC)), **claim, **_told(observed.escrow)}
+        budgets = self._objects.budgets
         # What a Job that has ended brought is only ended with it: nothing begins that a budget could hold back.
-        if self._objects.budgets.are_set and not job.ending:
+        if budgets.are_set and job.ending:
+            status["reservation"] = budgets.nothing(escrow).as_written()
+        elif budgets.are_set:
             found = await self._funding.reserve_brought(job, escrow, status)
             if not isinstance(found, Reservation):
                 return found
             status["reservation"] = found.as_written()
         escrow = await self._objects.escrows.set_status(escrow, **status)
-        self._objects.budgets.confirm(escrow)
+        budgets.confirm(escrow)
         return escrow, None
 
 

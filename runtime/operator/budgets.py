@@ -21,7 +21,7 @@ from runtime.kubernetes.escrow import NOT_SETTLED, Escrow, Reservation
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events, ObjectReference
 from runtime.kubernetes.shape import stamp_now
-from runtime.money import MICRO, Usdc
+from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.metrics import Metrics
 
 ABANDONED: Final = timedelta(minutes=2)
@@ -105,6 +105,12 @@ class Budgets:
         await self._warn()
         return found
 
+    def nothing(self, escrow: Escrow) -> Reservation:
+        """The reservation of an Escrow that is only ended: what a Job locked by hand, and never ran for."""
+        return Reservation(
+            id="none", amount_usdc=ZERO, day=datetime.now(UTC).date().isoformat(), payee=escrow.payee or ""
+        )
+
     def confirm(self, escrow: Escrow) -> None:
         """The reservation is on the Escrow, and stays there."""
         if (found := escrow.status.reservation) is not None and escrow.namespace in self._objects:
@@ -138,6 +144,12 @@ class Budgets:
         """The label is gone from the Escrow."""
         name = escrow.name
         self._budget(escrow.namespace).change_later(lambda book: book.forget(name))
+
+    async def return_task(self, escrow: Escrow) -> None:
+        """Return what a settled Task's Escrow held; those of Jobs are closed when their Job is."""
+        if await self.close(escrow):
+            await self._escrows.stop_counting(escrow)
+            self.forget(escrow)
 
     # --- what a crash left, and what was there before
 

@@ -107,7 +107,9 @@ class Resync:
         self._publish(found)
         await self._warn(found)
         for escrow in await self._budgets.tidy(namespaces):
-            if escrow.work.kind is WorkKind.JOB and escrow.work.key not in self._queue:
+            if escrow.work.kind is not WorkKind.JOB:
+                await self._budgets.return_task(escrow)
+            elif escrow.work.key not in self._queue:
                 self._queue.add(escrow.work.key, job_of(escrow))
         self._listed(found.funded)
         return versions

@@ -87,7 +87,7 @@ def serving(world: World, sources: Path, limits: dict[str, str]) -> Iterator[cro
 
 async def funded(running: operator.Bench, name: str, sources: Path, limits: dict[str, str], count: int) -> str:
     """Fund so many Jobs by the operator of these sources; the line of the table."""
-    world = running.world(f"budget-{name.replace(' ', '-')}", "server")
+    world = running.world(f"budget-{re.sub('[^a-z]+', '-', name)}", "server")
     world.sandbox.deposit(PAYER, f"{count}")
     await jobs(running.api, world, count)
     ledger = sqlite3.connect(f"file:{running.database}?mode=ro", uri=True)
@@ -144,11 +144,9 @@ async def _measure(count: int, revision: str | None) -> None:
             try:
                 if revision:
                     with checkout(revision) as place:
-                        print(await funded(built, "before no budget", place, {}, count), flush=True)
                         print(await funded(built, "before", place, BUDGETS, count), flush=True)
-                print(await funded(built, "now no budget", ROOT, {}, count), flush=True)
                 print(await funded(built, "now", ROOT, BUDGETS, count), flush=True)
-                print(await funded(built, "now all budgets", ROOT, ALL_BUDGETS, count), flush=True)
+                print(await funded(built, "now, all limits", ROOT, ALL_BUDGETS, count), flush=True)
             finally:
                 built.sandbox.stop()
 

@@ -132,6 +132,16 @@ def test_where_a_job_brings_an_amount_that_nobody_tells_it_waits(world, runs):
         world.await_gone("brings")
 
 
+@pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
+def test_where_the_service_does_not_know_what_a_job_brings_it_is_for_a_person(world):
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00"})
+    world.job("brings", "esc_0000000000000000", suspend=True)
+    status = world.await_phase("brings", "NeedsReview")["status"]
+    assert "does not confirm escrow esc_0000000000000000" in status["evidence"]
+    assert world.get_job("brings").spec.suspend
+    assert locked(world, "0.00")
+
+
 def test_a_job_that_waits_for_budget_with_an_escrow_of_its_own_is_disputed_when_it_is_deleted(world):
     world.operator(**{Env.NAMESPACE_BUDGET_USDC: "0.10"})
     escrow_id = world.fund("0.50")
@@ -140,6 +150,17 @@ def test_a_job_that_waits_for_budget_with_an_escrow_of_its_own_is_disputed_when_
     world.client.delete(Job, "brings")
     world.await_gone("brings")
     assert world.payments() == {escrow_id: "disputed"}
+
+
+def test_a_deleted_job_that_brought_what_nobody_knows_stops_nobody_else(world):
+    """Its account is for a person, but no operator ever locked anything for it."""
+    world.job("brings", "esc_0000000000000000", suspend=True)
+    world.client.delete(Job, "brings")
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.RESYNC_SECONDS: "1"})
+    world.await_phase("brings", "NeedsReview")
+    world.await_gone("brings")
+    asks(world, "next", "1.00")
+    world.await_resumed("next")
 
 
 def test_a_create_that_is_refused_returns_what_was_reserved(world):
@@ -267,6 +288,24 @@ def test_an_account_in_review_that_somebody_deletes_counts_no_more_after_the_nex
     world.client.delete(Job, "lost")
     world.eventually(lambda: locked(world, "0.00"), "it is gone")
     assert world.budget()["spentUsdc"] == "0.60"
+
+
+def test_what_payroll_locks_counts_until_it_is_settled(world):
+    """Its accounts have no Job; the operator has them count, and returns what they held."""
+    limits = {Env.NAMESPACE_BUDGET_USDC: "1.00", Env.RESYNC_SECONDS: "1"}
+    work = {"kind": "Task", "name": "summary", "taskId": "t-1"}
+    agreed = {"dialect": "server", "token": "pf-task-1", "escrowId": world.fund("0.60"), "payee": PAYEE}
+    world.client.create(Escrow({"metadata": {"name": "task-1"}, "spec": {"work": work, **agreed}}))
+    now = stamp(datetime.now(UTC))
+    held = {"status": {"phase": "Funded", "lockedUsdc": "0.60", "lockedAt": now}}
+    world.client.patch(Escrow.Status, "task-1", held, patch_type=PatchType.MERGE)
+    world.operator(**limits)
+    world.eventually(lambda: locked(world, "0.60"), "it counts")
+    asks(world, "job", "0.60")
+    assert "0.60 USDC are locked" in waiting(world, "job")
+    ended = {"status": {"phase": "Settled", "outcome": "Paid", "closedAt": now}}
+    world.client.patch(Escrow.Status, "task-1", ended, patch_type=PatchType.MERGE)
+    world.eventually(lambda: locked(world, "0.00"), "it is returned")
 
 
 def test_it_is_seen_before_it_is_exhausted(world):

@@ -420,7 +420,7 @@ class World:
 
     def escrow(self, job: str) -> dict[str, Any] | None:
         """The Escrow of the newest Job of that name."""
-        found = [escrow for escrow in self.escrows() if escrow["spec"]["job"]["name"] == job]
+        found = [escrow for escrow in self.escrows() if escrow["spec"].get("job", {}).get("name") == job]
         return max(found, key=lambda e: e["metadata"]["creationTimestamp"], default=None)
 
     def budget(self) -> dict[str, Any]:
