@@ -13,10 +13,12 @@ from lightkube.types import PatchType
 from components.manifests import job_gate
 from runtime.contract import (
     ABANDONED_ANNOTATION,
+    BY_HAND_ANNOTATION,
     ESCROW_ID_ANNOTATION,
     ESCROW_REQUEST_ANNOTATION,
     FUNDED_ANNOTATION,
     KUEUE_QUEUE_LABEL,
+    SCHEDULED_ANNOTATION,
     SETTLEMENT_FINALIZER,
     WITHHELD_ANNOTATION,
     WORK_ID_ANNOTATION,
@@ -127,6 +129,7 @@ def test_a_job_that_asks_is_held_from_its_creation_however_it_is_made(gated, kub
     gated.client.create(CronJob.from_dict(cron_job("hourly")))
     kubectl("create", "job", "by-hand", "--from=cronjob/hourly")
     assert held(gated.get_job("by-hand"))
+    assert BY_HAND_ANNOTATION in gated.get_job("by-hand").metadata.annotations, "by which its work is told"
     assert not gated.get_job("plain").metadata.finalizers, "a Job that asks for nothing is left alone"
 
 
@@ -138,6 +141,7 @@ def test_the_jobs_of_a_cron_job_are_held_from_their_creation(gated):
         lambda: [job for job in gated.client.list(Job) if job.metadata.ownerReferences], "a Job is made", 75
     )
     assert all(held(job) for job in found)
+    assert all(SCHEDULED_ANNOTATION in job.metadata.annotations for job in found), "by which its work is told"
 
 
 UNDONE = {
