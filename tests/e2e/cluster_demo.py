@@ -48,11 +48,11 @@ class Demo:
         said: set[str] = set()
 
         def settled() -> bool:
-            for line in self._stack.conditions():
+            phases = {escrow.get("phase") for escrow in self._stack.escrows().values()}
+            for line in self._stack.conditions():  # after the phases, so that the end of each is said as well
                 if line not in said:
                     said.add(line)
                     self.say(f"  {line}")
-            phases = {escrow.get("phase") for escrow in self._stack.escrows().values()}
             return phases == {Phase.SETTLED.value}
 
         waiting.until("every Job is paid for", settled, SECONDS, self._stack.state)

@@ -72,11 +72,10 @@ class Stack:
             ready, wanted = status.get("readyReplicas", 0), deployment["spec"]["replicas"]
             yield f"deployment {deployment['metadata']['name']}: {ready} of {wanted} ready"
         for job in self.kubectl.get("jobs"):
-            held = ["waits for its money"] if job["spec"].get("suspend") else ["runs"]
-            ended = [
-                one["type"].lower() for one in job.get("status", {}).get("conditions", []) if one["status"] == "True"
-            ]
-            yield f"job {job['metadata']['name']}: {(ended or held)[-1]}"
+            true = {one["type"] for one in job.get("status", {}).get("conditions", []) if one["status"] == "True"}
+            ended = [word.lower() for word in ("Complete", "Failed") if word in true]
+            now = "waits for its money" if job["spec"].get("suspend") else "runs"
+            yield f"job {job['metadata']['name']}: {ended[0] if ended else now}"
         for name, escrow in self.escrows().items():
             money = f"{escrow.get('lockedUsdc', '?')} USDC locked, {escrow.get('paidUsdc', 'nothing yet')} paid"
             yield f"escrow of {name}: {escrow.get('phase', 'new')}, {money}"
