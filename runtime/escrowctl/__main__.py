@@ -21,14 +21,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runtime.contract import ExitCode
+from runtime.contract import ExitCode, Phase
 from runtime.environment import read
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
 from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.funding import FundSettings, fund
 from runtime.escrowctl.repeats import Repeats, words_about
 from runtime.escrowctl.resolution import resolution
-from runtime.escrowctl.words import explain, table
+from runtime.escrowctl.words import as_json, explain, table
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import ApiUnreachable, KubernetesError, LoginError, MalformedObject
 from runtime.kubernetes.escrow import Escrow
@@ -52,7 +52,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = verb("list", "every Escrow: Job, phase, amounts, outcome")
     listing.add_argument("-A", "--all-namespaces", action="store_true")
-    listing.add_argument("--phase", help="only those in this phase")
+    listing.add_argument("--phase", choices=[phase.value for phase in Phase], help="only those in this phase")
+    listing.add_argument("-o", "--output", choices=["table", "json"], default="table")
     verb("show", "one Escrow, whole, as JSON", "escrow")
     verb("explain", "one Escrow in words", "escrow")
     resolving = verb("resolve", "end a review", "escrow")
@@ -98,8 +99,12 @@ async def _run(args: argparse.Namespace) -> str:
 
 async def _list(accounts: Accounts, args: argparse.Namespace) -> str:
     escrows = accounts.list(everywhere=args.all_namespaces)
-    rows = table([escrow async for escrow in escrows if args.phase in (None, escrow.phase)])
-    return "\n".join([rows, *map(str, escrows.malformed)])
+    wanted = [escrow async for escrow in escrows if args.phase in (None, escrow.phase)]
+    if args.output == "json":
+        if escrows.malformed:  # a list that lacks some is not the list
+            raise BadInput("\n".join(map(str, escrows.malformed)))
+        return as_json(wanted)
+    return "\n".join([table(wanted), *map(str, escrows.malformed)])
 
 
 async def _explain(accounts: Accounts, name: str) -> str:

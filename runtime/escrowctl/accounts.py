@@ -35,6 +35,7 @@ class Accounts:
         self.api = api
         self.escrows = EscrowObjects(api)
         self.namespace = namespace or api.namespace
+        self._named = namespace is not None
 
     def list(self, *, everywhere: bool = False) -> Listing[Escrow]:
         """The Escrows of the namespace, or of all; its `malformed` has those that cannot be read."""
@@ -52,7 +53,8 @@ class Accounts:
             raise BadInput(f"{escrow}; see it with: show {escrow.name}")
         known = sorted({e.work.name async for e in self.list()})
         listed = f"there are Escrows of the Jobs {', '.join(known[:20])}" if known else "there is no Escrow at all"
-        raise BadInput(f"no Escrow, Job or escrow id {name!r} in namespace {self.namespace}; {listed}")
+        elsewhere = "" if self._named else "; in another namespace: -n NAMESPACE, and `list -A` shows which"
+        raise BadInput(f"no Escrow, Job or escrow id {name!r} in namespace {self.namespace}; {listed}{elsewhere}")
 
     async def whole(self, name: str) -> Json:
         """The same as the API server has it, even where it cannot be read."""

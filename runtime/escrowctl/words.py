@@ -1,5 +1,6 @@
 """Escrows in words and columns."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -55,6 +56,28 @@ def table(escrows: Iterable[Escrow]) -> str:
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def as_json(escrows: Iterable[Escrow]) -> str:
+    """The Escrows as a JSON list, oldest first: what the columns say, for programs. What is not known is null."""
+    return json.dumps([_facts(escrow) for escrow in sorted(escrows, key=created_at)], indent=2)
+
+
+def _facts(escrow: Escrow) -> dict[str, str | int | bool | None]:
+    status, work = escrow.status, escrow.work
+    amounts = {"lockedUsdc": escrow.locked, "paidUsdc": escrow.paid, "feeUsdc": status.fee_usdc}
+    return {
+        "namespace": escrow.namespace,
+        "name": escrow.name,
+        "workKind": work.kind,
+        "workName": work.name,
+        "workId": work.id,
+        "phase": escrow.phase,
+        "outcome": status.outcome,
+        "escrowId": escrow.escrow_id,
+        "payee": status.payee or escrow.spec.payee,
+        "remedy": status.remedy or None,
+    } | {name: None if amount is None else str(amount) for name, amount in amounts.items()}
 
 
 def created_at(escrow: Escrow) -> datetime:

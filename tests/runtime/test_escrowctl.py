@@ -66,6 +66,17 @@ def test_a_review_is_listed_explained_and_closed_on_a_persons_word(world):
     assert (escrow["status"]["phase"], escrow["status"]["outcome"]) == ("Settled", "Cancelled")
     assert (act["who"], act["what"], act["reason"]) == ("admin", "closed as Cancelled", "the Job was a mistake")
     assert world.payments() == {escrow_id: "funded"}, "nothing was sent"
+    rows = {row["workName"]: row for row in json.loads(escrowctl(world, "list", *where, "-o", "json"))}
+    lost, holder = rows["lost"], rows["holder"]
+    assert (lost["workName"], lost["phase"], lost["outcome"], lost["paidUsdc"]) == (
+        "lost",
+        "Settled",
+        "Cancelled",
+        None,
+    )
+    assert (holder["workName"], holder["phase"], holder["lockedUsdc"]) == ("holder", "Funded", "1.00")
+    assert "in another namespace: -n NAMESPACE" in escrowctl(world, "explain", "lost", expect=2)
+    assert "-n NAMESPACE" not in escrowctl(world, "explain", "nobody", *where, expect=2)
 
 
 def test_a_review_that_is_tried_again_is_settled_by_the_operator_at_once(world):
