@@ -16,7 +16,7 @@ from components.manifests import naming
 from components.manifests.credentials import SANDBOX_API_KEY as API_KEY
 from components.settings import Settings
 from components.synth import __main__ as synth
-from runtime.contract import ESCROW_REQUEST_ANNOTATION
+from runtime.contract import ESCROW_REQUEST_ANNOTATION, WORK_ID_ANNOTATION
 from runtime.sandbox.testing import running_sandbox
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.stack import OPERATOR, PATIENCE, Stack
@@ -85,7 +85,10 @@ def another_job(dist, name, code, amount="0.10") -> dict:
     job = yaml.safe_load((dist / "kubernetes" / "job-pf-agent-job.yaml").read_text())
     request = json.loads(job["metadata"]["annotations"][ESCROW_REQUEST_ANNOTATION])
     job["metadata"]["name"] = name
-    job["metadata"]["annotations"][ESCROW_REQUEST_ANNOTATION] = json.dumps({**request, "amountUsdc": amount})
+    job["metadata"]["annotations"] |= {
+        ESCROW_REQUEST_ANNOTATION: json.dumps({**request, "amountUsdc": amount}),
+        WORK_ID_ANNOTATION: name,
+    }
     job["spec"]["backoffLimit"] = 0
     job["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code]
     return job
