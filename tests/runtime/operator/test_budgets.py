@@ -137,7 +137,7 @@ def test_where_the_service_does_not_know_what_a_job_brings_it_is_for_a_person(wo
     world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00"})
     world.job("brings", "esc_0000000000000000", suspend=True)
     status = world.await_phase("brings", "NeedsReview")["status"]
-    assert "does not confirm escrow esc_0000000000000000" in status["evidence"]
+    assert "the payment service does not have it" in status["evidence"]
     assert world.get_job("brings").spec.suspend
     assert locked(world, "0.00")
 
