@@ -28,6 +28,7 @@ def policy(settings: Settings) -> Manifest:
         [
             on("CREATE", "serviceaccounts/token"),
             on("CREATE,UPDATE", "pods", "replicationcontrollers", "secrets"),
+            on("CREATE,UPDATE,DELETE", "configmaps"),
             on("CREATE,UPDATE", "jobs", "cronjobs", group="batch"),
             on("CREATE,UPDATE", "deployments", "replicasets", "statefulsets", "daemonsets", group="apps"),
         ],
@@ -39,7 +40,8 @@ def policy(settings: Settings) -> Manifest:
             " || request.userInfo.username == 'system:kube-controller-manager'",
             "podAccount": "variables.kind == 'pods/' ? dyn(object).spec.?serviceAccountName.orValue('default') : ''",
             "changed": f"request.operation == 'CREATE' || {_TEMPLATES} != {old}",
-            "account": "variables.kind == 'serviceaccounts/token' ? request.name"
+            "account": "variables.kind == 'configmaps/' ? ''"
+            " : variables.kind == 'serviceaccounts/token' ? request.name"
             " : variables.kind == 'secrets/' ? (dyn(object).?type.orValue('') == 'kubernetes.io/service-account-token'"
             " ? dyn(object).metadata.?annotations[?'kubernetes.io/service-account.name'].orValue('') : '')"
             " : variables.kind == 'pods/' ? (request.operation == 'CREATE' ? variables.podAccount : '')"
@@ -53,7 +55,20 @@ def policy(settings: Settings) -> Manifest:
                 f" needs the right to use that ServiceAccount; {needed}",
             ),
             _labels(settings),
+            _rules(settings),
         ],
+    )
+
+
+def _rules(settings: Settings) -> Refusal:
+    """What the programs with the key go by is no tenant's: what the sidecar may spend, and whom all of them trust."""
+    names = [naming.MCP_RULES, *filter(None, [settings.network.ca_bundle.config_map])]
+    account = cel(naming.AGENT_ACCOUNT)
+    return Refusal(
+        f"variables.kind != 'configmaps/' || !(request.name in {cel(names)}) || variables.trusted"
+        f" || {may('use', 'serviceaccounts', account)}",
+        f"the ConfigMaps {', '.join(names)} say what the programs with the API key may do and whom they trust: whoever"
+        f" may use the ServiceAccount {naming.AGENT_ACCOUNT} may change them",
     )
 
 

@@ -32,7 +32,7 @@ _METADATA: Final = ("labels", "annotations")
 _OURS_IN_A_CONTAINER: Final = ("resources", "imagePullPolicy")
 """Of one of the stack's own containers, all that may be changed."""
 _OUR_CONTAINERS: Final = (FAUCET_CONTAINER, naming.MCP_PROXY, "operator", "payroll", "metrics-server", "sandbox")
-_OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle")
+_OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle", "mcp-state", naming.MCP_RULES)
 _OURS_IN_A_JOB: Final = {
     "template": "write it as podTemplate",
     "suspend": "the job gate and the operator suspend and resume a Job",

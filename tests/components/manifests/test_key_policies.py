@@ -18,17 +18,26 @@ from lightkube.models.authentication_v1 import TokenRequestSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.batch_v1 import CronJob, Job
-from lightkube.resources.core_v1 import Namespace, Pod, Secret, ServiceAccount, ServiceAccountToken
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod, Secret, ServiceAccount, ServiceAccountToken
 from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 from lightkube.types import PatchType
 
-from components.manifests import account_policy, admission, credentials_policy, key_holders, session_policy, stack
+from components.manifests import (
+    account_policy,
+    admission,
+    credentials_policy,
+    key_holders,
+    naming,
+    session_policy,
+    stack,
+)
 from components.settings import Settings
 from tests.components.references import pod_specs
 from tests.toolchain import waiting
 
 # ruff: noqa: E501 - a table is read by its rows
 SECRET = "purpleflea-creds"
+RULES = naming.MCP_RULES
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 GUARDS = (credentials_policy, account_policy, session_policy)
 STACK = {
@@ -350,6 +359,21 @@ def test_a_deployment_of_the_stack_can_be_scaled_and_not_be_filled_with_somethin
 
     assert "right to use" in refusal(lambda: patch(image))
     assert refusal(lambda: patch({"spec": {"replicas": 0}})) == ""
+
+
+def test_what_the_sidecar_may_spend_is_no_tenants_to_say(guarded):
+    """Its rules stand in a ConfigMap, which a tenant may otherwise write."""
+    rules = {name: ConfigMap.from_dict({"metadata": {"name": name}, "data": {"a": "b"}}) for name in (RULES, "mine")}
+    assert "may change them" in refusal(lambda: guarded.tenant.create(rules[RULES], dry_run=True))
+    guarded.admin.create(rules[RULES])
+    guarded.tenant.create(rules["mine"])
+    change = {"data": {"a": "c"}}
+    for who, name in ((guarded.tenant, "mine"), (guarded.trusted, RULES)):
+        assert refusal(lambda who=who, name=name: who.patch(ConfigMap, name, change, patch_type=PatchType.MERGE)) == ""
+    patched = refusal(lambda: guarded.tenant.patch(ConfigMap, RULES, change, patch_type=PatchType.MERGE))
+    assert "may change them" in patched
+    assert "may change them" in refusal(lambda: guarded.tenant.delete(ConfigMap, RULES))
+    assert refusal(lambda: guarded.tenant.delete(ConfigMap, "mine")) == ""
 
 
 def test_the_controllers_go_on_making_pods(guarded):
