@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import lightkube
 from lightkube import ApiError
+from lightkube.core import decoders
 
 RECONNECT_SECONDS = 0.2
 
@@ -27,6 +28,10 @@ class Changes:
         self._changed = threading.Condition()
         self._number = 0
         self._stop: Callable[[], Any] | None = None
+        # Here, before there is a thread: two that decode a type for the first time at one moment end the process.
+        for kind in kinds:
+            decoders.decode_list(b'{"items": []}', kind)
+        decoders.decode_watch_event(b'{"type": "BOOKMARK", "object": {}}')
 
     def eventually(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
         """The first true value of `condition`, asked now and after every change."""
