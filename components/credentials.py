@@ -33,8 +33,7 @@ class CredentialsArgs(StackArgs):
 
 
 class Credentials(Component):
-    """The Secret with the API key, the agents' account, the MCP sidecar's rules, and policies that keep the key to the
-    stack's containers."""
+    """The Secret with the API key, the agents' account, the MCP sidecar's rules, and policies that keep the key in."""
 
     secret_name: pulumi.Output[str]
     """Name of the Secret, created here or existing."""

@@ -29,6 +29,8 @@ _WORDS: Final = {
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
 _BASES: Final = (16, 2, 8, 10)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FRACTION = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?")
+"""One that begins with its point: Go reads it as its own language does, underscores between digits included."""
 _TIME = re.compile(
     r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
     r"(?:(?:([Tt])| )([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,]([0-9]+))?(Z|[-+][0-9]{2}:[0-9]{2})?)?"
@@ -148,7 +150,7 @@ def _plain(text: str, tag: str) -> Any:
     if text in _WORDS:
         return _WORDS[text]
     if text[:1] == ".":
-        return float(text) if _FLOAT.fullmatch(text) else text
+        return float(text) if _FRACTION.fullmatch(text) else text
     if text[:1] not in tuple("+-0123456789"):
         return text
     if tag in (_PLAIN, f"{_PREFIX}timestamp") and (moment := _timestamp(text)):

@@ -150,7 +150,8 @@ class Demo:
             await asyncio.sleep(progress.retry_after_seconds)
             progress = await settler.settle(case)
         self._ledger()
-        record, why = progress.record, progress.record.evidence.splitlines()[0]
+        record = progress.record
+        why = next(line for line in record.evidence.splitlines() if not line.startswith("attempt "))
         if record.phase is Phase.NEEDS_REVIEW:
             record = await self._review(record)
             why = record.evidence.splitlines()[-1]

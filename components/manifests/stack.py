@@ -42,7 +42,7 @@ PURPOSES: Final = {
     "EscrowLedger": "One account a Job: what was locked, paid, and why; one budget a namespace. "
     "They outlive the stack.",
     "Credentials": "The Secret with the API key, the agents' account, the MCP sidecar's rules, and policies that keep "
-    "the key to the stack's containers.",
+    "the key in.",
     "NetworkPolicies": "Default deny, then for each program only what it needs.",
     "Sandbox": "A local Purple Flea with its own ledger, in place of the real one. No money moves.",
     "EscrowOperator": "Pays for a Job that completes, disputes one that fails. Deleted after the Jobs: it removes "

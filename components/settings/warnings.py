@@ -66,7 +66,7 @@ def _unpaid(settings: Settings) -> Iterator[Problem]:
                 yield Problem(f"{ROOT}.agents[{index}].schedule", message)
 
 
-_KEY_NAME = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_KEY_NAME = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)\Z", re.IGNORECASE)
 _KEY_VALUE = re.compile(
     r"(?:sk|pk|rk|pf|ghp|gho|ghs|glpat|hf|xox[abprs])[-_][A-Za-z0-9_-]{12,}"
     r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{20,}\..*|-----BEGIN .*",

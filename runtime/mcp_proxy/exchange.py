@@ -21,6 +21,7 @@ from runtime.mcp_proxy.http_server import Answer, Request
 from runtime.mcp_proxy.message import Executed, NotAMessage, Reason
 from runtime.mcp_proxy.rules import Refused
 from runtime.mcp_proxy.upstream import ACCEPT, AGENT, JSON, PLAIN, Failure, Sending, Upstream, lost
+from runtime.redaction import excerpt
 from runtime.trace import HEADER, outgoing
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Exchange:
         if asked.tool in tools.SPENDS:
             resumes = "inputResponses" in asked.params or "requestState" in asked.params
             mark = tools.fingerprint(name, asked.tool, arguments)
-            payee = json.dumps(tools.payee_of(arguments))[:100]
+            payee = excerpt(json.dumps(tools.payee_of(arguments)), 100)
             spending = Spending(name, asked.tool, mark, amount, payee, resumes)
             row = await self._proxy.ledger.reserve(spending, rules.budgets)
         return document, row

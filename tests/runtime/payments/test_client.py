@@ -96,6 +96,7 @@ async def test_a_read_tells_every_field(server, client_of):
         created_at=datetime(2026, 11, 21, 23, tzinfo=UTC),
         auto_release_at=datetime(2026, 11, 22, 23, tzinfo=UTC),
         token="pf-0123456789abcdef",
+        participant=False,  # who takes part is told of its events
         server_time=datetime(2026, 11, 21, 23, 30, tzinfo=UTC),
     )
 

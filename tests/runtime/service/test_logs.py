@@ -83,7 +83,8 @@ def test_no_text_is_cut_before_it_is_redacted():
     cut = re.compile(r"\[:\w*(?:\d{2,}|[A-Z_]{4,})\]|\[-\d{2,}:\]")
     harmless = (
         "redact(", "hexdigest()", "[:_SHOWN]", "known[:20]", "acts[-15:]", "shown[:40]",  # lists, and redacted above
-        "by[:256]", "involved.name[:200]", "_identity[:128]",  # names
+        "by[:256]", "involved.name[:200]", "_identity[:128]", "[:LONGEST]", "work_id.lower()",  # names
+        "said[-2048:]",  # decisions, redacted when each was written
     )  # fmt: skip
     lines = [
         f"{file.relative_to(ROOT)}: {line.strip()}"
