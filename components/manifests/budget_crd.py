@@ -4,41 +4,17 @@ One object a namespace, written by the operator alone, each time by compare-and-
 agents and payees with something locked or spent today, and what is in flight at this moment.
 """
 
-from components.manifests.crd_schema import amount, reservation, text, time
-from components.manifests.naming import Manifest, metadata
+from components.manifests.crd_schema import amount, definition, reservation, text, time
+from components.manifests.naming import Manifest
 from components.settings import Settings
-from runtime.contract import BUDGET_KIND, BUDGET_PLURAL, ESCROW_GROUP, ESCROW_VERSION, MOST_IN_FLIGHT, MOST_NAMES
+from runtime.contract import BUDGET_KIND, BUDGET_PLURAL, ESCROW_GROUP, MOST_IN_FLIGHT, MOST_NAMES
 
 NAME = f"{BUDGET_PLURAL}.{ESCROW_GROUP}"
 
 
 def custom_resource_definition(settings: Settings) -> Manifest:
     """The definition, served and stored in one version with a status subresource."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": metadata(settings, NAME, namespace=None),
-        "spec": {
-            "group": ESCROW_GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": BUDGET_KIND,
-                "listKind": f"{BUDGET_KIND}List",
-                "plural": BUDGET_PLURAL,
-                "singular": BUDGET_KIND.lower(),
-            },
-            "versions": [
-                {
-                    "name": ESCROW_VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _columns(),
-                    "schema": {"openAPIV3Schema": schema()},
-                }
-            ],
-        },
-    }
+    return definition(settings, BUDGET_KIND, BUDGET_PLURAL, schema(), _columns())
 
 
 def schema() -> Manifest:

@@ -1,7 +1,46 @@
-"""What the schemas of our definitions have in common: bounded texts, amounts, moments."""
+"""What our definitions have in common: all around the schema, and in it bounded texts, amounts, moments."""
 
-from components.manifests.naming import Manifest
+from collections.abc import Sequence
+
+from components.manifests.naming import Manifest, metadata
+from components.settings import Settings
 from components.settings.values import USDC_PATTERN
+from runtime.contract import ESCROW_GROUP, ESCROW_VERSION
+
+
+def definition(
+    settings: Settings,
+    kind: str,
+    plural: str,
+    schema: Manifest,
+    columns: Sequence[Manifest],
+    *,
+    short_names: Sequence[str] = (),
+    selectable: Sequence[str] = (),
+) -> Manifest:
+    """The definition of one of our kinds, served and stored in one version with a status subresource."""
+    names: Manifest = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata(settings, f"{plural}.{ESCROW_GROUP}", namespace=None),
+        "spec": {
+            "group": ESCROW_GROUP,
+            "scope": "Namespaced",
+            "names": names | ({"shortNames": [*short_names]} if short_names else {}),
+            "versions": [
+                {
+                    "name": ESCROW_VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [*columns],
+                    **({"selectableFields": [{"jsonPath": path} for path in selectable]} if selectable else {}),
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
 
 
 def text(longest: int, description: str = "") -> Manifest:

@@ -9,10 +9,10 @@ which also bounds what the rules may cost.
 
 from typing import Final
 
-from components.manifests.crd_schema import amount, reservation, text, time
-from components.manifests.naming import Manifest, metadata
+from components.manifests.crd_schema import amount, definition, reservation, text, time
+from components.manifests.naming import Manifest
 from components.settings import Settings
-from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, ESCROW_VERSION, MOST_ACTS, Phase, WorkKind
+from runtime.contract import ESCROW_GROUP, ESCROW_KIND, ESCROW_PLURAL, MOST_ACTS, Phase, WorkKind
 
 NAME = f"{ESCROW_PLURAL}.{ESCROW_GROUP}"
 _RANK = {
@@ -31,33 +31,9 @@ _REVIEW = Phase.NEEDS_REVIEW.value
 
 def custom_resource_definition(settings: Settings) -> Manifest:
     """The definition, served and stored in one version with a status subresource."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": metadata(settings, NAME, namespace=None),
-        "spec": {
-            "group": ESCROW_GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": ESCROW_KIND,
-                "listKind": f"{ESCROW_KIND}List",
-                "plural": ESCROW_PLURAL,
-                "singular": ESCROW_KIND.lower(),
-                "shortNames": ["esc"],
-            },
-            "versions": [
-                {
-                    "name": ESCROW_VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _columns(),
-                    "selectableFields": [{"jsonPath": path} for path in SELECTABLE],
-                    "schema": {"openAPIV3Schema": schema()},
-                }
-            ],
-        },
-    }
+    return definition(
+        settings, ESCROW_KIND, ESCROW_PLURAL, schema(), _columns(), short_names=["esc"], selectable=SELECTABLE
+    )
 
 
 def schema() -> Manifest:

@@ -16,7 +16,7 @@ from runtime.contract import (
     Phase,
     WorkKind,
 )
-from runtime.kubernetes.shape import Json, LabelledMetadata, Moment, Shape
+from runtime.kubernetes.shape import Json, LabelledMetadata, Moment, Shape, stamp, stamp_now
 from runtime.money import Usdc
 from runtime.settlement.table import ActResult, Intent, Outcome
 
@@ -117,6 +117,10 @@ class AnswerNote(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
+FUNDED: Final = "Funded"
+"""Type of the condition that says whether the money is locked, and why not."""
+
+
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
     """One of `status.conditions`."""
 
@@ -125,6 +129,17 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     reason: str
     last_transition_time: Moment | None = None
     message: str = ""
+
+    def as_written(self) -> Json:
+        """The same as a field of `status`; of now, unless it says since when."""
+        found = {
+            "type": self.type,
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
+            "lastTransitionTime": stamp(self.last_transition_time) if self.last_transition_time else stamp_now(),
+        }
+        return {key: value for key, value in found.items() if value}
 
 
 class Act(msgspec.Struct, frozen=True):

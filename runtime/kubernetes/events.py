@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import ApiUnreachable, KubernetesError
-from runtime.kubernetes.shape import stamp
+from runtime.kubernetes.shape import stamp_now
 from runtime.redaction import excerpt
 
 BURST: Final = 200
@@ -72,7 +72,7 @@ class Events:
             "message": one_line(message, 1000),
             "type": "Warning" if warning else "Normal",
             "action": reason,
-            "eventTime": stamp(datetime.now(UTC)),
+            "eventTime": stamp_now(),
             "reportingComponent": self._component,
             "reportingInstance": self._identity[:128],
         }

@@ -7,13 +7,12 @@ still pay once.
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import AlreadyExists, ApiUnreachable, KubernetesError, MalformedObject, ObjectNotFound
 from runtime.kubernetes.leases import LEASE, Lease, leases_path
-from runtime.kubernetes.shape import Json, stamp
+from runtime.kubernetes.shape import Json, stamp_now
 
 LEASE_SECONDS: Final = 15
 RENEW_SECONDS: Final = 10
@@ -101,7 +100,7 @@ class Leader:
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": LEASE_SECONDS,
-            "renewTime": stamp(datetime.now(UTC)),
+            "renewTime": stamp_now(),
             "leaseTransitions": transitions,
         }
 

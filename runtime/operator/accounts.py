@@ -8,7 +8,7 @@ from runtime.contract import Phase
 from runtime.kubernetes.errors import Forbidden
 from runtime.kubernetes.escrow import Escrow, Reservation
 from runtime.kubernetes.new_escrow import new_escrow
-from runtime.kubernetes.shape import Json, stamp
+from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.funding import SERVICE_UNAVAILABLE, Funding, until_asked_again
@@ -116,7 +116,7 @@ class Accounts:
             return waiting, observed.delay_seconds or until_asked_again(waiting)
         if problem := _unusable(observed):
             raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", _REMEDY)
-        status = {"phase": Phase.FUNDED.value, "lockedAt": stamp(datetime.now(UTC)), **claim, **_told(observed.escrow)}
+        status = {"phase": Phase.FUNDED.value, "lockedAt": stamp_now(), **claim, **_told(observed.escrow)}
         budgets = self._objects.budgets
         # What a Job that has ended brought is only ended with it: nothing begins that a budget could hold back.
         if budgets.are_set and job.ending:

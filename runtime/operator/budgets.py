@@ -17,10 +17,9 @@ from runtime.kubernetes.budget import BUSY, Book, Entry, Limits, Refusal
 from runtime.kubernetes.budget_objects import BudgetNotOpenedError, BudgetObject
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import KubernetesError, WriteConflict
-from runtime.kubernetes.escrow import NOT_SETTLED, Escrow, Reservation
+from runtime.kubernetes.escrow import FUNDED, NOT_SETTLED, Condition, Escrow, Reservation
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events, ObjectReference
-from runtime.kubernetes.shape import stamp_now
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.metrics import Metrics
 
@@ -250,13 +249,8 @@ class Budgets:
             budget.change_later(lambda book: book.confirm(entry.escrow, found.id))
             return
         if escrow is not None and escrow.phase is Phase.PENDING:
-            condition = {
-                "type": "Funded",
-                "status": "False",
-                "reason": "ReservationReturned",
-                "message": "what was reserved for it was returned: whoever reserved it had sent nothing for it",
-                "lastTransitionTime": stamp_now(),
-            }
+            words = "what was reserved for it was returned: whoever reserved it had sent nothing for it"
+            condition = Condition(type=FUNDED, status="False", reason="ReservationReturned", message=words).as_written()
             try:
                 await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=[condition])
             except WriteConflict:

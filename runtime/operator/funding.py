@@ -15,9 +15,9 @@ from runtime.errors import (
     Unsupported,
 )
 from runtime.kubernetes.budget import BUSY, Refusal
-from runtime.kubernetes.escrow import Escrow, Reservation
+from runtime.kubernetes.escrow import FUNDED, Condition, Escrow, Reservation
 from runtime.kubernetes.escrow_journals import CreationJournal
-from runtime.kubernetes.shape import Json, stamp
+from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
@@ -225,7 +225,7 @@ class Funding:
             **await self._objects.claims.hold(escrow),
             "lockedUsdc": str(amount),
             "payee": payee,
-            "lockedAt": stamp(datetime.now(UTC)),
+            "lockedAt": stamp_now(),
             "conditions": [_condition(True, "Created", f"escrow {created.escrow_id}")],
         }
         if found and found.auto_release_at:
@@ -248,7 +248,7 @@ class Funding:
 
     async def _nothing_locked(self, job: JobFacts, escrow: Escrow) -> Escrow:
         """The Job ended before anything was sent for it."""
-        now = stamp(datetime.now(UTC))
+        now = stamp_now()
         return await self._escrows.set_status(
             escrow,
             phase=Phase.SETTLED.value,
@@ -279,10 +279,5 @@ def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
 
 
 def _condition(status: bool, reason: str, message: str, since: datetime | None = None) -> Json:
-    return {
-        "type": "Funded",
-        "status": str(status),
-        "reason": reason,
-        "message": excerpt(message, 1024),
-        "lastTransitionTime": stamp(since or datetime.now(UTC)),
-    }
+    words = excerpt(message, 1024)
+    return Condition(FUNDED, str(status), reason, last_transition_time=since, message=words).as_written()

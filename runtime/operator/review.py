@@ -1,11 +1,10 @@
 """Marks an Escrow as `NeedsReview` before anything was decided about it."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runtime.contract import Phase
 from runtime.kubernetes.escrow import Escrow
-from runtime.kubernetes.shape import Json, stamp
+from runtime.kubernetes.shape import Json, stamp_now
 from runtime.operator.jobs import JobFacts
 from runtime.redaction import excerpt
 
@@ -34,7 +33,7 @@ async def require_review(objects: "ClusterObjects", job: JobFacts, case: ReviewR
     status: Json = {
         "evidence": excerpt(case.problem, 4096),
         "remedy": case.remedy,
-        "closedAt": stamp(datetime.now(UTC)),
+        "closedAt": stamp_now(),
     }
     if job.ending:
         status["jobEnding"] = job.ending_status()

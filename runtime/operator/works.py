@@ -12,7 +12,6 @@ from runtime.contract import Phase
 from runtime.kubernetes.escrow import Condition, Escrow
 from runtime.kubernetes.events import one_line
 from runtime.kubernetes.new_escrow import escrow_name, work_account
-from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.jobs import JobFacts
 from runtime.operator.phase_cache import PhaseCache
@@ -93,20 +92,9 @@ class Works:
         found = first.status.conditions
         if first.phase is Phase.PENDING or any(c.type == REPEATED and c.message == why for c in found):
             return first
-        others = [_as_written(condition) for condition in found if condition.type != REPEATED]
-        news = {"type": REPEATED, "status": "True", "reason": reason, "message": why, "lastTransitionTime": stamp_now()}
+        others = [condition.as_written() for condition in found if condition.type != REPEATED]
+        news = Condition(type=REPEATED, status="True", reason=reason, message=why).as_written()
         return await self._escrows.set_status(first, conditions=[*others, news])
-
-
-def _as_written(condition: Condition) -> Json:
-    found = {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": stamp(condition.last_transition_time) if condition.last_transition_time else stamp_now(),
-    }
-    return {key: value for key, value in found.items() if value}
 
 
 def _why(job: JobFacts, first: Escrow, latest: Escrow | None) -> tuple[str, str]:

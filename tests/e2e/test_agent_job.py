@@ -12,8 +12,6 @@ from lightkube.resources.core_v1 import Pod
 
 from components.manifests import stack
 from components.settings import Settings
-from runtime.sandbox.testing import running_sandbox
-from tests.toolchain.faulty_link import FaultyLink
 
 AGENT = "agent-e2e-001"
 KINDS = {"Namespace", "Secret", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Job"}
@@ -37,15 +35,6 @@ print(json.dumps({
     "task": [os.environ["TASK_DESCRIPTION"], os.environ["TASK_BUDGET_USDC"], os.environ["AGENT_ID"]],
 }))
 """
-
-
-@pytest.fixture
-def sandbox(host_address):
-    """A sandbox on this machine and the URL at which pods reach it."""
-    with running_sandbox() as running:
-        port = int(running.url.rpartition(":")[2])
-        with FaultyLink("127.0.0.1", port, listen_host=host_address) as link:
-            yield running, link
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from lightkube.resources.core_v1 import Pod
 from components.manifests import stack
 from components.settings import Settings
 from runtime.contract import Route
-from runtime.sandbox.testing import running_sandbox
-from tests.toolchain.faulty_link import FaultyLink
 
 AGENT = "agent-mcp-001"
 KINDS = {"Namespace", "Secret", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Job"}
@@ -40,15 +38,6 @@ print(json.dumps({
     "key": [name for name in os.environ if "KEY" in name],
 }))
 """
-
-
-@pytest.fixture
-def sandbox(host_address):
-    """A sandbox on this machine and the URL at which pods reach it."""
-    with running_sandbox() as running:
-        port = int(running.url.rpartition(":")[2])
-        with FaultyLink("127.0.0.1", port, listen_host=host_address) as link:
-            yield running, link
 
 
 @pytest.fixture
