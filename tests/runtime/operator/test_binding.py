@@ -15,7 +15,7 @@ def refused(world, name: str = "works") -> str:
     evidence = world.await_phase(name, "NeedsReview")["status"]["evidence"]
     assert world.get_job(name).spec.suspend
     assert [call.act for call in world.sandbox.received if call.act != "create"] == []
-    world.eventually(lambda: "EscrowNeedsReview" in [event.reason for event in world.events(name)], "an event says so")
+    world.await_event(name, "EscrowNeedsReview")
     return evidence
 
 

@@ -314,9 +314,9 @@ def test_it_is_seen_before_it_is_exhausted(world):
     world.await_resumed("one")
     asks(world, "two", "0.40")
     world.await_resumed("two")
-    events = world.eventually(lambda: world.events(BUDGET_NAME), "an event about the budget")
-    assert [(event.reason, event.type) for event in events] == [("BudgetNearlyExhausted", "Warning")]
-    assert "0.90 of 1.00 USDC are locked" in events[0].message
+    messages = world.await_event(BUDGET_NAME, "BudgetNearlyExhausted")
+    assert len(messages) == 1
+    assert "0.90 of 1.00 USDC are locked" in messages[0]
     page = operator.metrics()
     where = f'{{budget="locked",namespace="{world.namespace}"}}'
     assert f"escrow_budget_used_usdc{where} 0.9" in page

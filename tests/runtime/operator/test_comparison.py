@@ -70,7 +70,7 @@ def test_what_another_closed_is_recorded_where_escrows_can_only_be_listed(world)
     assert (status["outcome"], status["drift"]) == ("Disputed", True)
     eventually(lambda: _compared(operator), "the round is complete")
     assert world.escrow("steady")["status"]["phase"] == "Funded"
-    assert any(event.reason == "EscrowDrift" for event in world.events("argued"))
+    world.await_event("argued", "EscrowDrift")
 
 
 def test_one_that_cannot_be_compared_does_not_stop_those_behind_it(world):

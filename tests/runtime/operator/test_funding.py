@@ -65,7 +65,7 @@ def test_without_funds_it_waits_says_so_and_goes_on_by_itself(world):
     escrow = world.eventually(lambda: _waiting(world, "rich"), "it waits")
     assert escrow["status"]["conditions"][0]["reason"] == "InsufficientBalance"
     assert world.get_job("rich").spec.suspend
-    assert [event.reason for event in world.events("rich")].count("InsufficientBalance") == 1
+    assert len(world.await_event("rich", "InsufficientBalance")) == 1
     world.sandbox.deposit("payer-agent", "500.00")
     job = world.get_job("rich")
     world.client.patch(type(job), "rich", {"metadata": {"labels": {"poke": "1"}}})

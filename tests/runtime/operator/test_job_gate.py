@@ -344,7 +344,7 @@ def test_a_job_that_was_not_born_held_is_never_funded(world):
     status = world.await_phase("runs", "NeedsReview")["status"]
     assert "runs before its money is locked" in status["evidence"]
     assert not world.sandbox.received, "nothing was sent for it"
-    assert "EscrowNeedsReview" in [event.reason for event in world.events("runs")]
+    world.await_event("runs", "EscrowNeedsReview")
 
 
 def test_a_funded_job_that_somebody_suspended_is_resumed_and_says_so(world):
@@ -354,7 +354,7 @@ def test_a_funded_job_that_somebody_suspended_is_resumed_and_says_so(world):
     for _ in range(2):
         edit(world, "works", spec={"suspend": True})
         world.await_resumed("works")
-    world.eventually(lambda: "JobResumed" in [event.reason for event in world.events("works")], "an event says so")
+    world.await_event("works", "JobResumed")
 
 
 def test_a_suspended_job_with_an_escrow_of_its_own_is_resumed_once_it_is_bound(world):

@@ -134,7 +134,7 @@ def test_two_jobs_that_name_one_escrow_are_never_both_paid(world):
     world.finish("first")
     assert world.await_phase("first", "Settled")["status"]["outcome"] == "Paid"
     assert world.escrow("second")["status"]["phase"] == "NeedsReview"
-    assert any(event.reason == "EscrowNeedsReview" for event in world.events("second"))
+    world.await_event("second", "EscrowNeedsReview")
 
 
 @pytest.mark.parametrize("annotation", ["", "a/../b", "esc 1", "é" * 10, "x" * 300])
@@ -291,7 +291,7 @@ def test_a_job_that_runs_into_the_services_time_out_is_warned_about_once(world):
     world.client.patch(Escrow.Status, name, {"status": {"autoReleaseAt": near}}, patch_type=PatchType.MERGE)
     eventually(lambda: "escrow_expiring 1.0" in operator.metrics(), "the metric says so")
     await_list(operator)
-    assert [event.reason for event in world.events("slow")].count("EscrowExpiring") == 1
+    assert len(world.await_event("slow", "EscrowExpiring")) == 1
 
 
 def settled(world, *names: str) -> None:

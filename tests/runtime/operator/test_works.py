@@ -67,7 +67,7 @@ def test_a_job_that_is_created_anew_after_it_was_paid_is_withheld(world):
     assert first["metadata"]["name"] in words
     assert "ended Paid" in words
     assert "run-again report" in words
-    assert [event.reason for event in world.events("report")].count("WorkPaid") == 1
+    assert len(world.await_event("report", "WorkPaid")) == 1
     world.eventually(lambda: account(world)["status"]["conditions"][-1]["reason"] == "WorkPaid", "it is on record")
     assert anew.metadata.uid not in json.dumps(account(world)["spec"])
     assert set(world.payments().values()) == {"released"}

@@ -427,9 +427,17 @@ class World:
         """What the namespace's Budget says."""
         return self.client.get(Budget, BUDGET_NAME).to_dict().get("status", {})
 
-    def events(self, job: str) -> list[Any]:
-        events = self.client.list(Event, namespace=self.namespace)
-        return [event for event in events if event.involvedObject.name == job]
+    def await_event(self, about: str, reason: str) -> list[str]:
+        """The messages of that reason about the object of that name, once there is one.
+
+        An event is written after what it tells of: to look without waiting is a race.
+        """
+
+        def messages() -> list[str]:
+            events = self.client.list(Event, namespace=self.namespace)
+            return [e.message for e in events if e.involvedObject.name == about and e.reason == reason]
+
+        return self.eventually(messages, f"an event {reason} about {about}")
 
     def payments(self) -> dict[str, str]:
         """The status of each escrow, by the sandbox's ledger."""
