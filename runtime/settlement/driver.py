@@ -46,6 +46,8 @@ class Policy:
         max_attempts: Acts sent for one settlement before it is `NeedsReview`.
         patience: How long the escrow may still read open after the service accepted the act; and, where the dialect
             cannot read, how long an act without an answer may still arrive. Longer than the client's own time-outs.
+        flight: How long an act that was noted, and has no answer on record, may still arrive: nothing is sent again
+            before. Longer than the client's whole exchange.
         prompt: How long the first read may take before the intent is written down without waiting for it.
         first_delay: Shortest time between two rounds.
         longest_delay: Longest time between two rounds, unless the service asks for more.
@@ -53,6 +55,7 @@ class Policy:
 
     max_attempts: int = 5
     patience: timedelta = timedelta(seconds=90)
+    flight: timedelta = timedelta(seconds=40)
     prompt: timedelta = timedelta(seconds=1)
     first_delay: timedelta = timedelta(seconds=2)
     longest_delay: timedelta = timedelta(seconds=60)
@@ -176,12 +179,13 @@ class Settler:
         return record
 
     def _decide(self, record: Settlement, observed: Observation) -> Decision:
-        answer = record.answer
+        answer, now, policy = record.answer, self._now(), self._policy
         facts = Facts(
             observed.seen,
             answer.kind if answer else ActResult.NONE,
-            attempts_left=record.attempts < self._policy.max_attempts,
-            patience_left=answer is None or self._now() - answer.at < self._policy.patience,
+            attempts_left=record.attempts < policy.max_attempts,
+            patience_left=answer is None or now - answer.at < policy.patience,
+            in_flight=answer is not None and answer.is_note and now - answer.at < policy.flight,
             repeat_pays_once=self._client.dialect.repeat_pays_once,
         )
         return decide(record.intent, facts)

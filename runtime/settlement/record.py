@@ -59,6 +59,11 @@ class LastAnswer:
     code: str = ""
     digest: str = ""
 
+    @property
+    def is_note(self) -> bool:
+        """Whether it only says that an act was about to be sent: no answer to it is on record."""
+        return self.kind in (ActResult.SENT, ActResult.UNKNOWN) and not self.digest
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:

@@ -93,7 +93,7 @@ class Rule(StrEnum):
     """An entry of the second table: an action, or one that holds only while patience lasts."""
 
     ACT = "act"
-    AGAIN = "act again, review after the last attempt"
+    AGAIN = "act again once none is in flight, review after the last attempt"
     SETTLE = "settle"
     WAIT = "wait"
     READ = "read again, review when patience ends"
@@ -154,6 +154,8 @@ class Facts:
     """Fewer acts were sent than the policy allows."""
     patience_left: bool = True
     """The last answer is younger than the policy's patience."""
+    in_flight: bool = False
+    """Another settler, or one that died, noted an act that may still arrive: a second one would race it."""
     repeat_pays_once: bool = False
     """The service pays an escrow once, however often it is told to release it."""
 
@@ -182,6 +184,8 @@ def decide(intent: Intent, facts: Facts) -> Decision:
             return _settled(intent, facts)
         case Rule.ACT:
             return Decision(Action.ACT, f"the escrow is {facts.seen}")
+        case Rule.AGAIN if facts.in_flight:
+            return Decision(Action.WAIT, "an act without an answer may still arrive")
         case Rule.AGAIN if facts.attempts_left:
             return Decision(Action.ACT, f"the last answer was {facts.answer}, a read says {facts.seen}")
         case Rule.WAIT:

@@ -14,7 +14,10 @@ from runtime.settlement.record import Case
 from runtime.settlement.table import Intent
 
 HASTY = Policy(
-    patience=timedelta(seconds=1), first_delay=timedelta(seconds=0.01), longest_delay=timedelta(seconds=0.05)
+    patience=timedelta(seconds=1),
+    flight=timedelta(seconds=0.5),
+    first_delay=timedelta(seconds=0.01),
+    longest_delay=timedelta(seconds=0.05),
 )
 
 

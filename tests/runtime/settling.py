@@ -100,6 +100,7 @@ class Shop:
     async def until_closed(self, case, settler=None, *, rounds=60, jump=True) -> Settlement:
         """Go round until nothing is left to do. Waiting moves the clock, unless others are at it in real time."""
         settler = settler or self.settler()
+        rounds = rounds if jump else 1500
         for _ in range(rounds):
             progress = await settler.settle(case)
             if progress.retry_after_seconds is None:

@@ -192,6 +192,25 @@ async def test_ten_settlers_at_once_pay_once(shop, one_journal, tmp_path):
         journal.close()
 
 
+@every_dialect
+async def test_an_act_that_another_settler_has_under_way_is_not_sent_again(shop):
+    """Both read `locked`: the first act has not arrived yet when the second settler looks."""
+    case, sending = await shop.case(), asyncio.Event()
+    shop.fault("release", "delay", moment="before", seconds=0.3)
+
+    def observe(step: Step, _record: Settlement) -> None:
+        if step is Step.SENDING:
+            sending.set()
+
+    first = asyncio.create_task(shop.settler(observe=observe).settle(case))
+    await sending.wait()
+    second = await shop.settler().settle(case)
+    assert second.retry_after_seconds is not None
+    assert second.record.attempts == 1
+    assert (await first).record.outcome is Outcome.PAID
+    assert [call.act for call in shop.sandbox.received if call.subject == case.escrow_id] == ["release"]
+
+
 async def test_the_steps_come_in_order_and_each_once(shop):
     steps = []
     await shop.settler(observe=lambda step, record: steps.append((step, record.phase))).settle(await shop.case())

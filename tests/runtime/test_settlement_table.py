@@ -1,6 +1,7 @@
 """The decision: defined for every combination, and never a step that could move money twice."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,12 @@ def test_nothing_is_sent_again_after_a_doubtful_answer_without_a_read_that_says_
         if facts.answer is not ActResult.NONE:
             assert facts.seen in (Seen.LOCKED, Seen.COMPLETED)
             assert facts.attempts_left
+
+
+def test_nothing_is_sent_while_an_act_may_still_arrive():
+    for intent, facts in COMBINATIONS:
+        if facts.answer in (ActResult.SENT, ActResult.UNKNOWN):
+            assert decide(intent, replace(facts, in_flight=True)).action is not Action.ACT
 
 
 def test_nothing_is_sent_after_a_yes_or_a_final_no():

@@ -74,9 +74,11 @@ def sent_once(sandbox: RunningSandbox) -> None:
 
 
 def let_time_pass(world: World) -> None:
-    """A create that may still be on its way is waited for; here that time is over."""
+    """What was sent and may still be on its way is waited for; here that time is over."""
     long_ago = stamp(datetime.now(UTC) - timedelta(minutes=10))
     for escrow in world.escrows():
-        if creation := escrow.get("status", {}).get("creation"):
-            patch = {"status": {"creation": creation | {"sentAt": long_ago}}}
-            world.client.patch(Escrow.Status, escrow["metadata"]["name"], patch, patch_type=PatchType.MERGE)
+        status = escrow.get("status", {})
+        notes = {("creation", "sentAt"), ("lastAnswer", "time")}
+        older = {note: {moment: long_ago} for note, moment in notes if status.get(note)}
+        if older:
+            world.client.patch(Escrow.Status, escrow["metadata"]["name"], {"status": older}, patch_type=PatchType.MERGE)
