@@ -21,8 +21,9 @@ from pathlib import Path
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, Env
 from runtime.kubernetes.client import KubernetesApi
 from tests.bench import operator
+from tests.ports import free_port
 from tests.runtime.operator import crowd
-from tests.runtime.operator.world import PAYEE, PAYER, World, free_port
+from tests.runtime.operator.world import PAYEE, PAYER, World
 
 ROOT = Path(__file__).parents[2]
 COUNT = 300

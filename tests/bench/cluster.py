@@ -1,7 +1,6 @@
 """How long a test cluster takes to come up and to go, and the memory it takes."""
 
 import os
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import ServiceAccount
 
+from tests.ports import free_port
 from tests.toolchain import cluster, pods, tools
 from tests.toolchain.control_plane import Api, ControlPlane
 
@@ -77,7 +77,7 @@ def _naive() -> float:
     with tempfile.TemporaryDirectory() as place, (Path(place) / "log").open("w") as log:
         directory = Path(place)
         (directory / "pki").mkdir()
-        plane = ControlPlane(directory, "127.0.0.1", _free_port())
+        plane = ControlPlane(directory, "127.0.0.1", free_port())
         plane.write_credentials()
         begun = time.monotonic()
         commands = [flag for flag in plane.etcd(programs["etcd"]) if flag != "--unsafe-no-fsync"]
@@ -92,9 +92,3 @@ def _naive() -> float:
                 server.kill()
             etcd.kill()
     return took
-
-
-def _free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return holder.getsockname()[1]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.runtime.operator.world import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CALLS = 200

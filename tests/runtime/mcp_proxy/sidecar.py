@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.runtime.operator.world import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk_never-show-this-key"

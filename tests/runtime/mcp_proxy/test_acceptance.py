@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.ports import free_port
 from tests.runtime.mcp_proxy.sidecar import BOTH, KEY, MODERN, raw, said
 from tests.runtime.mcp_proxy.upstream import TOOLS, honest
-from tests.runtime.operator.world import free_port
 
 CREATE = {"amount_usd": 0.5, "counterparty_agent_id": "ag_payee", "description": "work"}
 RESULT = {"content": [{"type": "text", "text": "done"}]}

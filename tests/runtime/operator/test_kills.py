@@ -124,6 +124,10 @@ class Killing:
         settled = escrow is not None and escrow.get("status", {}).get("phase") == "Settled"
         return settled and not job.metadata.finalizers and not escrow["metadata"].get("finalizers")
 
+    def course_taken(self) -> str:
+        """The steps that its operator took, and its last words."""
+        return f"{[step.name for step in self.counter.steps]} {self.operator and self.operator.log()[-1000:]}"
+
     def phase(self) -> str:
         """Where its Escrow is now."""
         return self.world.escrow(self.name)["status"]["phase"]
@@ -167,7 +171,7 @@ def test_killed_at_every_step_it_pays_once(world, course):
     killings = [Killing(world, course, number, *point) for number, point in enumerate(points, 1)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(Killing.run, killings))
-    unreached = {f"{k.when} {k.target}": [step.name for step in k.counter.steps] for k in killings if not k.killed}
+    unreached = {f"{k.when} {k.target}": k.course_taken() for k in killings if not k.killed}
     assert not unreached, f"these steps never came; rehearsed were {steps}"
     for killing in killings:
         let_time_pass(killing.world)

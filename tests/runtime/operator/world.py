@@ -4,7 +4,6 @@ demand, and the operator as a real process with its own ServiceAccount's token."
 import asyncio
 import base64
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -47,6 +46,7 @@ from runtime.contract import (
 from runtime.money import Usdc
 from runtime.payments import Credentials, EscrowRequest, PaymentsClient
 from runtime.sandbox.testing import RunningSandbox
+from tests.ports import free_port
 from tests.runtime.operator.changes import Changes
 from tests.toolchain.cluster import Cluster
 
@@ -56,12 +56,6 @@ DEADLINE_SECONDS = 40
 START_SECONDS = 120
 """A start takes two seconds of CPU, of which a busy machine may give it few."""
 PAYER, PAYEE = "payer-agent", "worker-agent-007"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def install_definition(cluster: Cluster) -> None:

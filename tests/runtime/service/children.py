@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import runtime.service
-from tests.runtime.operator.world import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = textwrap.dedent(re.search(r"whole one:\n\n(.*?)\n\nIt answers", runtime.service.__doc__, re.DOTALL)[1])
