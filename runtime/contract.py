@@ -196,6 +196,8 @@ class Env(StrEnum):
     """Operator: `true` releases on Job completion; `false` only records it."""
     RERUN_FAILED_WORK = "PF_RERUN_FAILED_WORK"
     """Operator: `true` runs a work again whose last run was not paid, when its Job is created anew."""
+    SCHEDULED_WAIT_SECONDS = "PF_SCHEDULED_WAIT_SECONDS"
+    """Operator: how long a CronJob's run waits for money before it ends without having run."""
     HEALTH_PORT = "PF_HEALTH_PORT"
     """MCP proxy, and the operator outside a pod of its own: the one port for probes and metrics; else the contract's
     two."""

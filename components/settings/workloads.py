@@ -137,6 +137,9 @@ class Operator(Section):
     rerun_failed_work: bool = False
     """Whether a work whose last run was not paid runs again when its Job is created anew. `false`: it waits for
     `kubectl purpleflea run-again`, because a dispute may still be decided for the payee of the first run."""
+    scheduled_wait_minutes: Annotated[int, Field(ge=1, le=10080)] = 60
+    """Minutes that a schedule's run waits for money or a budget. Then it ends without having run, because a run that
+    waits counts as active and holds up every following one."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the operator container."""
     pod_template: PodTemplate = {}

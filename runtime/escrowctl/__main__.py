@@ -7,6 +7,7 @@ resolve   end a review: try again (perhaps another way), or close it with the ou
 retry     resolve, with the intent as it stands
 let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow when that is being deleted;
           with --all of every one in the namespace that is being deleted
+doctor    check everything that can hold up a payment, and say what mends it
 run-again run a Job whose work another Job's account has: it was paid, disputed or cancelled before
 fund      create the escrow for a Job manifest and print it with its annotation
 
@@ -24,7 +25,9 @@ from pathlib import Path
 from runtime.contract import ExitCode, Phase
 from runtime.environment import read
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
+from runtime.escrowctl import finding
 from runtime.escrowctl.accounts import NAME, Accounts
+from runtime.escrowctl.doctor import Doctor
 from runtime.escrowctl.funding import FundSettings, fund
 from runtime.escrowctl.repeats import Repeats, words_about
 from runtime.escrowctl.resolution import resolution
@@ -54,6 +57,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("-A", "--all-namespaces", action="store_true")
     listing.add_argument("--phase", choices=[phase.value for phase in Phase], help="only those in this phase")
     listing.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    examining = verb("doctor", "check everything that can hold up a payment; exit code 0, 3 or 4 by the worst finding")
+    examining.add_argument("-o", "--output", choices=["table", "json"], default="table")
     verb("show", "one Escrow, whole, as JSON", "escrow")
     verb("explain", "one Escrow in words", "escrow")
     resolving = verb("resolve", "end a review", "escrow")
@@ -74,6 +79,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
     funding.add_argument("-f", "--file", type=Path, required=True)
+
+
+async def _answer(args: argparse.Namespace) -> tuple[str, int]:
+    """What to print, and the exit code."""
+    return await _examine(args) if args.verb == "doctor" else (await _run(args), 0)
 
 
 async def _run(args: argparse.Namespace) -> str:
@@ -105,6 +115,12 @@ async def _list(accounts: Accounts, args: argparse.Namespace) -> str:
             raise BadInput("\n".join(map(str, escrows.malformed)))
         return as_json(wanted)
     return "\n".join([table(wanted), *map(str, escrows.malformed)])
+
+
+async def _examine(args: argparse.Namespace) -> tuple[str, int]:
+    async with KubernetesApi(NAME) as api:
+        found = await Doctor(api, args.namespace or api.namespace).findings()
+    return finding.as_json(found) if args.output == "json" else finding.as_table(found), finding.exit_code(found)
 
 
 async def _explain(accounts: Accounts, name: str) -> str:
@@ -162,7 +178,7 @@ def run(start: Start[NoSettings]) -> None:
     """Do what the verb says; a mistake and a refusal are exit code 2, an API server out of reach is 1."""
     logging.getLogger("runtime.kubernetes").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
     try:
-        said = asyncio.run(_run(start.arguments))
+        said, code = asyncio.run(_answer(start.arguments))
     except (BadInput, Unauthorized):
         raise  # said as every program says them, a line each
     except (PurpleFleaError, LoginError, MalformedObject) as error:
@@ -172,6 +188,8 @@ def run(start: Start[NoSettings]) -> None:
     except ApiUnreachable as error:
         raise Failure(f"the API server cannot be reached: {error}") from error
     sys.stdout.write(said + "\n")
+    if code:
+        sys.exit(code)
 
 
 PROGRAM = Program(

@@ -84,6 +84,10 @@ class BudgetStatus(msgspec.Struct, kw_only=True, rename="camel"):
     day: str = ""
     locked_usdc: Amount = ZERO
     spent_usdc: Amount = ZERO
+    limit_usdc: Amount | None = None
+    left_usdc: Amount | None = None
+    daily_limit_usdc: Amount | None = None
+    left_today_usdc: Amount | None = None
     agents: list[Line] = []
     payees: list[Line] = []
     pending: list[Entry] = []

@@ -121,6 +121,10 @@ FUNDED: Final = "Funded"
 """Type of the condition that says whether the money is locked, and why not."""
 
 
+SETTLED: Final = "Settled"
+"""Type of the condition that says why a settlement waits; only on those that had to."""
+
+
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
     """One of `status.conditions`."""
 
@@ -296,6 +300,20 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
     def never_sent(self) -> bool:
         """True if no escrow was bound to it, and none was asked for."""
         return self.escrow_id is None and self.status.creation is None
+
+    @property
+    def holds_money(self) -> bool:
+        """Whether money may be locked for it: one was asked for, or its claim on an escrow is on record."""
+        return self.status.creation is not None or self.status.claim is not None
+
+    def with_condition(self, condition: Condition) -> list[Json]:
+        """`status.conditions` with this one in the place of the one of its type."""
+        others = [one.as_written() for one in self.status.conditions if one.type != condition.type]
+        return [*others, condition.as_written()]
+
+    def condition(self, of_type: str) -> Condition | None:
+        """The condition of that type."""
+        return next((one for one in self.status.conditions if one.type == of_type), None)
 
     @property
     def ending(self) -> JobEnding | None:

@@ -6,14 +6,15 @@ from typing import Final, NamedTuple
 
 from runtime.contract import Phase
 from runtime.kubernetes.errors import Forbidden
-from runtime.kubernetes.escrow import Escrow, Reservation
+from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.new_escrow import new_escrow
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
-from runtime.operator.funding import SERVICE_UNAVAILABLE, Funding, until_asked_again
+from runtime.operator.funding import Funding
 from runtime.operator.jobs import AnnotationError, JobFacts, parse_escrow_id, parse_request
 from runtime.operator.review import ReviewRequired
+from runtime.operator.waits import reason_of, seconds_until_next_try
 from runtime.payments import Escrow as FoundEscrow
 from runtime.payments import PaymentsClient, escrow_token
 from runtime.settlement.reading import Observation, Reader
@@ -112,8 +113,8 @@ class Accounts:
         agreed = Case(escrow.work.key, escrow_id, Intent.RELEASE, "", escrow.spec.amount_usdc, escrow.spec.payee)
         observed = await self._reader.read(Settlement.decided(agreed, datetime.now(UTC)))
         if observed.seen is Seen.SILENT:
-            waiting = await self._funding.wait(job, escrow, SERVICE_UNAVAILABLE, observed.note)
-            return waiting, observed.delay_seconds or until_asked_again(waiting)
+            waiting = await self._funding.wait(job, escrow, reason_of(observed.error), observed.note)
+            return waiting, observed.delay_seconds or seconds_until_next_try(waiting, FUNDED)
         if problem := _unusable(observed):
             raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", _REMEDY)
         status = {"phase": Phase.FUNDED.value, "lockedAt": stamp_now(), **claim, **_told(observed.escrow)}

@@ -65,6 +65,13 @@ class OperatorConfig:
         "Whether a work whose last run was not paid runs again when its Job is created anew",
         default=False,
     )
+    scheduled_wait_seconds: int = number(
+        Env.SCHEDULED_WAIT_SECONDS,
+        "How long a CronJob's run waits for money before it ends without having run",
+        least=1,
+        most=604_800,
+        default=3600,
+    )
     resync_seconds: int = number(
         Env.RESYNC_SECONDS, "Period of the full list that finds what a watch missed", least=1, most=86_400, default=300
     )

@@ -15,7 +15,7 @@ from runtime.errors import (
     Unsupported,
 )
 from runtime.kubernetes.budget import BUSY, Refusal
-from runtime.kubernetes.escrow import FUNDED, Condition, Escrow, Reservation
+from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
@@ -25,17 +25,14 @@ from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ReviewRequired
 from runtime.operator.settlements import Settlements
+from runtime.operator.waits import LONGEST_SECONDS, Waits, condition, reason_of, seconds_until_next_try
 from runtime.payments import DialectName, EscrowRequest, EscrowStatus, Operation, PaymentsClient
 from runtime.payments import Escrow as FoundEscrow
 from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
 from runtime.payments.search import Search, find_escrow
-from runtime.redaction import excerpt
 
-NO_FUNDS_SECONDS: Final = 60.0
-"""Seconds between two tries for a Job that waits for funds or budget."""
-
-SERVICE_UNAVAILABLE: Final = "PaymentServiceUnavailable"
-"""Reason of the condition while the service gives no answer that can be used."""
+WAIT_ENDED: Final = "WaitEnded"
+"""Reason of the condition of a scheduled run for which no money came in time: it ends without having run."""
 
 BUSY_SECONDS: Final = 2.0
 """Seconds between two tries while the budget itself is the hindrance."""
@@ -63,6 +60,7 @@ class Funding:
         self._settlements = settlements
         self._search = Search(client)
         self._budgets = objects.budgets
+        self._waits = Waits(objects.escrows, objects.events)
 
     def amount(self, request: FundingRequest) -> Usdc:
         """What to lock for a request; raises `AnnotationError` for less than the service takes."""
@@ -80,6 +78,9 @@ class Funding:
             return await self._nothing_locked(job, escrow), None
         if begun and (delay := await self._perhaps_under_way(escrow)):
             return escrow, delay
+        if not begun and _wait_ended(escrow):
+            await self._objects.jobs.end_unrun(job)
+            return escrow, None
         reserved = None if begun else await self._reserve(job, escrow)
         if isinstance(reserved, Refusal):
             return await self._held_back(job, escrow, reserved)
@@ -89,13 +90,12 @@ class Funding:
                 return await self._found_again(job, escrow, lost, reserved), None
             created = await create_once(self._client, journal, self._order(job, escrow))
         except (Retryable, Unauthorized) as error:
-            waiting = await self._not_created(job, journal.escrow, version, SERVICE_UNAVAILABLE, error)
-            return waiting, getattr(error, "delay_seconds", None) or until_asked_again(waiting)
+            waiting = await self._not_created(job, journal.escrow, version, reason_of(error), error)
+            return await self._until_next_try(job, waiting, getattr(error, "delay_seconds", None))
         except Permanent as error:
             if isinstance(error, Rejected) and (error.status == 402 or error.code == INSUFFICIENT):
-                return await self._not_created(
-                    job, journal.escrow, version, "InsufficientBalance", error
-                ), NO_FUNDS_SECONDS
+                waiting = await self._not_created(job, journal.escrow, version, "InsufficientBalance", error)
+                return await self._until_next_try(job, waiting, LONGEST_SECONDS)
             remedy = "Nothing was locked. Create the Job anew with what the service accepts, then close this one."
             self._metrics.funded.labels("review").inc()
             raise ReviewRequired(journal.escrow, str(error), remedy) from error
@@ -114,9 +114,10 @@ class Funding:
         if escrow.status.creation is None:
             if self._budgets.are_set and escrow.metadata.resource_version == reserved_at:
                 # Another operator may have the same reservation: its next write is to fail before that is returned.
-                since = escrow.status.conditions[0].last_transition_time if escrow.status.conditions else None
-                condition = _condition(False, reason, str(error), since)
-                escrow = await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=[condition])
+                found = escrow.condition(FUNDED)
+                again = condition(FUNDED, False, reason, str(error), found.last_transition_time if found else None)
+                conditions = escrow.with_condition(again)
+                escrow = await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=conditions)
             await self._budgets.release(escrow)
         else:
             self._budgets.confirm(escrow)
@@ -144,10 +145,33 @@ class Funding:
         assert found is not None, "asked only where there is a limit"  # noqa: S101
         return found if isinstance(found, Reservation) else await self._held_back(job, escrow, found)
 
-    async def _held_back(self, job: JobFacts, escrow: Escrow, refusal: Refusal) -> tuple[Escrow, float]:
+    async def _held_back(self, job: JobFacts, escrow: Escrow, refusal: Refusal) -> tuple[Escrow, float | None]:
         if refusal.reason == BUSY:
             return escrow, BUSY_SECONDS
-        return await self.wait(job, escrow, refusal.reason, refusal.message), NO_FUNDS_SECONDS
+        waiting = await self.wait(job, escrow, refusal.reason, refusal.message)
+        return await self._until_next_try(job, waiting, LONGEST_SECONDS)
+
+    async def _until_next_try(
+        self, job: JobFacts, escrow: Escrow, seconds: float | None
+    ) -> tuple[Escrow, float | None]:
+        """The seconds until money is asked for again. For a scheduled run that ends in time: its schedule goes on then.
+
+        A suspended Job counts as active, so with `Forbid` one that waits for ever would end its schedule unseen.
+        """
+        delay = seconds or seconds_until_next_try(escrow, FUNDED)
+        since = escrow.metadata.creation_timestamp
+        if not job.scheduled or job.queued or since is None or escrow.status.creation is not None:
+            return escrow, delay
+        left = self._config.scheduled_wait_seconds - (datetime.now(UTC) - since).total_seconds()
+        if left > 0:
+            return escrow, min(delay, left)
+        found = escrow.condition(FUNDED)
+        words = f"no money came within {self._config.scheduled_wait_seconds} s, so this run ends without having"
+        words += f" run, and its schedule goes on; the last hindrance: {found.message if found else 'unknown'}"
+        escrow = await self.wait(job, escrow, WAIT_ENDED, words)
+        # The condition first: an operator that is about to fund it holds an older version, and its note fails.
+        await self._objects.jobs.end_unrun(job)
+        return escrow, None
 
     async def _lost(self, escrow: Escrow) -> FoundEscrow | None:
         """The escrow of this work at the service, where the cluster lost its account, e.g. by a restored snapshot.
@@ -165,7 +189,7 @@ class Funding:
             raise Unavailable(
                 f"the service's list cannot be understood: {error}",
                 operation=Operation.LIST,
-                delay_seconds=NO_FUNDS_SECONDS,
+                delay_seconds=LONGEST_SECONDS,
             ) from error
 
     async def _found_again(
@@ -226,7 +250,7 @@ class Funding:
             "lockedUsdc": str(amount),
             "payee": payee,
             "lockedAt": stamp_now(),
-            "conditions": [_condition(True, "Created", f"escrow {created.escrow_id}")],
+            "conditions": escrow.with_condition(condition(FUNDED, True, "Created", f"escrow {created.escrow_id}")),
         }
         if found and found.auto_release_at:
             status["autoReleaseAt"] = stamp(found.auto_release_at)
@@ -238,13 +262,10 @@ class Funding:
 
     async def wait(self, job: JobFacts, escrow: Escrow, reason: str, message: str) -> Escrow:
         """The Job stays suspended; a condition and, the first time, an event say why."""
-        if escrow.status.conditions and escrow.status.conditions[0].reason == reason:
-            return escrow
-        self._metrics.funded.labels(reason).inc()
-        await self._objects.events.post(job, reason, f"{message}; the Job waits and goes on by itself", warning=True)
-        return await self._escrows.set_status(
-            escrow, phase=Phase.PENDING.value, conditions=[_condition(False, reason, message)]
-        )
+        waiting = await self._waits.note(job, escrow, FUNDED, reason, message)
+        if waiting is not escrow:
+            self._metrics.funded.labels(reason).inc()
+        return waiting
 
     async def _nothing_locked(self, job: JobFacts, escrow: Escrow) -> Escrow:
         """The Job ended before anything was sent for it."""
@@ -259,11 +280,9 @@ class Funding:
         )
 
 
-def until_asked_again(escrow: Escrow) -> float:
-    """Seconds until a silent service is asked again: as long as it was silent, so soon at first, then each minute."""
-    since = escrow.status.conditions[0].last_transition_time if escrow.status.conditions else None
-    silent = (datetime.now(UTC) - since).total_seconds() if since else 0.0
-    return min(max(silent, 1.0), NO_FUNDS_SECONDS)
+def _wait_ended(escrow: Escrow) -> bool:
+    found = escrow.condition(FUNDED)
+    return found is not None and found.reason == WAIT_ENDED
 
 
 def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
@@ -276,8 +295,3 @@ def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
             "Create the Job anew with a right annotation, then close this with escrowctl resolve.",
         )
     return payee, amount
-
-
-def _condition(status: bool, reason: str, message: str, since: datetime | None = None) -> Json:
-    words = excerpt(message, 1024)
-    return Condition(FUNDED, str(status), reason, last_transition_time=since, message=words).as_written()

@@ -45,6 +45,14 @@ class JobObjects:
         resumed = await self._api.merge_patch(job.path, {"metadata": metadata, **run})
         return int(resumed["metadata"]["resourceVersion"])
 
+    async def end_unrun(self, job: JobFacts) -> None:
+        """End a suspended Job that never ran: with no parallelism it fails at its deadline of a second, without a pod.
+
+        So the operator needs no right to delete Jobs, and this one stays to be seen.
+        """
+        spec = {"parallelism": 0, "activeDeadlineSeconds": 1, "suspend": False}
+        await self._api.merge_patch(job.path, {"metadata": {"uid": job.uid}, "spec": spec})
+
     async def withhold(self, job: JobFacts, why: str) -> JobFacts:
         """Write on a Job why it is not run; the Job as written."""
         metadata = {"uid": job.uid, "annotations": {WITHHELD_ANNOTATION: why}}

@@ -16,6 +16,7 @@ from runtime.contract import (
     ESCROW_REQUEST_ANNOTATION,
     FUNDED_ANNOTATION,
     KUEUE_QUEUE_LABEL,
+    SCHEDULED_ANNOTATION,
     SETTLED_ANNOTATION,
     SETTLEMENT_FINALIZER,
     WITHHELD_ANNOTATION,
@@ -24,9 +25,11 @@ from runtime.contract import (
 from runtime.errors import AmountError, BadInput
 from runtime.kubernetes.escrow import ESCROW, Ending, Escrow
 from runtime.kubernetes.events import ObjectReference, one_line
+from runtime.kubernetes.finalizers import is_held
 from runtime.kubernetes.shape import Metadata, Shape, stamp
 from runtime.money import Usdc
 from runtime.operator.listing import FailedPod, ListedJob, Terminated
+from runtime.operator.queue import Turn
 from runtime.operator.work_ids import work_id, work_id_problem
 from runtime.payments.model import checked_escrow_id
 from runtime.redaction import excerpt
@@ -90,6 +93,8 @@ class JobFacts:
     """What we wrote on it of why it is not run."""
     agent: str = ""
     """Its agent, by the label; empty where it has none."""
+    scheduled: bool = False
+    """A CronJob made it at its scheduled time, and counts it as active until it has ended."""
     account: str = ""
     """Name of its Escrow, where it is known from that; see `Works`."""
 
@@ -155,6 +160,10 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
     status = job.get("status") or {}
     deleting = gone or "deletionTimestamp" in metadata
     ending, message, ended_at = _ending(status.get("conditions") or [])
+    deleted_at = metadata.get("deletionTimestamp")
+    if ended_at is not None and deleted_at is not None and ended_at > datetime.fromisoformat(deleted_at):
+        # Its pods are deleted with it, so a Job whose work had succeeded may read Failed afterwards.
+        ending, message, ended_at = None, "", None
     if ending is None and deleting:
         ending, message = Ending.DELETED, "deleted before it had ended"
     return JobFacts(
@@ -177,9 +186,15 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         work_id=work_id(annotations, metadata["name"]),
         work_id_problem=work_id_problem(annotations),
         agent=(metadata.get("labels") or {}).get(AGENT_LABEL, ""),
+        scheduled=SCHEDULED_ANNOTATION in annotations,
         funded=annotations.get(FUNDED_ANNOTATION) == metadata["uid"],
         withheld=_cut(annotations.get(WITHHELD_ANNOTATION), WITHHELD_LIMIT) or "",
     )
+
+
+def turn(job: JobFacts) -> Turn:
+    """When it comes in the queue: a Job that waits for money after those that have ended, namespaces in turn."""
+    return Turn(job.namespace, begins=job.waits_for_us and not (job.ending or job.gone))
 
 
 def jobs_path(namespace: str) -> str:
@@ -192,7 +207,8 @@ JOB: Final[Shape[JobFacts]] = Shape.of("Job", ListedJob).then(lambda job, gone: 
 
 
 def _job_acted_on(escrow: Escrow, gone: bool) -> JobFacts | None:
-    due = escrow.is_open or escrow.counts  # closed by a person: what it held is returned to the budget
+    # Closed by a person: what it held is returned to the budget, and its finalizer goes.
+    due = escrow.is_open or escrow.counts or is_held(escrow.metadata)
     return job_of(escrow) if not gone and due and escrow.work.kind is WorkKind.JOB else None
 
 

@@ -33,6 +33,17 @@ class Metrics:
         self.oldest = Gauge(
             "escrow_oldest_unsettled_seconds", "Age of the oldest open escrow whose Job ended.", registry=registry
         )
+        self.waiting = Gauge(
+            "escrow_waiting",
+            "Open escrows that wait for something, by what, at the last list.",
+            ("reason",),
+            registry=registry,
+        )
+        self.unserved = Gauge(
+            "escrow_unserved",
+            "Open escrows in namespaces that were served and are no more, at the last list.",
+            registry=registry,
+        )
         self.expiring = Gauge(
             "escrow_expiring", "Open escrows within an hour of the server's time-out.", registry=registry
         )

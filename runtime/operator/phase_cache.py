@@ -64,14 +64,16 @@ class PhaseCache:
 
     def idle(self, job: JobFacts) -> bool:
         """True if reconciling this Job would do nothing, as far as is known; in doubt False."""
-        if not job.concerned:
-            return True
-        match self.get(job.uid):
+        match self.get(
+            job.uid
+        ):  # an open account concerns us, whatever the Job says: a `replace` takes all of ours off
             case Phase.FUNDED:
                 # The same conditions as in `next_step`: it runs, it is held, and it has not ended.
                 return job.ending is None and not job.gone and job.finalizer and not job.waits_for_us
             case Phase.SETTLED | Phase.NEEDS_REVIEW:
                 return not job.finalizer
+            case None if not job.concerned:
+                return True
             case None:
                 # The annotation spares a new operator one read for every Job that an earlier one settled.
                 return job.settled and not job.finalizer

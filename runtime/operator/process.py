@@ -33,7 +33,7 @@ from runtime.operator.comparison import Comparison, Funded
 from runtime.operator.config import OperatorConfig
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
-from runtime.operator.jobs import ACTED, JOB, JobFacts, jobs_path
+from runtime.operator.jobs import ACTED, JOB, JobFacts, jobs_path, turn
 from runtime.operator.metrics import Metrics
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
@@ -82,7 +82,7 @@ class Operator:
         self._reconciler = Reconciler(
             objects, works, accounts, funding, settlements, known, auto_release=config.auto_release
         )
-        self._queue = WorkQueue(self._reconcile, config.settlements_at_once, metrics)
+        self._queue = WorkQueue(self._reconcile, turn, config.settlements_at_once, metrics)
         self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
         self._probes = Probes(self._health.stalled, self._health.unready, metrics.registry)
         self._leader = Leader(api, config.pod_namespace, OPERATOR_LEASE, config.pod_name, metrics.leader.set)
@@ -192,6 +192,8 @@ class Operator:
     async def _first_list(self) -> dict[str, str]:
         """List everything once. Retried: an API server refuses for a moment after its start or a new CRD."""
         await self._claims.check()
+        if self._config.selector:
+            await self._resync.look_everywhere()
         return await self._resync.run(await self._namespaces())
 
     async def _watch_and_list(self, versions: dict[str, str]) -> None:

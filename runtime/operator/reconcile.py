@@ -175,7 +175,8 @@ class Reconciler:
             self._resumed.pop(job.uid, None)
         # The Escrow first, the Job last. After a crash between the two the Job is still held, and the next operator
         # that sees it comes back here. The other way round nothing would lead back to the Escrow's finalizer.
-        if phase not in OPEN:
+        # One in review is held for as long as money may be locked for it: a person closes it, and that is on record.
+        if phase is Phase.SETTLED or (phase is Phase.NEEDS_REVIEW and not escrow.holds_money):
             returned = await self._objects.budgets.close(escrow)
             await self._objects.escrows.remove_finalizer(escrow, returned=returned)
             if returned:

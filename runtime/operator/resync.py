@@ -11,7 +11,7 @@ from typing import Final
 
 from runtime.contract import ESCROW_KIND, Phase, WorkKind
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import Forbidden
+from runtime.kubernetes.errors import Forbidden, KubernetesError
 from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
@@ -49,6 +49,8 @@ class _Pass:
     """Jobs that have no Escrow yet."""
     orphans: dict[str, str] = field(default_factory=dict)
     """Namespaces of the open Escrows, by the UIDs of their Jobs, until these turn up."""
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Open Escrows by the reason for which they wait."""
     malformed: Counter[str] = field(default_factory=Counter)
     """Objects that cannot be read, by kind."""
 
@@ -79,6 +81,8 @@ class Resync:
         self._metrics = metrics
         self._listed = listed
         self._warned: set[str] = set()
+        self._served: set[str] = set()
+        """Namespaces that were served, or had an open Escrow when this process began."""
         self._missing: set[str] = set()
         """UIDs of Jobs that the last pass did not find either."""
 
@@ -104,6 +108,7 @@ class Resync:
         for job in sorted(found.unknown, key=lambda job: job.created_at):
             self._queue.add(job.uid, job)  # of two that name one escrow the older is bound to it
         self._add_orphans(found)
+        await self._note_unserved(namespaces)
         self._publish(found)
         await self._warn(found)
         for escrow in await self._budgets.tidy(namespaces):
@@ -149,6 +154,7 @@ class Resync:
             found.review, found.in_review = found.review + amount, found.in_review + 1
         if escrow.is_open:
             found.locked += amount
+            found.waiting.update({one.reason for one in escrow.status.conditions if one.status == "False"})
         if escrow.work.kind is not WorkKind.JOB:
             return
         uid = escrow.work.key
@@ -188,6 +194,28 @@ class Resync:
                 )
         self._missing = set(found.orphans)
 
+    async def look_everywhere(self) -> None:
+        """At the start of one that serves by a selector: where there are open Escrows, whatever is served now."""
+        async for escrow in self._escrows.list("", fieldSelector=NOT_SETTLED):
+            if escrow.is_open:
+                self._served.add(escrow.namespace)
+
+    async def _note_unserved(self, namespaces: Sequence[str]) -> None:
+        """Count open Escrows in namespaces that are served no more: work that is done there is paid by nobody."""
+        self._served.update(namespaces)
+        count = 0
+        for namespace in self._served - set(namespaces):
+            try:
+                escrows = [e async for e in self._escrows.list(namespace, fieldSelector=NOT_SETTLED) if e.is_open]
+            except KubernetesError:
+                escrows = []  # not ours to read any more
+            if not escrows:
+                self._served.discard(namespace)
+                continue
+            _log.warning("namespace %s is served no more, with %d open Escrows in it", namespace, len(escrows))
+            count += len(escrows)
+        self._metrics.unserved.set(count)
+
     async def _warn(self, found: _Pass) -> None:
         """Warn once for each Job whose escrow times out soon: the service then refunds even completed work."""
         for uid, (job, refund) in found.expiring.items():
@@ -201,6 +229,9 @@ class Resync:
         metrics.locked.set(found.locked.micro / MICRO)
         metrics.review.set(found.review.micro / MICRO)
         metrics.in_review.set(found.in_review)
+        metrics.waiting.clear()
+        for reason, count in found.waiting.items():
+            metrics.waiting.labels(reason).set(count)
         metrics.expiring.set(len(found.expiring))
         metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
         metrics.last_list.set(time.time())

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from runtime.contract import Phase
-from runtime.kubernetes.escrow import OPEN, Ending, Escrow
+from runtime.kubernetes.escrow import OPEN, SETTLED, Ending, Escrow
 from runtime.kubernetes.escrow_journals import SettlementJournal, read_record
 from runtime.money import MICRO
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.jobs import JobFacts, failure_reason, job_of
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ReviewRequired, command, require_review
+from runtime.operator.waits import Waits, condition, reason_of
 from runtime.payments import Escrow as FoundEscrow
 from runtime.payments import EscrowStatus, PaymentsClient
 from runtime.settlement.driver import Progress, Settler, intent_after
@@ -35,6 +36,7 @@ class Settlements:
         self._metrics = metrics
         self._journal = SettlementJournal(objects.escrows)
         self._settler = Settler(client, self._journal)
+        self._waits = Waits(objects.escrows, objects.events)
 
     async def settle(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Act on the end of the Job, or continue what was decided before; the seconds until the next round, or None.
@@ -49,7 +51,17 @@ class Settlements:
         with self._journal.opened(escrow, extra) as entry:
             progress = await self._settler.settle(case)
         await self._report(job, entry.escrow, record, progress)
-        return entry.escrow, progress.retry_after_seconds
+        return await self._as_it_waits(job, entry.escrow, progress), progress.retry_after_seconds
+
+    async def _as_it_waits(self, job: JobFacts, escrow: Escrow, progress: Progress) -> Escrow:
+        """A payment that waits for the service says so, once; when it is closed it says that too."""
+        if progress.error is not None and escrow.is_open:
+            return await self._waits.note(job, escrow, SETTLED, reason_of(progress.error), str(progress.error))
+        told = escrow.condition(SETTLED)
+        if told is None or told.status == "True" or escrow.phase is not Phase.SETTLED:
+            return escrow
+        ended = condition(SETTLED, True, f"{escrow.status.outcome or 'Settled'}", "the payment service answered")
+        return await self._objects.escrows.set_status(escrow, conditions=escrow.with_condition(ended))
 
     async def _case(self, job: JobFacts, escrow: Escrow) -> Case:
         succeeded = job.ending is Ending.COMPLETE
@@ -94,6 +106,8 @@ class Settlements:
     async def _report(self, job: JobFacts, escrow: Escrow, before: Settlement | None, progress: Progress) -> None:
         record = progress.record
         answer, told = record.answer, before and before.answer
+        if progress.error is not None:
+            self._metrics.api_errors.labels("payments", reason_of(progress.error)).inc()
         if answer and answer.kind is not ActResult.ACCEPTED and answer != told:
             self._metrics.api_errors.labels("payments", answer.kind).inc()
         if record.phase in OPEN or (before and before.phase not in OPEN):

@@ -89,12 +89,11 @@ class Works:
 
     async def _note(self, first: Escrow, reason: str, why: str) -> Escrow:
         """A condition on the account; not while its escrow is being created, for a write would get in the way."""
-        found = first.status.conditions
-        if first.phase is Phase.PENDING or any(c.type == REPEATED and c.message == why for c in found):
+        told = first.condition(REPEATED)
+        if first.phase is Phase.PENDING or (told and told.message == why):
             return first
-        others = [condition.as_written() for condition in found if condition.type != REPEATED]
-        news = Condition(type=REPEATED, status="True", reason=reason, message=why).as_written()
-        return await self._escrows.set_status(first, conditions=[*others, news])
+        news = Condition(type=REPEATED, status="True", reason=reason, message=why)
+        return await self._escrows.set_status(first, conditions=first.with_condition(news))
 
 
 def _why(job: JobFacts, first: Escrow, latest: Escrow | None) -> tuple[str, str]:

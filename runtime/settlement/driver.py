@@ -68,10 +68,12 @@ class Progress:
     Args:
         record: As last written, with what this round learned.
         retry_after_seconds: When to start the next round; None once it is Settled or NeedsReview.
+        error: What the service said, or did not say, in place of an answer that could be used; None where it goes on.
     """
 
     record: Settlement
     retry_after_seconds: float | None
+    error: PurpleFleaError | None = None
 
 
 def intent_after(client: PaymentsClient, *, succeeded: bool) -> Intent:
@@ -79,6 +81,15 @@ def intent_after(client: PaymentsClient, *, succeeded: bool) -> Intent:
     if succeeded:
         return Intent.RELEASE
     return Intent.DISPUTE if client.supports(Operation.DISPUTE) else Intent.CANCEL
+
+
+class _NotSent(Exception):
+    """The act did not happen, by the class of the error; the note of it was taken back."""
+
+    def __init__(self, record: Settlement, error: PurpleFleaError) -> None:
+        super().__init__(str(error))
+        self.record = record
+        self.error = error
 
 
 def _utc_now() -> datetime:
@@ -141,9 +152,10 @@ class Settler:
         decision = self._decide(record, observed)
         if decision.action is not Action.ACT:
             return await self._conclude(record, decision, observed)
-        acted, receipt, delay_seconds = await self._act(record)
-        if acted.attempts == record.attempts:  # the note was taken back: nothing happened, nothing to verify
-            return self._progress(acted, delay_seconds)
+        try:
+            acted, receipt = await self._act(record)
+        except _NotSent as nothing:
+            return self._progress(nothing.record, getattr(nothing.error, "delay_seconds", None), nothing.error)
         observed = await self._reader.read(acted)
         acted = self._learned(acted, observed, Step.VERIFIED)
         return await self._conclude(acted, self._decide(acted, observed), observed, receipt)
@@ -190,10 +202,10 @@ class Settler:
         )
         return decide(record.intent, facts)
 
-    async def _act(self, before: Settlement) -> tuple[Settlement, Receipt | None, float | None]:
+    async def _act(self, before: Settlement) -> tuple[Settlement, Receipt | None]:
         """Record that the act is being sent, send it once, record the answer.
 
-        Returns the record, the receipt of a plain yes, and the seconds that the service asks to wait.
+        Returns the record, and the receipt of a plain yes. Raises `_NotSent`.
         """
         # Once an answer was unclear the note stays UNKNOWN until a yes: SENT would forget that doubt.
         in_doubt = before.answer is not None and before.answer.kind in _DOUBTFUL
@@ -207,7 +219,7 @@ class Settler:
             # Nothing happened; the class of the error says so. Take the note back, or a rate limit would use up the
             # attempts. The phase stays, because a phase never goes back.
             undone = replace(noted, attempts=before.attempts, answer=before.answer)
-            return await self._journal.write(undone), None, getattr(error, "delay_seconds", None)
+            raise _NotSent(await self._journal.write(undone), error) from error
         except PurpleFleaError as error:
             kind = ActResult.CONFLICT if isinstance(error, Conflict) else ActResult.REFUSED
             if in_doubt or isinstance(error, OutcomeUnknown):
@@ -218,13 +230,13 @@ class Settler:
             evidence = _joined(noted.evidence, f"attempt {noted.attempts}: {_told(answer)}")
             noted = await self._journal.write(replace(noted, answer=answer, evidence=evidence))
             self._observe(Step.ANSWERED, noted)
-            return noted, None, None
+            return noted, None
         answer = LastAnswer(ActResult.ACCEPTED, self._now(), 200, receipt.status, _digest(repr(receipt)))
         # Not written yet: it goes into one write with what the verifying read says. After a crash before that, the note
         # above is on record, and the escrow is read before anything else is sent.
         noted = replace(noted, answer=answer)
         self._observe(Step.ANSWERED, noted)
-        return noted, receipt, None
+        return noted, receipt
 
     async def _send(self, record: Settlement) -> Receipt:
         match record.intent:
@@ -256,17 +268,20 @@ class Settler:
                 closed_at=self._now(),
             )
         elif receipt is None and record.version:  # to wait, with nothing new to write down
-            return self._progress(record, observed.delay_seconds)
+            return self._progress(record, observed.delay_seconds, observed.error)
         record = await self._journal.write(record)
         self._observe(Step.RECORDED, record)
-        return self._progress(record, observed.delay_seconds)
+        return self._progress(record, observed.delay_seconds, observed.error)
 
-    def _progress(self, record: Settlement, delay_seconds: float | None = None) -> Progress:
+    def _progress(
+        self, record: Settlement, delay_seconds: float | None = None, error: PurpleFleaError | None = None
+    ) -> Progress:
         """Return the round's result; the delay is a tenth of the settlement's age, or what the service asks for."""
         now, policy = self._now(), self._policy
         delay = max(min((now - record.decided_at) / 10, policy.longest_delay), policy.first_delay).total_seconds()
-        wait = None if record.phase in CLOSED else max(delay_seconds or 0.0, delay)
-        return Progress(record, wait)
+        if record.phase in CLOSED:
+            return Progress(record, None)
+        return Progress(record, max(delay_seconds or 0.0, delay), error)
 
 
 def _with_money(record: Settlement, escrow: Escrow | None, receipt: Receipt | None) -> tuple[Settlement, str]:

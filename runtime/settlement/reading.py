@@ -29,12 +29,14 @@ class Observation:
         note: For a person.
         escrow: What the service told, if it did.
         delay_seconds: How long it asked to wait.
+        error: Why the service did not answer, with `Seen.SILENT`.
     """
 
     seen: Seen
     note: str
     escrow: Escrow | None = None
     delay_seconds: float | None = None
+    error: PurpleFleaError | None = None
 
 
 class Reader:
@@ -60,9 +62,10 @@ class Reader:
         except Permanent as error:
             # A key can be mended, and a bad line in a list may be about another escrow: neither is a finding here.
             waits = isinstance(error, Unauthorized) or (isinstance(error, Contradiction) and not reads)
-            return Observation(Seen.SILENT if waits else Seen.DISAGREES, str(error))
+            return Observation(Seen.SILENT if waits else Seen.DISAGREES, str(error), error=error)
         except PurpleFleaError as error:
-            return Observation(Seen.SILENT, str(error), delay_seconds=getattr(error, "delay_seconds", None))
+            delay = getattr(error, "delay_seconds", None)
+            return Observation(Seen.SILENT, str(error), delay_seconds=delay, error=error)
         if escrow is None and not complete:
             return Observation(Seen.UNREADABLE, "a list is too long to be read")
         if escrow is None:

@@ -25,8 +25,11 @@ def world(control_plane, namespace, sandbox):
         yield built
 
 
-def escrowctl(world, *words: str, expect: int = 0, **environment: str) -> str:
-    """Run it as a person would, with the administrator's kubeconfig; its output, or its error when one is expected."""
+def escrowctl(world, *words: str, expect: int = 0, output: bool = False, **environment: str) -> str:
+    """Run it as a person would, with the administrator's kubeconfig.
+
+    Returns its output; its error where another exit code is expected, but for `output`.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "runtime.escrowctl", *words],
         env={"PATH": os.environ["PATH"], "KUBECONFIG": str(world.cluster.kubeconfig), **environment},
@@ -36,7 +39,7 @@ def escrowctl(world, *words: str, expect: int = 0, **environment: str) -> str:
     )
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
-    return done.stderr if expect else done.stdout
+    return done.stderr if expect and not output else done.stdout
 
 
 def vanished(world, name: str = "lost") -> str:

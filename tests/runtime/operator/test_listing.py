@@ -7,6 +7,7 @@ import pytest
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
 from runtime.kubernetes.errors import MalformedObject
+from runtime.kubernetes.escrow import Ending
 from runtime.operator.jobs import ESCROW_ID_LIMIT, JOB, REQUEST_LIMIT, AnnotationError, parse_request, read_job
 from runtime.operator.listing import ListedJob
 from tests.runtime.operator import crowd
@@ -55,6 +56,18 @@ def test_of_long_annotations_no_more_is_kept_than_tells_that_they_are_too_long()
     assert len(found.request) == REQUEST_LIMIT + 1
     with pytest.raises(AnnotationError, match="longer than"):
         parse_request(found.request)
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "ending"), [("10:00:00", Ending.FAILED), ("10:00:01", Ending.FAILED), ("10:00:02", Ending.DELETED)]
+)
+def test_an_ending_that_came_after_the_deletion_is_not_trusted(ended_at, ending):
+    """Its pods are deleted with it: one that had succeeded, and was not counted yet, makes the Job read Failed."""
+    job = crowd.job_manifest("crowd", "esc_0")
+    job["metadata"] |= SERVER | {"deletionTimestamp": "2026-01-01T10:00:01Z"}
+    failed = {"type": "Failed", "status": "True", "lastTransitionTime": f"2026-01-01T{ended_at}Z"}
+    job["status"] = {"conditions": [failed]}
+    assert read_job(job).ending is ending
 
 
 def test_a_job_with_a_time_that_is_none_is_malformed_and_named():

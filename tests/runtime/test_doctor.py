@@ -1,0 +1,113 @@
+"""`escrowctl doctor`, on a real API server: each thing that can hold up a payment is found, with what mends it."""
+
+import json
+
+import pytest
+from lightkube import codecs
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import Secret
+from lightkube.resources.rbac_authorization_v1 import RoleBinding
+from lightkube.types import PatchType
+
+from components.manifests import operator as operator_manifests
+from components.manifests.rbac import OPERATOR_GRANTS
+from components.settings import Settings
+from runtime.contract import Env
+from runtime.escrowctl.system_checks import RIGHTS
+from tests.runtime.operator import world as worlds
+from tests.runtime.operator.world import PAYEE, Escrow
+from tests.runtime.test_escrowctl import escrowctl
+
+REQUEST = json.dumps({"payee": PAYEE, "amountUsdc": "0.50"})
+
+
+@pytest.fixture
+def world(control_plane, namespace, sandbox):
+    worlds.install_definition(control_plane)
+    with worlds.world(control_plane, namespace.name, namespace.client, sandbox, "server") as built:
+        yield built
+
+
+@pytest.fixture
+def installed(world):
+    """With the Deployment as a stack declares it, one replica of which is available; its pods are the tests' own."""
+    settings = Settings.parse({"namespace": world.namespace, "api": {"dialect": "server"}})
+    manifest = operator_manifests.deployment(settings)
+    world.client.create(codecs.from_dict(manifest))
+    credentials = {"metadata": {"name": settings.payer_secret}, "stringData": {"api-key": "some-key"}}
+    world.client.create(Secret.from_dict(credentials))
+    status = {"status": {"replicas": 1, "availableReplicas": 1, "readyReplicas": 1}}
+    name = manifest["metadata"]["name"]
+    world.client.patch(Deployment.Status, name, status, patch_type=PatchType.MERGE)
+    return world
+
+
+def doctor(world, expect: int) -> dict[str, tuple[str, str, str]]:
+    """Level, sentence and command of the worst finding of each check."""
+    found = json.loads(escrowctl(world, "doctor", "-n", world.namespace, "-o", "json", expect=expect, output=True))
+    order = ["ok", "unknown", "warning", "error"]
+    found.sort(key=lambda one: order.index(one["level"]))
+    return {one["check"]: (one["level"], one["what"], one["command"]) for one in found}
+
+
+def test_it_asks_for_the_rights_that_the_operator_is_given():
+    declared = {
+        (grant.group, *f"{resource}/".split("/")[:2], grant.verbs)
+        for grant in OPERATOR_GRANTS
+        for resource in grant.resources
+    }
+    assert set(RIGHTS) == declared
+
+
+def test_what_is_well_is_said_too(installed):
+    found = doctor(installed, 3)
+    assert {check for check, (level, *_) in found.items() if level == "ok"} >= {
+        *("definition", "operator", "rights", "secret", "dialect", "review", "waiting", "unwatched", "held", "budget")
+    }
+    assert found["progress"][0] == "unknown", "no pod runs here, and what was not asked is not well"
+
+
+def test_without_an_operator_that_is_the_first_thing_to_mend(world):
+    level, what, command = doctor(world, 4)["operator"]
+    assert level == "error"
+    assert "no Job is funded or paid" in what
+    assert command.startswith("kubectl get deployments")
+
+
+def test_what_money_waits_for_is_listed_with_the_command_that_shows_it(installed):
+    world = installed
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "0.52"})
+    world.job("funded", request=REQUEST, suspend=True)
+    world.await_resumed("funded")
+    world.job("waits", request=REQUEST, suspend=True)
+    world.await_event("waits", "OverBudget")
+    world.job("crooked", request="{}", suspend=True)
+    world.await_phase("crooked", "NeedsReview")
+    found = doctor(world, 4)
+    assert found["waiting"][1] == "1 accounts wait: OverBudget"
+    account = world.escrow("waits")["metadata"]["name"]
+    assert found["waiting"][2] == f"kubectl purpleflea explain {account} -n {world.namespace}"
+    assert "crooked" in found["review"][1]
+    assert "of 0.52 USDC at one time are left" in found["budget"][1]
+
+
+def test_accounts_that_nobody_serves_and_of_another_dialect(installed):
+    other = installed.sibling("far")
+    account = {
+        "metadata": {"name": "task-1"},
+        "spec": {"dialect": "fly", "token": "t-1", "work": {"kind": "Task", "name": "one", "taskId": "one"}},
+    }
+    other.client.create(Escrow.from_dict(account))
+    found = doctor(installed, 4)
+    assert f"1 open accounts in {other.namespace}, which no operator serves" in found["unwatched"][1]
+    assert found["dialect"][0] == "error"
+
+
+def test_a_right_and_a_secret_that_are_missing_are_named(installed):
+    for binding in installed.client.list(RoleBinding):
+        installed.client.delete(RoleBinding, binding.metadata.name)
+    for secret in installed.client.list(Secret):
+        installed.client.delete(Secret, secret.metadata.name)
+    found = doctor(installed, 4)
+    assert "may not get jobs" in found["rights"][1]
+    assert found["secret"][2].startswith("kubectl create secret generic")
