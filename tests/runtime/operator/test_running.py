@@ -32,7 +32,7 @@ from tests.runtime.operator.world import START_SECONDS, eventually
     ],
 )
 def test_a_wrong_setting_ends_at_once_with_its_name(world, changes, words):
-    operator = world.operator(wait=False, **changes)
+    operator = world.operator(wait=False, anew=True, **changes)
     assert operator.process.wait(START_SECONDS) == 2
     assert words in operator.log()
     assert "Traceback" not in operator.log()
@@ -122,7 +122,7 @@ def test_a_rotated_key_is_used_without_a_restart(world, tmp_path):
 
 def test_sigterm_ends_it_while_it_is_still_being_loaded(world):
     """A container's first process ignores a signal that it has no handler for."""
-    operator = world.operator(wait=False)
+    operator = world.operator(wait=False, anew=True)
     status = Path(f"/proc/{operator.process.pid}/status")
 
     def handled() -> int:

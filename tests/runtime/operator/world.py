@@ -48,6 +48,7 @@ from runtime.payments import Credentials, EscrowRequest, PaymentsClient
 from runtime.sandbox.testing import RunningSandbox
 from tests.ports import free_port
 from tests.runtime.operator.changes import Changes
+from tests.runtime.operator.forked import Forked
 from tests.toolchain.cluster import Cluster
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
@@ -111,32 +112,33 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
 
 
 _RUN = """
-import os, pathlib, runpy, sys
+import sys
 sys.modules.update(dict.fromkeys(sys.argv[1:]))
 del sys.argv[1:]
-if "KUBECONFIG" not in os.environ:
-    from runtime.kubernetes import connection
-    connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
-runpy.run_module("runtime.operator", run_name="__main__", alter_sys=True)
+from tests.runtime.operator.forked import run_operator
+run_operator()
 """
 
 
 class OperatorProcess:
     """`python -m runtime.operator`, with its output kept; `without` are modules that it shall not find.
 
-    It logs in as in a pod, with what the folder SERVICE_ACCOUNT has, unless KUBECONFIG is set.
+    It logs in as in a pod, with what the folder SERVICE_ACCOUNT has, unless KUBECONFIG is set. `anew`: as a Python that
+    has not imported anything yet.
     """
 
-    def __init__(self, environment: dict[str, str], wait: bool = True, without: Iterable[str] = ()) -> None:
+    def __init__(
+        self, environment: dict[str, str], wait: bool = True, without: Iterable[str] = (), *, anew: bool = False
+    ) -> None:
         self.port = free_port()
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _RUN, *without],
-            env={"PATH": os.environ["PATH"], **environment, Env.HEALTH_PORT: str(self.port)},
-            stderr=self._log,
-            stdout=self._log,
-            cwd=Path(__file__).parents[3],
-        )
+        self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+        environment = {"PATH": os.environ["PATH"], **environment, Env.HEALTH_PORT: str(self.port)}
+        self.process: subprocess.Popen[bytes] | Forked
+        if without or anew:
+            command, root = [sys.executable, "-c", _RUN, *without], Path(__file__).parents[3]
+            self.process = subprocess.Popen(command, env=environment, stderr=self._log, stdout=self._log, cwd=root)
+        else:
+            self.process = Forked(environment, self._log.name)
         if wait:
             ready = "the operator is ready, or has ended"
             eventually(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, ready, START_SECONDS)
@@ -294,8 +296,10 @@ class World:
         }
         return environment | changes
 
-    def operator(self, wait: bool = True, without: Iterable[str] = (), **changes: str) -> OperatorProcess:
-        started = OperatorProcess(self.environment(**changes), wait, without)
+    def operator(
+        self, wait: bool = True, without: Iterable[str] = (), *, anew: bool = False, **changes: str
+    ) -> OperatorProcess:
+        started = OperatorProcess(self.environment(**changes), wait, without, anew=anew)
         self.operators.append(started)
         return started
 
