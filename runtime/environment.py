@@ -12,6 +12,7 @@ reports every mistake at once, each with the variable's name, what stands there 
 in another one's variables with `group`, and check several together in `__post_init__`, which raises `BadInput`.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -194,6 +195,19 @@ def url(name: str, meaning: str, *, default: Any = REQUIRED, unset: str = "") ->
         return checked_url(word, allow_http=_allows_http(environ))
 
     return _declared(Variable(name, meaning, "a URL like `https://host[:port]`", default, convert, unset))
+
+
+def texts(name: str, meaning: str, *, default: tuple[str, ...]) -> Any:
+    """A JSON list of texts, as a tuple."""
+
+    def convert(word: str, _: Mapping[str, str]) -> tuple[str, ...]:
+        found = json.loads(word)
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise ValueError(word)
+        return tuple(found)
+
+    shown = f"`{json.dumps(default)}`"
+    return _declared(Variable(name, meaning, 'a JSON list like `["a", "b"]`', default, convert, shown))
 
 
 def _flag(word: str) -> bool:

@@ -12,6 +12,7 @@ from runtime.errors import BadInput
 from runtime.escrowctl.manifest import JobManifest, read_manifest
 from runtime.kubernetes.shape import stamp
 from runtime.operator.jobs import AnnotationError, parse_request
+from runtime.operator.work_ids import by_hand_token
 from runtime.payments import (
     Created,
     Creation,
@@ -22,7 +23,6 @@ from runtime.payments import (
     Operation,
     PaymentsClient,
     create_once,
-    escrow_token,
 )
 from runtime.payments.settings import PayerSettings
 
@@ -38,9 +38,10 @@ class FundSettings:
 async def fund(file: Path, settings: FundSettings) -> str:
     """The text of the manifest with its escrow's id; the escrow is created at the first call only.
 
-    The token comes from the Job's namespace, name and request, and is looked for before anything is sent: run twice,
-    it creates one escrow. Where the dialect cannot look, a file beside the manifest remembers. All that can be wrong
-    with the manifest is found before anything is paid.
+    The token comes from the Job's namespace and name, the payee and the amount: by it the operator knows for which Job
+    the escrow was made. It is looked for before anything is sent: run twice, this creates one escrow. Where the dialect
+    cannot look, a file beside the manifest remembers. All that can be wrong with the manifest is found before anything
+    is paid.
 
     Raises:
         BadInput: The manifest cannot be used, what was sent needs a person, or its escrow is spent.
@@ -66,12 +67,11 @@ def _order(file: Path, manifest: JobManifest) -> EscrowRequest:
         raise BadInput(f"{file}: {error}") from error
     if request.amount is None:
         raise BadInput(f"{file}: say in {ESCROW_REQUEST_ANNOTATION} how much: amountUsdc")
-    identity = f"{manifest.namespace}/{manifest.name}"
     return EscrowRequest(
         payee=request.payee,
         amount=request.amount,
-        token=escrow_token(f"{identity}/{manifest.request}"),
-        description=f"Job {identity}",
+        token=by_hand_token(manifest.namespace, manifest.name, request.payee, request.amount),
+        description=f"Job {manifest.namespace}/{manifest.name}",
     )
 
 

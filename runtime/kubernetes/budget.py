@@ -28,38 +28,12 @@ from runtime.contract import (
     MOST_NAMES,
 )
 from runtime.kubernetes.escrow import Amount, Reservation, usdc_hook
+from runtime.kubernetes.limits import BudgetSpec, Limits, Refusal
 from runtime.kubernetes.shape import Json, Metadata, Moment, Shape, stamp
 from runtime.money import ZERO, Usdc
 
 BUSY: Final = "BudgetBusy"
 """Reason of a refusal that is over in a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The most that may be locked at one time, and in one UTC day; None for no bound."""
-
-    locked: Usdc | None = None
-    daily: Usdc | None = None
-
-    @property
-    def is_set(self) -> bool:
-        """Whether it bounds anything."""
-        return self.locked is not None or self.daily is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a namespace, each of its agents and each of its payees."""
-
-    namespace: Limit = Limit()
-    agent: Limit = Limit()
-    payee: Limit = Limit()
-
-    @property
-    def are_set(self) -> bool:
-        """Whether any of them bounds anything."""
-        return any(limit.is_set for limit in (self.namespace, self.agent, self.payee))
 
 
 class Line(msgspec.Struct, kw_only=True, rename="camel"):
@@ -98,7 +72,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """The object, as last read or written; without a status what is locked already was not counted yet."""
 
     metadata: Metadata
+    spec: BudgetSpec = BudgetSpec()
     status: BudgetStatus | None = None
+
+    def limits(self, settings: Limits) -> Limits:
+        """What holds in its namespace."""
+        return settings.overridden(self.spec, f"Budget {self.metadata.name}")
 
 
 BUDGET: Final[Shape[Budget]] = Shape.of(BUDGET_KIND, Budget, usdc_hook)
@@ -179,11 +158,11 @@ class Book:
         for line in (self.total, *self.agents.values(), *self.payees.values()):
             line.spent_usdc = ZERO
 
-    def reserve(self, escrow: str, wanted: Reservation, limits: Limits, now: datetime) -> "Reservation | Refusal":
+    def reserve(self, escrow: str, wanted: Reservation, limits: Limits, now: datetime) -> Reservation | Refusal:
         """Reserve for an Escrow, once: what is reserved, or why nothing is."""
         if (entry := self.pending.get(escrow)) is not None:
             return entry.reservation
-        if refusal := self._refusal(wanted, limits):
+        if refusal := limits.refusal(wanted.payee, wanted.amount_usdc) or self._refusal(wanted, limits):
             return refusal
         if len(self.pending) >= MOST_IN_FLIGHT:
             return Refusal(BUSY, f"{len(self.pending)} escrows are being created, and their outcome is not known")
@@ -239,7 +218,7 @@ class Book:
                 line.locked_usdc = found.get(name, Line()).locked_usdc
         self._drop_empty_lines()
 
-    def _refusal(self, wanted: Reservation, limits: Limits) -> "Refusal | None":
+    def _refusal(self, wanted: Reservation, limits: Limits) -> Refusal | None:
         agent = self.agents.get(wanted.agent, Line())
         payee = self.payees.get(wanted.payee, Line())
         for what, line, limit in (
@@ -280,14 +259,6 @@ class Book:
         for lines in (self.agents, self.payees):
             for name in [name for name, line in lines.items() if line.locked_usdc == line.spent_usdc == ZERO]:
                 del lines[name]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why nothing is reserved: a word for the condition, and a sentence."""
-
-    reason: str
-    message: str
 
 
 def _less(amount: Usdc, by: Usdc) -> Usdc:

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from runtime.contract import BUDGET_KIND, BUDGET_NAME, ESCROW_GROUP, ESCROW_VERSION
-from runtime.kubernetes.budget import BUDGET, Book, Budget, Limits, Refusal, budget_path, budgets_path
+from runtime.kubernetes.budget import BUDGET, Book, Budget, budget_path, budgets_path
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import AlreadyExists, ApiUnreachable, ObjectNotFound, WriteConflict
+from runtime.kubernetes.limits import Limits, Refusal
 from runtime.kubernetes.shape import Json
 
 ATTEMPTS: Final = 50
@@ -48,6 +49,7 @@ class BudgetObject:
     """One namespace's Budget.
 
     Args:
+        limits: What the settings say; the object's `spec` may say otherwise.
         changed: Called with what was written before and now.
     """
 
@@ -56,7 +58,9 @@ class BudgetObject:
     ) -> None:
         self._api = api
         self.namespace = namespace
-        self._limits = limits
+        self._settings = limits
+        self.limits = limits
+        """What holds, as last read."""
         self._changed = changed
         self._lock = asyncio.Lock()
         self._waiting: list[_Waiting] = []
@@ -83,6 +87,14 @@ class BudgetObject:
     def change_later(self, change: Change[None]) -> None:
         """Do an operation with the next write; it is no loss if none follows."""
         self._later.append(change)
+
+    async def said(self) -> Limits:
+        """The limits as the object says them now; those of the settings where there is none. It is not created."""
+        try:
+            budget = await self._api.get(budget_path(self.namespace), BUDGET)
+        except ObjectNotFound:
+            return self._settings
+        return budget.limits(self._settings)
 
     async def read(self) -> tuple[Book, str]:
         """What the object says now, and its version."""
@@ -180,12 +192,13 @@ class BudgetObject:
         return self._seen(budget, begun)
 
     async def _write(self, version: str, book: Book) -> None:
-        body = {"metadata": {"resourceVersion": version}, "status": book.status(self._limits)}
+        body = {"metadata": {"resourceVersion": version}, "status": book.status(self.limits)}
         begun = time.monotonic()
         budget = await self._api.merge_patch(f"{budget_path(self.namespace)}/status", body, BUDGET)
         self._seen(budget, begun)
 
     def _seen(self, budget: Budget, read_at: float) -> Book:
+        self.limits = budget.limits(self._settings)
         self._opened = budget.status is not None
         self._book, self._version = Book.of(budget.status), budget.metadata.resource_version
         self.uid, self._read_at = budget.metadata.uid, read_at

@@ -7,17 +7,19 @@ from typing import Final, NamedTuple
 from runtime.contract import Phase
 from runtime.kubernetes.errors import Forbidden
 from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
+from runtime.kubernetes.limits import Refusal
 from runtime.kubernetes.new_escrow import new_escrow
-from runtime.kubernetes.shape import Json, stamp, stamp_now
+from runtime.kubernetes.shape import Json, stamp_now
 from runtime.money import Usdc
+from runtime.operator import brought
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.funding import Funding
 from runtime.operator.jobs import AnnotationError, JobFacts, parse_escrow_id, parse_request
 from runtime.operator.review import ReviewRequired
 from runtime.operator.waits import reason_of, seconds_until_next_try
-from runtime.payments import Escrow as FoundEscrow
-from runtime.payments import PaymentsClient, escrow_token
-from runtime.settlement.reading import Observation, Reader
+from runtime.operator.work_ids import service_token
+from runtime.payments import PaymentsClient
+from runtime.settlement.reading import Reader
 from runtime.settlement.record import Case, Settlement
 from runtime.settlement.table import Intent, Seen
 
@@ -43,12 +45,17 @@ class _Terms(NamedTuple):
 
 
 class Accounts:
-    """Opens and binds the Escrows of Jobs."""
+    """Opens and binds the Escrows of Jobs.
 
-    def __init__(self, objects: ClusterObjects, client: PaymentsClient, funding: Funding) -> None:
+    Args:
+        payer: The payer's own id at the service, where it is known.
+    """
+
+    def __init__(self, objects: ClusterObjects, client: PaymentsClient, funding: Funding, payer: str | None) -> None:
         self._objects = objects
         self._client = client
         self._funding = funding
+        self._payer = payer
         self._reader = Reader(client)
 
     async def open(self, job: JobFacts, first: Escrow | None) -> Escrow | None:
@@ -62,20 +69,18 @@ class Accounts:
         """
         terms = self._terms(job)
         run = first.status.run.number if first and first.status.run else None
-        # The token comes from the work, so that the service knows it again even where the cluster has lost the account.
-        identity = f"{job.namespace}/{job.work_id}" if job.work_id else job.uid
         wanted = new_escrow(
             job.namespace,
             job.name,
             job.uid,
             dialect=self._client.dialect.name,
-            token=escrow_token(identity, run or 0),
+            token=service_token(job.namespace, job.uid, job.work_id, run),
             escrow_id=terms.escrow_id,
             payee=terms.payee,
             amount=terms.amount,
             work_id=job.work_id,
             run=run,
-            counts=self._objects.budgets.are_set,
+            counts=self._objects.budgets.are_kept(job.namespace),
         )
         try:
             escrow = await self._objects.escrows.create(wanted)
@@ -103,26 +108,40 @@ class Accounts:
     async def bind(self, job: JobFacts, escrow: Escrow, escrow_id: str) -> tuple[Escrow, float | None]:
         """From Pending to Funded, by the escrow that the Job brought; the object, and the seconds until the next try.
 
-        The claim comes first: of two Jobs that name one escrow, whatever namespaces they are in, one gets it. Then the
-        service is asked, where it can be: the Job runs only for money that was seen, open and the payer's own.
+        The service is asked first: the Job runs only for money that was seen, open, the payer's own, and that whoever
+        locked it meant for this work. Of two Jobs that may name one escrow the claim lets one have it.
 
         Raises:
             ReviewRequired: It is no such escrow.
         """
-        claim = await self._objects.claims.hold(escrow)
+        limits, ours = await self._objects.budgets.limits(job.namespace), brought.is_ours(escrow)
+        allowed = ours or limits.allow_escrow(escrow_id, brought.names_of(escrow))
+        if not (allowed or limits.bring_escrows):
+            words = f"Jobs of this namespace may not bring escrows: bringEscrows in {limits.where}"
+            return await self._refused(job, escrow, Refusal("EscrowNotAllowed", words))
         agreed = Case(escrow.work.key, escrow_id, Intent.RELEASE, "", escrow.spec.amount_usdc, escrow.spec.payee)
         observed = await self._reader.read(Settlement.decided(agreed, datetime.now(UTC)))
         if observed.seen is Seen.SILENT:
             waiting = await self._funding.wait(job, escrow, reason_of(observed.error), observed.note)
             return waiting, observed.delay_seconds or seconds_until_next_try(waiting, FUNDED)
-        if problem := _unusable(observed):
-            raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", _REMEDY)
-        status = {"phase": Phase.FUNDED.value, "lockedAt": stamp_now(), **claim, **_told(observed.escrow)}
+        problem = brought.unusable(observed, self._payer)
+        if problem := problem or ("" if allowed else brought.unnamed(escrow, observed.escrow)):
+            await self._objects.claims.refuse_taken(escrow)
+            raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", brought.remedy(escrow))
+        if not ours and (refusal := brought.forbidden(limits, escrow, observed.escrow)):
+            return await self._refused(job, escrow, refusal)
+        # The claim comes last: whoever names an escrow that is not for them never holds it.
+        claim = await self._objects.claims.hold(escrow)
+        return await self._bound(job, escrow, claim | brought.told(observed.escrow))
+
+    async def _bound(self, job: JobFacts, escrow: Escrow, news: Json) -> tuple[Escrow, float | None]:
+        """Within the budgets, Funded."""
+        status = {"phase": Phase.FUNDED.value, "lockedAt": stamp_now(), **news}
         budgets = self._objects.budgets
         # What a Job that has ended brought is only ended with it: nothing begins that a budget could hold back.
-        if budgets.are_set and job.ending:
+        if budgets.are_kept(job.namespace) and job.ending:
             status["reservation"] = budgets.nothing(escrow).as_written()
-        elif budgets.are_set:
+        elif budgets.are_kept(job.namespace):
             found = await self._funding.reserve_brought(job, escrow, status)
             if not isinstance(found, Reservation):
                 return found
@@ -131,27 +150,8 @@ class Accounts:
         budgets.confirm(escrow)
         return escrow, None
 
-
-def _unusable(observed: Observation) -> str:
-    """Why an escrow cannot pay for work that is about to begin; empty where it can, and where nobody can tell."""
-    match observed.seen:
-        case Seen.UNREADABLE:
-            return ""
-        case Seen.LOCKED | Seen.COMPLETED:
-            stranger = observed.escrow is not None and observed.escrow.participant is False
-            return "it is between other agents, so this payer's key cannot release it" if stranger else ""
-        case Seen.NOT_FOUND | Seen.UNLISTED:
-            return f"the payment service does not have it: {observed.note}"
-        case Seen.DISAGREES:
-            return observed.note
-    return f"it was {observed.seen} before this work was bound to it, so it pays for nothing any more"
-
-
-def _told(found: FoundEscrow | None) -> Json:
-    """What the service says of an open escrow, as fields of `status`."""
-    status: Json = {}
-    if found and found.amount is not None:
-        status["lockedUsdc"] = str(found.amount)
-    if found and found.auto_release_at is not None:
-        status["autoReleaseAt"] = stamp(found.auto_release_at)
-    return status
+    async def _refused(self, job: JobFacts, escrow: Escrow, refusal: Refusal) -> tuple[Escrow, float | None]:
+        """A rule of the platform's forbids it: the Job waits; one that has ended leaves the escrow to a person."""
+        if job.ending:
+            raise ReviewRequired(escrow, f"escrow {escrow.escrow_id}: {refusal.message}", brought.remedy(escrow))
+        return await self._funding.held_back(job, escrow, refusal)

@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import BUDGET_KIND, BUDGET_LABEL, BUDGET_NAME, ESCROW_GROUP, ESCROW_VERSION, Phase
-from runtime.kubernetes.budget import BUSY, Book, Entry, Limits, Refusal
+from runtime.kubernetes.budget import BUSY, Book, Entry
 from runtime.kubernetes.budget_objects import BudgetNotOpenedError, BudgetObject
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import KubernetesError, WriteConflict
 from runtime.kubernetes.escrow import FUNDED, NOT_SETTLED, Condition, Escrow, Reservation
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events, ObjectReference
+from runtime.kubernetes.limits import Limits, Refusal
 from runtime.money import MICRO, ZERO, Usdc
 from runtime.operator.metrics import Metrics
 
@@ -54,33 +55,63 @@ class _BudgetSubject:
 
 
 class Budgets:
-    """One Budget for each namespace; none where no limit is set."""
+    """One Budget for each namespace; none where no limit is set.
+
+    Args:
+        limits: What the settings say of every namespace; a Budget may say otherwise of its own.
+        own_namespace: The stack's, the only one in which money is locked without a limit.
+    """
 
     def __init__(
-        self, api: KubernetesApi, escrows: EscrowObjects, events: Events, metrics: Metrics, limits: Limits
+        self,
+        api: KubernetesApi,
+        escrows: EscrowObjects,
+        events: Events,
+        metrics: Metrics,
+        limits: Limits,
+        own_namespace: str,
     ) -> None:
         self._api = api
         self._escrows = escrows
         self._events = events
         self._metrics = metrics
         self._limits = limits
+        self._own_namespace = own_namespace
+        self._limited: set[str] = set()
+        """Namespaces whose Budgets have a limit where the settings have none."""
         self._objects: dict[str, BudgetObject] = {}
         self._counted: set[str] = set()
         """Namespaces of which all that was locked before is counted."""
         self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._warnings: list[tuple[str, str]] = []
 
-    @property
-    def are_set(self) -> bool:
-        """Whether there is any limit."""
-        return self._limits.are_set
+    def are_kept(self, namespace: str) -> bool:
+        """Whether there is any limit in a namespace, as far as is known."""
+        return self._limits.are_set or namespace in self._limited
+
+    async def limits(self, namespace: str) -> Limits:
+        """What holds in a namespace now."""
+        found = await self._budget(namespace).said()
+        (self._limited.add if found.are_set else self._limited.discard)(namespace)
+        return found
+
+    async def refusal(self, namespace: str, payee: str | None, amount: Usdc | None) -> Refusal | None:
+        """The rule by which nothing may be locked for a Job, whatever else is locked."""
+        limits = await self.limits(namespace)
+        if namespace != self._own_namespace and not limits.namespace.is_set:
+            words = f"no limit is given for namespace {namespace}, and without one nothing is locked here"
+            remedy = f"namespaceUsdc or namespaceDailyUsdc, in the settings' budget or as spec of Budget {BUDGET_NAME}"
+            return Refusal("NoLimit", f"{words}: {remedy}")
+        return limits.refusal(payee, amount)
 
     async def reserve(self, escrow: Escrow, amount: Usdc, payee: str, agent: str) -> Reservation | Refusal | None:
         """Reserve for an Escrow before anything is sent for it; None where there is no limit."""
-        if not self.are_set:
-            return None
         if escrow.status.reservation is not None:
             return escrow.status.reservation
+        if refusal := await self.refusal(escrow.namespace, payee, amount):
+            return refusal
+        if not self.are_kept(escrow.namespace):
+            return None
         now = datetime.now(UTC)
         wanted = Reservation(
             id=secrets.token_hex(8), amount_usdc=amount, day=now.date().isoformat(), agent=agent, payee=payee
@@ -91,7 +122,7 @@ class Budgets:
 
         def reserve(book: Book) -> Reservation | Refusal:
             # The book's day may be ahead of this clock: then it counts there.
-            return book.reserve(escrow.name, _on(wanted, book.day), self._limits, now)
+            return book.reserve(escrow.name, _on(wanted, book.day), budget.limits, now)
 
         try:
             await self._count(budget)
@@ -118,12 +149,12 @@ class Budgets:
 
     async def release(self, escrow: Escrow) -> None:
         """Nothing was locked for the Escrow, which says so since it was last written."""
-        if self.are_set:
+        if self.are_kept(escrow.namespace):
             await self._budget(escrow.namespace).change(lambda book: book.release(escrow.name))
 
     async def close(self, escrow: Escrow) -> bool:
         """Return what a closed Escrow held; whether its label may go. One in review still counts."""
-        if not (self.are_set and escrow.counts):
+        if not (self.are_kept(escrow.namespace) and escrow.counts):
             return False
         reservation = escrow.status.reservation
         if reservation is None:
@@ -155,7 +186,9 @@ class Budgets:
     async def tidy(self, namespaces: Iterable[str]) -> list[Escrow]:
         """Put each namespace's Budget right; settled Escrows whose part was not returned yet."""
         due: list[Escrow] = []
-        for namespace in namespaces if self.are_set else ():
+        for namespace in namespaces:
+            if not (self._limits.are_set or (await self.limits(namespace)).are_set):
+                continue
             budget = self._budget(namespace)
             self._counted.discard(namespace)
             try:
@@ -265,7 +298,7 @@ class Budgets:
         return self._objects[namespace]
 
     def _changed(self, namespace: str, before: Book, after: Book) -> None:
-        limit = self._limits.namespace
+        limit = self._budget(namespace).limits.namespace
         for what, most, was, is_now in (
             ("locked", limit.locked, before.total.locked_usdc, after.total.locked_usdc),
             ("daily", limit.daily, before.total.spent_usdc, after.total.spent_usdc),

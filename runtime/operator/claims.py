@@ -108,6 +108,15 @@ class Claims:
             return await self.hold(escrow)
         raise _taken(escrow, found)
 
+    async def refuse_taken(self, escrow: Escrow) -> None:
+        """Raise `ReviewRequired` where the escrow pays for another Job, which says more than that it is spent."""
+        try:
+            found = await self._api.get(f"{self._path}/{claim_name(escrow.escrow_id or '')}", LEASE)
+        except ObjectNotFound:
+            return
+        if found.spec.holder_identity != _holder(escrow) and not await self._removed(found):
+            raise _taken(escrow, found)
+
     def _claim(self, escrow: Escrow, name: str, holder: str) -> Json:
         """The Lease, owned by its Escrow where both are in one namespace.
 

@@ -33,5 +33,5 @@ class ClusterObjects:
             escrows=escrows,
             claims=Claims(api, escrows, config.pod_namespace),
             events=events,
-            budgets=Budgets(api, escrows, events, metrics, config.budget.limits),
+            budgets=Budgets(api, escrows, events, metrics, config.budget.limits, config.pod_namespace),
         )

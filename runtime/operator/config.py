@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 
 from runtime.contract import Env
-from runtime.environment import amount, flag, group, number, text
+from runtime.environment import amount, flag, group, number, text, texts
 from runtime.errors import BadInput
-from runtime.kubernetes.budget import Limit, Limits
+from runtime.kubernetes.limits import Limit, Limits
 from runtime.money import Usdc
 from runtime.payments.settings import PayerSettings
 from runtime.service import ProbeSettings
@@ -16,7 +16,7 @@ _SELECTOR = "selector:"
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetSettings:
-    """The most that may be locked in each namespace; empty for no bound."""
+    """What each namespace may ask for; an amount that is empty is no bound. A Budget may say otherwise of its own."""
 
     namespace: Usdc | None = amount(
         Env.NAMESPACE_BUDGET_USDC, "Most that may be locked in one namespace at one time", default=None
@@ -36,6 +36,17 @@ class BudgetSettings:
     payee_daily: Usdc | None = amount(
         Env.PAYEE_DAILY_BUDGET_USDC, "Most that may be locked for one payee in a namespace in one UTC day", default=None
     )
+    job: Usdc | None = amount(Env.JOB_BUDGET_USDC, "Most that may be locked for one Job", default=None)
+    payees: tuple[str, ...] = texts(Env.PAYEES, "Who may be paid; `*` stands for any characters", default=("*",))
+    bring_escrows: bool = flag(
+        Env.BRING_ESCROWS, "Whether Jobs may bring an escrow that somebody made for them", default=True
+    )
+    allowed_escrows: tuple[str, ...] = texts(
+        Env.ALLOWED_ESCROWS,
+        "Escrows that a Job may bring although their terms do not name it: `ID`, or `ID=NAMESPACE/WORK` for one Job, by"
+        " its name or work id; `*` stands for any characters",
+        default=(),
+    )
 
     @property
     def limits(self) -> Limits:
@@ -44,6 +55,10 @@ class BudgetSettings:
             namespace=Limit(self.namespace, self.namespace_daily),
             agent=Limit(self.agent, self.agent_daily),
             payee=Limit(self.payee, self.payee_daily),
+            job=self.job,
+            payees=self.payees,
+            bring_escrows=self.bring_escrows,
+            allowed_escrows=self.allowed_escrows,
         )
 
 

@@ -14,21 +14,22 @@ from runtime.errors import (
     Unavailable,
     Unsupported,
 )
-from runtime.kubernetes.budget import BUSY, Refusal
+from runtime.kubernetes.budget import BUSY
 from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.escrow_journals import CreationJournal
+from runtime.kubernetes.limits import Refusal
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
-from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts
+from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts, parse_request
 from runtime.operator.metrics import Metrics
 from runtime.operator.review import ReviewRequired
 from runtime.operator.settlements import Settlements
 from runtime.operator.waits import LONGEST_SECONDS, Waits, condition, reason_of, seconds_until_next_try
 from runtime.payments import DialectName, EscrowRequest, EscrowStatus, Operation, PaymentsClient
 from runtime.payments import Escrow as FoundEscrow
-from runtime.payments.creation import GRACE, Created, NeedsReview, create_once
+from runtime.payments.creation import GRACE, Created, NeedsReview, NotCreatedError, create_once
 from runtime.payments.search import Search, find_escrow
 
 WAIT_ENDED: Final = "WaitEnded"
@@ -39,6 +40,11 @@ BUSY_SECONDS: Final = 2.0
 
 INSUFFICIENT: Final = "insufficient_balance"
 """The service's word for a payer without funds; 402 says the same."""
+
+
+_NOTHING_SENT: Final = (
+    "Nothing was sent. Create the Job anew with a right annotation, then close this with escrowctl resolve."
+)
 
 
 class Funding:
@@ -74,21 +80,28 @@ class Funding:
     async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Create the escrow of a pending Escrow object, once; the object, and the seconds until the next try."""
         begun = escrow.status.creation is not None
-        if not begun and (job.ending or job.gone):
-            return await self._nothing_locked(job, escrow), None
+        if not begun:
+            job = job if job.gone else await self._objects.jobs.now(job)  # the queue's may be a minute old
+            if found := await self._not_due(job, escrow):
+                return found
+            if _wait_ended(escrow):
+                await self._objects.jobs.end_unrun(job)
+                return escrow, None
         if begun and (delay := await self._perhaps_under_way(escrow)):
             return escrow, delay
-        if not begun and _wait_ended(escrow):
-            await self._objects.jobs.end_unrun(job)
-            return escrow, None
         reserved = None if begun else await self._reserve(job, escrow)
         if isinstance(reserved, Refusal):
-            return await self._held_back(job, escrow, reserved)
+            return await self.held_back(job, escrow, reserved)
         journal, version = CreationJournal(self._escrows, escrow, reserved), escrow.metadata.resource_version
         try:
             if not begun and (lost := await self._lost(escrow)):
                 return await self._found_again(job, escrow, lost, reserved), None
-            created = await create_once(self._client, journal, self._order(job, escrow))
+            created = await create_once(
+                self._client, journal, self._order(job, escrow), again=not (job.ending or job.gone)
+            )
+        except NotCreatedError:
+            await self._budgets.release(journal.escrow)
+            return await self._nothing_locked(job, journal.escrow), None
         except (Retryable, Unauthorized) as error:
             waiting = await self._not_created(job, journal.escrow, version, reason_of(error), error)
             return await self._until_next_try(job, waiting, getattr(error, "delay_seconds", None))
@@ -112,7 +125,7 @@ class Funding:
         """The Job waits. What was reserved is returned where the Escrow says that nothing is under way any more."""
         escrow = await self.wait(job, escrow, reason, str(error))
         if escrow.status.creation is None:
-            if self._budgets.are_set and escrow.metadata.resource_version == reserved_at:
+            if self._budgets.are_kept(escrow.namespace) and escrow.metadata.resource_version == reserved_at:
                 # Another operator may have the same reservation: its next write is to fail before that is returned.
                 found = escrow.condition(FUNDED)
                 again = condition(FUNDED, False, reason, str(error), found.last_transition_time if found else None)
@@ -122,6 +135,26 @@ class Funding:
         else:
             self._budgets.confirm(escrow)
         return escrow
+
+    async def _not_due(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None] | None:
+        """What there is to do instead of a first create; None where the Job is there, held, and asks for it."""
+        if job.ending or job.gone:
+            return await self._nothing_locked(job, escrow), None
+        if not job.finalizer:
+            return escrow, BUSY_SECONDS  # somebody took it off: it is held again first
+        self._check_asked(job, escrow)
+        return None
+
+    def _check_asked(self, job: JobFacts, escrow: Escrow) -> None:
+        """Raise `ReviewRequired` unless the Job asks for what its account says, whoever wrote that."""
+        payee, amount = _agreed(escrow)
+        try:
+            asked = parse_request(job.request or "")
+        except AnnotationError as error:
+            raise ReviewRequired(escrow, str(error), _NOTHING_SENT) from error
+        if asked.payee != payee or asked.amount not in (None, amount):
+            words = f"it says {amount} USDC for {payee}, and its Job asks for something else"
+            raise ReviewRequired(escrow, words, _NOTHING_SENT)
 
     async def _reserve(self, job: JobFacts, escrow: Escrow) -> Reservation | Refusal | None:
         payee, amount = _agreed(escrow)
@@ -140,12 +173,13 @@ class Funding:
         locked = status.get("lockedUsdc")
         if locked is None:
             words = "the namespace has a budget, and the service does not tell how much the escrow holds"
-            return await self._held_back(job, escrow, Refusal("AmountUnknown", words))
+            return await self.held_back(job, escrow, Refusal("AmountUnknown", words))
         found = await self._budgets.reserve(escrow, Usdc.parse(locked), escrow.payee or "", job.agent)
         assert found is not None, "asked only where there is a limit"  # noqa: S101
-        return found if isinstance(found, Reservation) else await self._held_back(job, escrow, found)
+        return found if isinstance(found, Reservation) else await self.held_back(job, escrow, found)
 
-    async def _held_back(self, job: JobFacts, escrow: Escrow, refusal: Refusal) -> tuple[Escrow, float | None]:
+    async def held_back(self, job: JobFacts, escrow: Escrow, refusal: Refusal) -> tuple[Escrow, float | None]:
+        """The Escrow that waits because a rule refuses it, and the seconds until the next try."""
         if refusal.reason == BUSY:
             return escrow, BUSY_SECONDS
         waiting = await self.wait(job, escrow, refusal.reason, refusal.message)
@@ -289,9 +323,5 @@ def _agreed(escrow: Escrow) -> tuple[str, Usdc]:
     """Payee and amount that the Job asked for. Raises `ReviewRequired` where the object has lost them."""
     payee, amount = escrow.spec.payee, escrow.spec.amount_usdc
     if payee is None or amount is None:
-        raise ReviewRequired(
-            escrow,
-            "it says not whom to pay, or how much; nothing was sent",
-            "Create the Job anew with a right annotation, then close this with escrowctl resolve.",
-        )
+        raise ReviewRequired(escrow, "it does not say whom to pay, or how much", _NOTHING_SENT)
     return payee, amount

@@ -5,9 +5,10 @@ from typing import Final
 
 from runtime.contract import ESCROW_ID_ANNOTATION, FUNDED_ANNOTATION, SETTLED_ANNOTATION, WITHHELD_ANNOTATION
 from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.errors import ObjectNotFound
 from runtime.kubernetes.finalizers import add_finalizer, remove_finalizer
 from runtime.kubernetes.listing import Listing
-from runtime.operator.jobs import JobFacts
+from runtime.operator.jobs import JOB, JobFacts
 from runtime.operator.listing import FAILED_POD, FailedPod
 
 MOST_PODS: Final = 500
@@ -25,6 +26,14 @@ class JobObjects:
         if job.finalizer or (metadata := await add_finalizer(self._api, job.path, job.metadata)) is None:
             return job
         return replace(job, version=metadata.resource_version, finalizers=metadata.finalizers)
+
+    async def now(self, job: JobFacts) -> JobFacts:
+        """The Job as the API server has it at this moment; `gone` where it is no longer there."""
+        try:
+            found = await self._api.get(job.path, JOB)
+        except ObjectNotFound:
+            return replace(job, gone=True)
+        return found if found.uid == job.uid else replace(job, gone=True)
 
     async def remove_finalizer(self, job: JobFacts, *, settled: bool = False) -> None:
         """Remove our finalizer; with `settled` the Job is marked as settled in the same request."""

@@ -77,7 +77,7 @@ class Operator:
         self._known = known = PhaseCache()
         settlements = Settlements(objects, client, metrics)
         funding = Funding(objects, client, metrics, config, settlements)
-        accounts = Accounts(objects, client, funding)
+        accounts = Accounts(objects, client, funding, config.payer)
         works = Works(objects, known, rerun_failed=config.rerun_failed_work)
         self._reconciler = Reconciler(
             objects, works, accounts, funding, settlements, known, auto_release=config.auto_release

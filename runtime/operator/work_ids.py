@@ -1,9 +1,14 @@
-"""The identity of a Job's work: its annotation, and for a CronJob's Jobs which run of the schedule it is."""
+"""The identity of a Job's work: its annotation, and for a CronJob's Jobs which run of the schedule it is.
+
+And how an escrow says which work it was made for: whoever holds the payer's key wrote its terms, and nobody else can.
+"""
 
 from collections.abc import Mapping
 from typing import Final
 
 from runtime.contract import BY_HAND_ANNOTATION, SCHEDULED_ANNOTATION, WORK_ID_ANNOTATION, WORK_ID_LIMIT
+from runtime.money import Usdc
+from runtime.payments.model import escrow_token
 from runtime.redaction import excerpt
 
 LONGEST: Final = 253
@@ -32,3 +37,14 @@ def work_id_problem(annotations: Mapping[str, str]) -> str:
     shown = repr(excerpt(given, 40))
     wanted = f"1 to {WORK_ID_LIMIT} printable characters with no blank at either end"
     return f"annotation {WORK_ID_ANNOTATION}: {shown} cannot be used; expected {wanted}"
+
+
+def service_token(namespace: str, uid: str, identity: str | None, run: int | None) -> str:
+    """The token of an escrow that the operator creates; from the work, so that the service knows it again even where
+    the cluster has lost the account."""
+    return escrow_token(f"{namespace}/{identity}" if identity else uid, run or 0)
+
+
+def by_hand_token(namespace: str, job_name: str, payee: str, amount: Usdc) -> str:
+    """The token of an escrow that a person has `escrowctl fund` create for a Job."""
+    return escrow_token(f"{namespace}/{job_name}/{payee}/{amount}")

@@ -27,7 +27,8 @@ STATUS_WORDS: Final[Mapping[str, EscrowStatus]] = {
 
 T = TypeVar("T")
 
-_TOKEN_AT_END: Final = re.compile(r"\[([A-Za-z0-9._-]{8,64})\]\s*\Z")
+_TOKEN_AT_END: Final = re.compile(r"\[([A-Za-z0-9._/@-]{3,400})\]\s*\Z")
+"""Ours, and `NAMESPACE/JOB` as a person writes it."""
 
 
 class AnswerProblem(Exception):

@@ -83,19 +83,30 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class NotCreatedError(Exception):
+    """There is no escrow, and none is created any more because nobody wants it."""
+
+
 async def create_once(
-    client: PaymentsClient, journal: CreationJournal, order: EscrowRequest, now: Callable[[], datetime] = _utc_now
+    client: PaymentsClient,
+    journal: CreationJournal,
+    order: EscrowRequest,
+    now: Callable[[], datetime] = _utc_now,
+    *,
+    again: bool = True,
 ) -> Created | NeedsReview:
     """Create the escrow, or find the one that an earlier call created. Call it again whenever it was interrupted.
 
-    One caller per token at a time: the journal's owner (a custom resource, a database row) sees to that.
+    One caller per token at a time: the journal's owner (a custom resource, a database row) sees to that. Where nobody
+    wants the escrow any more, `again` is False: one that was created before is found, and nothing is sent.
 
     Raises:
+        NotCreatedError: It surely was not created, and `again` is False.
         Retryable: Nothing was sent, or it is too early to tell; come back after `delay_seconds`.
         Permanent: The service refused, or the token was used for another request before.
     """
     earlier = await journal.read(order.token)
-    create = _Create(client, journal, order, now)
+    create = _Create(client, journal, order, now, again)
     if earlier is None:
         return await create.send(None)
     if earlier.fingerprint != fingerprint(order):
@@ -111,6 +122,7 @@ class _Create:
     journal: CreationJournal
     order: EscrowRequest
     now: Callable[[], datetime]
+    again: bool
 
     async def send(self, earlier: Creation | None) -> Created | NeedsReview:
         """Record one more attempt, then send it."""
@@ -150,6 +162,9 @@ class _Create:
             raise Retryable(reason, operation=Operation.CREATE, delay_seconds=(GRACE - age).total_seconds())
         if age > LISTED:
             return self._review(f"{cause}; no escrow carries the token now, but one may have been refunded since")
+        if not self.again:
+            await self.journal.clear(self.order.token)
+            raise NotCreatedError(f"{cause}; no escrow carries {self.order.token}")
         if creation.attempts >= MOST_ATTEMPTS:
             return self._review(f"{creation.attempts} creates were sent and none can be found")
         return await self.send(creation)

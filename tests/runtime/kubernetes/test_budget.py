@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from runtime.contract import MOST_IN_FLIGHT, MOST_NAMES
-from runtime.kubernetes.budget import BUDGET, BUSY, Book, Limit, Limits, Refusal
+from runtime.kubernetes.budget import BUDGET, BUSY, Book
 from runtime.kubernetes.escrow import Reservation
+from runtime.kubernetes.limits import Limit, Limits, Refusal
 from runtime.money import ZERO, Usdc
 
 DAY, NOW = "2026-11-27", datetime(2026, 11, 27, 12, tzinfo=UTC)

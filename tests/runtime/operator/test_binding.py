@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from runtime.contract import Env
+from runtime.contract import WORK_ID_ANNOTATION, Env
 from runtime.sandbox.escrows import Terms
+from tests.runtime.operator.world import PAYEE, PAYER, STRICT, Escrow
 
 BOTH = pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
 
@@ -17,6 +18,11 @@ def refused(world, name: str = "works") -> str:
     assert [call.act for call in world.sandbox.received if call.act != "create"] == []
     world.await_event(name, "EscrowNeedsReview")
     return evidence
+
+
+def by_hand(world, terms: str) -> str:
+    """An escrow whose terms somebody wrote with no program of ours."""
+    return world.sandbox.escrows.create(PAYER, Terms(PAYEE, 1_000_000, terms), payee_must_exist=True)["id"]
 
 
 @BOTH
@@ -74,3 +80,80 @@ def test_what_is_told_of_an_open_escrow_is_on_record_before_the_job_runs(world):
     assert (status["phase"], status["lockedUsdc"]) == ("Funded", "0.75")
     assert status["autoReleaseAt"]
     assert json.dumps(status["claim"])
+
+
+def test_an_escrow_that_does_not_say_for_which_job_it_is(world):
+    """Whoever may create a Job could else name somebody else's: have it paid by `true`, or disputed by a failure."""
+    world.operator(**STRICT)
+    escrow_id = world.fund(job="the-owners")
+    world.job("works", escrow_id, suspend=True)
+    assert "do not name this work" in refused(world)
+    world.job("the-owners", escrow_id, suspend=True)
+    world.await_resumed("the-owners")
+    world.finish("the-owners")
+    assert world.await_phase("the-owners", "Settled")["status"]["outcome"] == "Paid"
+
+
+@BOTH
+@pytest.mark.parametrize("named", ["works", "monthly"], ids=["by its name", "by its work id"])
+def test_a_person_may_write_into_the_terms_which_work_an_escrow_is_for(world, named):
+    world.operator(**STRICT)
+    terms = f"{world.namespace}/{named}"
+    escrow_id = by_hand(world, terms if world.dialect == "kubernetes" else f"summaries [{terms}]")
+    world.job("works", escrow_id, suspend=True, annotations={WORK_ID_ANNOTATION: "monthly"})
+    world.await_resumed("works")
+
+
+def test_the_same_name_in_another_namespace_is_another_job(world):
+    world.operator(**STRICT)
+    escrow_id = by_hand(world, "elsewhere/works")
+    world.job("works", escrow_id, suspend=True)
+    assert "its terms say 'elsewhere/works'" in refused(world)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "runs"),
+    [("{id}", True), ("{id}={namespace}/works", True), ("{id}={namespace}/other", False), ("esc_no*", False)],
+)
+def test_the_platform_may_allow_an_escrow_that_does_not_name_its_job(world, allowed, runs):
+    escrow_id = world.fund()
+    entry = allowed.format(id=escrow_id, namespace=world.namespace)
+    world.operator(**{Env.ALLOWED_ESCROWS: json.dumps([entry])})
+    world.job("works", escrow_id, suspend=True)
+    if runs:
+        world.await_resumed("works")
+    else:
+        assert "do not name this work" in refused(world)
+
+
+@pytest.mark.parametrize("world", ["fly"], indirect=True)
+def test_where_the_terms_cannot_be_read_the_platform_has_to_allow_it(world):
+    world.operator(**STRICT, AGENT_ID=PAYER)
+    world.job("works", world.fund(job="works"), suspend=True)
+    assert "its terms cannot be read here" in refused(world)
+
+
+def test_an_escrow_that_pays_the_payer(world):
+    world.operator(AGENT_ID=PAYER)
+    world.sandbox.issue_key("rich")
+    world.sandbox.deposit("rich", "5.00")
+    theirs = world.sandbox.escrows.create("rich", Terms(PAYER, 1_000_000, "theirs"), payee_must_exist=True)
+    world.job("works", theirs["id"], suspend=True)
+    assert f"it pays {PAYER}" in refused(world)
+
+
+def test_a_spent_escrow_is_not_paid_a_second_time_after_its_account_was_deleted(world):
+    world.operator()
+    escrow_id = world.fund(job="works")
+    world.job("works", escrow_id, suspend=True)
+    world.await_resumed("works")
+    world.finish("works")
+    world.await_phase("works", "Settled")
+    name = world.escrow("works")["metadata"]["name"]
+    world.eventually(lambda: "finalizers" not in world.escrow("works")["metadata"], "nothing holds it")
+    world.client.delete(Escrow, name)
+    world.job("again", escrow_id, suspend=True)
+    status = world.await_phase("again", "NeedsReview")["status"]
+    assert "was released before this work was bound to it" in status["evidence"]
+    assert "outcome" not in status
+    assert world.get_job("again").spec.suspend

@@ -44,6 +44,7 @@ from runtime.contract import (
     ProgramName,
 )
 from runtime.money import Usdc
+from runtime.operator.work_ids import by_hand_token
 from runtime.payments import Credentials, EscrowRequest, PaymentsClient
 from runtime.sandbox.testing import RunningSandbox
 from tests.ports import free_port
@@ -56,6 +57,8 @@ Budget = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, BUDGET_KIND, B
 DEADLINE_SECONDS = 40
 START_SECONDS = 120
 """A start takes two seconds of CPU, of which a busy machine may give it few."""
+STRICT = {Env.ALLOWED_ESCROWS: "[]"}
+"""As it is by default: an escrow that a Job brings says in its terms which Job it is for."""
 PAYER, PAYEE = "payer-agent", "worker-agent-007"
 
 
@@ -293,6 +296,7 @@ class World:
             Env.WATCH_NAMESPACE: self.namespace,
             Env.RESYNC_SECONDS: "2",
             Env.POD_NAMESPACE: self.namespace,
+            Env.ALLOWED_ESCROWS: '["*"]',  # most tests lock the money before they know the Job; STRICT takes it back
         }
         return environment | changes
 
@@ -350,8 +354,13 @@ class World:
 
     # --- Jobs
 
-    def fund(self, amount: str = "1.00", payee: str = PAYEE, token: str = "by-hand-0001") -> str:
-        """An escrow made by hand, as the guide does; its id."""
+    def fund(self, amount: str = "1.00", payee: str = PAYEE, token: str = "", *, job: str = "") -> str:
+        """An escrow made by hand, as the guide does; its id.
+
+        With `job` it says for which Job, as `escrowctl fund` does. Without, only an operator takes it that allows all
+        escrows: see `environment`.
+        """
+        token = token or (by_hand_token(self.namespace, job, payee, Usdc.parse(amount)) if job else "by-hand-0001")
 
         async def create() -> str:
             credentials = Credentials(self.key)
