@@ -13,7 +13,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from components.component import Component, StackArgs
-from components.manifests import job_gate, naming, operator, rbac
+from components.manifests import job_gate, ledger_policy, naming, operator, rbac
 from runtime.contract import ProgramName
 
 
@@ -32,6 +32,7 @@ class EscrowOperator(Component):
             ),
             *self._rights(),
             *self._gate(),
+            *self._guarded_ledger(),
         ]
         self._declare(Deployment, operator.deployment(settings), after=rights)
         self.watches = pulumi.Output.from_input(operator.watch_namespace(settings))
@@ -48,6 +49,13 @@ class EscrowOperator(Component):
             self._declare(MutatingAdmissionPolicyBinding, job_gate.policy_binding(settings), after=[policy]),
             self._declare(ValidatingAdmissionPolicyBinding, job_gate.guard_binding(settings), after=[guard]),
         ]
+
+    def _guarded_ledger(self) -> list[pulumi.Resource]:
+        settings = self._settings
+        if not (ledger_policy.is_used(settings) and settings.create_policies):
+            return []
+        policy = self._declare(ValidatingAdmissionPolicy, ledger_policy.policy(settings))
+        return [self._declare(ValidatingAdmissionPolicyBinding, ledger_policy.binding(settings), after=[policy])]
 
     def _rights(self) -> list[pulumi.Resource]:
         settings = self._settings

@@ -196,6 +196,8 @@ class Env(StrEnum):
     """Operator: `true` lets Jobs bring an escrow that somebody made for them."""
     ALLOWED_ESCROWS = "PF_ALLOWED_ESCROWS"
     """Operator: escrows whose terms need not name the Job that brings them, a JSON list."""
+    FORMER_URLS = "PF_FORMER_ESCROW_URLS"
+    """Operator: other URLs of the same escrow service, under which accounts were opened; a JSON list."""
     ESCROW_TIMEOUT_HOURS = "PF_ESCROW_TIMEOUT_HOURS"
     """Operator: after how many hours the service refunds an escrow it created, in the `server` dialect."""
     RESYNC_SECONDS = "PF_RESYNC_SECONDS"
@@ -271,6 +273,9 @@ CUSTOM_METRICS_VERSIONS: Final = ("v1beta1", "v1beta2")
 FAUCET_CONTAINER: Final = "faucet-claim"
 MCP_RULES_KEY: Final = "rules.json"
 """In the ConfigMap with the sidecar's rules, and the file that it is mounted as."""
+
+CLAIM_PREFIX: Final = "escrow-"
+"""Of the Leases by which the operator binds an escrow to one work."""
 
 # --- keys of the credentials Secret (guide)
 

@@ -1,7 +1,8 @@
 """Who may run something as one of the stack's ServiceAccounts: a right to them is needed, the verb `use`.
 
 And who may bear the labels by which Services and NetworkPolicies pick the stack's pods: pods of these accounts alone.
-Labels are free otherwise, and a pod with the sandbox's would get its Service's traffic.
+Labels are free otherwise, and a pod with the sandbox's would get its Service's traffic. Nor does anybody else change
+what the stack's programs go by: the ConfigMaps with their rules, the Leases with the operator's claims.
 
 Without this policy, whoever may create a Job may name any account of the namespace. Asked is whoever makes the Job, the
 Deployment or the pod; the controllers that make the rest of it are believed, since what they work from was asked about.
@@ -12,7 +13,7 @@ from components.manifests.admission import Refusal, cel, may, on
 from components.manifests.credentials_policy import allowed_accounts
 from components.manifests.naming import Manifest, selector
 from components.settings import Settings
-from runtime.contract import ProgramName
+from runtime.contract import CLAIM_PREFIX, ProgramName
 
 _TEMPLATES = "dyn(object).spec.?jobTemplate.?spec.?template.?spec.or(dyn(object).spec.?template.?spec)"
 
@@ -29,6 +30,7 @@ def policy(settings: Settings) -> Manifest:
             on("CREATE", "serviceaccounts/token"),
             on("CREATE,UPDATE", "pods", "replicationcontrollers", "secrets"),
             on("CREATE,UPDATE,DELETE", "configmaps"),
+            on("CREATE,UPDATE,DELETE", "leases", group="coordination.k8s.io"),
             on("CREATE,UPDATE", "jobs", "cronjobs", group="batch"),
             on("CREATE,UPDATE", "deployments", "replicasets", "statefulsets", "daemonsets", group="apps"),
         ],
@@ -40,7 +42,9 @@ def policy(settings: Settings) -> Manifest:
             " || request.userInfo.username == 'system:kube-controller-manager'",
             "podAccount": "variables.kind == 'pods/' ? dyn(object).spec.?serviceAccountName.orValue('default') : ''",
             "changed": f"request.operation == 'CREATE' || {_TEMPLATES} != {old}",
-            "account": "variables.kind == 'configmaps/' ? ''"
+            # Not the request's: a deletion of many names none.
+            "name": "request.operation == 'DELETE' ? oldObject.metadata.name : object.metadata.?name.orValue('')",
+            "account": "variables.kind in ['configmaps/', 'leases/'] ? ''"
             " : variables.kind == 'serviceaccounts/token' ? request.name"
             " : variables.kind == 'secrets/' ? (dyn(object).?type.orValue('') == 'kubernetes.io/service-account-token'"
             " ? dyn(object).metadata.?annotations[?'kubernetes.io/service-account.name'].orValue('') : '')"
@@ -56,6 +60,7 @@ def policy(settings: Settings) -> Manifest:
             ),
             _labels(settings),
             _rules(settings),
+            _claims(settings),
         ],
     )
 
@@ -65,10 +70,20 @@ def _rules(settings: Settings) -> Refusal:
     names = [naming.MCP_RULES, *filter(None, [settings.network.ca_bundle.config_map])]
     account = cel(naming.AGENT_ACCOUNT)
     return Refusal(
-        f"variables.kind != 'configmaps/' || !(request.name in {cel(names)}) || variables.trusted"
+        f"variables.kind != 'configmaps/' || !(variables.name in {cel(names)}) || variables.trusted"
         f" || {may('use', 'serviceaccounts', account)}",
         f"the ConfigMaps {', '.join(names)} say what the programs with the API key may do and whom they trust: whoever"
         f" may use the ServiceAccount {naming.AGENT_ACCOUNT} may change them",
+    )
+
+
+def _claims(settings: Settings) -> Refusal:
+    """A claim binds an escrow to one work: whoever removed it could have the money paid, or disputed, for another."""
+    operator = f"system:serviceaccount:{settings.namespace}:{naming.OPERATOR_ACCOUNT}"
+    return Refusal(
+        f"variables.kind != 'leases/' || !variables.name.startsWith('{CLAIM_PREFIX}') || variables.trusted"
+        f" || request.userInfo.username == '{operator}'",
+        f"the Leases {CLAIM_PREFIX}... say which work an escrow pays for; they are the operator's",
     )
 
 

@@ -1,4 +1,4 @@
-"""How an admission policy of a stack's own namespace is written; what each says stands in a module of its own.
+"""How an admission policy of a stack is written; what each says stands in a module of its own.
 
 Values are written into the expressions: a policy's ConfigMap parameters can freeze at old values.
 """
@@ -51,8 +51,9 @@ def policy(
     }
 
 
-def binding(settings: Settings, of: Manifest) -> Manifest:
-    """Puts a policy in force in the stack's namespace."""
+def binding(settings: Settings, of: Manifest, namespaces: Manifest | None = None) -> Manifest:
+    """Puts a policy in force in the namespaces of a selector; without one in the stack's."""
+    own = {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}
     name = of["metadata"]["name"]
     return {
         "apiVersion": API,
@@ -61,9 +62,7 @@ def binding(settings: Settings, of: Manifest) -> Manifest:
         "spec": {
             "policyName": name,
             "validationActions": ["Deny"],
-            "matchResources": {
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}
-            },
+            "matchResources": {"namespaceSelector": namespaces or own},
         },
     }
 

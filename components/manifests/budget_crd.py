@@ -1,13 +1,14 @@
-"""The `Budget` definition: what is reserved of a namespace's limits. `kubectl get budgets` shows limit, locked, left.
+"""The `Budget` definition: what a namespace may ask for, and what is reserved of it. `kubectl get budgets` shows it.
 
-One object a namespace, written by the operator alone, each time by compare-and-swap. Its lists are bounded: lines of
+One object a namespace. `spec` is the platform's, who alone may write it (`ledger_policy`); the status is written by the
+operator alone, each time by compare-and-swap. Its lists are bounded: lines of
 agents and payees with something locked or spent today, and what is in flight at this moment.
 """
 
 from components.manifests.crd_schema import amount, definition, reservation, text, time
 from components.manifests.naming import Manifest
 from components.settings import Settings
-from runtime.contract import BUDGET_KIND, BUDGET_PLURAL, ESCROW_GROUP, MOST_IN_FLIGHT, MOST_NAMES
+from runtime.contract import BUDGET_KIND, BUDGET_NAME, BUDGET_PLURAL, ESCROW_GROUP, MOST_IN_FLIGHT, MOST_NAMES
 
 NAME = f"{BUDGET_PLURAL}.{ESCROW_GROUP}"
 
@@ -21,13 +22,42 @@ def schema() -> Manifest:
     """The OpenAPI schema of one Budget."""
     return {
         "type": "object",
-        "description": "What is reserved of a namespace's limits, before anything is sent.",
+        "description": "What a namespace may ask for, and what is reserved of it before anything is sent.",
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
+            "spec": _spec(),
             "status": _status(),
         },
+        "x-kubernetes-validations": [
+            {
+                "rule": f"self.metadata.name == '{BUDGET_NAME}'",
+                "message": f"the one Budget of a namespace is called {BUDGET_NAME}",
+            }
+        ],
+    }
+
+
+def _spec() -> Manifest:
+    amounts = {
+        "namespaceUsdc": "USDC that may be locked in the namespace at one time.",
+        "namespaceDailyUsdc": "USDC that may be locked in it in one UTC day.",
+        "agentUsdc": "The same for each agent at one time.",
+        "agentDailyUsdc": "The same for each agent in one UTC day.",
+        "payeeUsdc": "The same for each payee at one time.",
+        "payeeDailyUsdc": "The same for each payee in one UTC day.",
+        "jobUsdc": "USDC that may be locked for one Job.",
+    }
+    names = {
+        "payees": _list(64, "Who may be paid; `*` stands for any characters.", text(128)) | {"minItems": 1},
+        "allowedEscrows": _list(256, "Escrows whose terms need not name the Job that brings them.", text(520)),
+        "bringEscrows": {"type": "boolean", "description": "Whether Jobs may bring an escrow made for them."},
+    }
+    return {
+        "type": "object",
+        "description": "What the platform says of this namespace; the rest is as in the stack's settings.",
+        "properties": {name: amount(words) for name, words in amounts.items()} | names,
     }
 
 

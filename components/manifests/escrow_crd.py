@@ -86,6 +86,8 @@ def _spec() -> Manifest:
             "escrowId": text(200, "The escrow at the payment service."),
             "payee": text(253, "Who is paid."),
             "amountUsdc": amount("USDC locked for this work."),
+            "payer": text(253, "Who pays; another payer's operator leaves it alone."),
+            "service": text(2048, "URL of the payment service; an operator of another one leaves it alone."),
         },
         "x-kubernetes-validations": [
             _rule("has(self.work) || has(self.job)", "say what it pays for: spec.work"),
@@ -95,7 +97,7 @@ def _spec() -> Manifest:
                 "spec.job and spec.work name the same Job",
             ),
             _rule("!has(oldSelf.job) || has(self.job)", "the Job never changes"),
-            *[_once(name) for name in ("work", "escrowId", "payee", "amountUsdc")],
+            *[_once(name) for name in ("work", "escrowId", "payee", "amountUsdc", "payer", "service")],
         ],
     }
 
@@ -176,6 +178,7 @@ def _status() -> Manifest:
             "required": ["fingerprint", "sentAt", "attempts"],
             "properties": {
                 "fingerprint": text(64, "Of the request: the token never carries another one."),
+                "sender": text(64, "Digest of the API key that it was sent with."),
                 "sentAt": time(),
                 "attempts": {"type": "integer", "format": "int32", "minimum": 1},
             },

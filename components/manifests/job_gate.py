@@ -170,13 +170,14 @@ def _binding(settings: Settings, kind: str, **more: list[str]) -> Manifest:
         "metadata": metadata(settings, _name(settings), namespace=None),
         "spec": {
             "policyName": _name(settings),
-            "matchResources": {"namespaceSelector": _watched(settings)},
+            "matchResources": {"namespaceSelector": watched(settings)},
             **more,
         },
     }
 
 
-def _watched(settings: Settings) -> Manifest:
+def watched(settings: Settings) -> Manifest:
+    """Selector of the namespaces whose Jobs the operator serves."""
     if label := operator.namespace_selector(settings):
         key, _, value = label.partition("=")
         return {"matchLabels": {key: value}}

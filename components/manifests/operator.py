@@ -1,6 +1,9 @@
 """The escrow operator's Deployment (`pf-escrow-operator`)."""
 
-from components.manifests import credentials, naming, pod
+import json
+from collections.abc import Iterator
+
+from components.manifests import agent_job, credentials, naming, pod
 from components.manifests.naming import Manifest, metadata, selector
 from components.settings import Settings, usdc_text
 from runtime.contract import Env, Port, ProgramName, command
@@ -66,6 +69,7 @@ def container(settings: Settings) -> Manifest:
         Env.AGENT_DAILY_BUDGET_USDC: budget.agent_daily_usdc,
         Env.PAYEE_BUDGET_USDC: budget.payee_usdc,
         Env.PAYEE_DAILY_BUDGET_USDC: budget.payee_daily_usdc,
+        Env.JOB_BUDGET_USDC: budget.job_usdc,
     }
     return pod.container(
         settings,
@@ -82,6 +86,10 @@ def container(settings: Settings) -> Manifest:
                     Env.WATCH_NAMESPACE: watch_namespace(settings),
                     Env.DEFAULT_BUDGET_USDC: usdc_text(settings.escrow.default_budget_usdc),
                     **{name: "" if amount is None else usdc_text(amount) for name, amount in bounds.items()},
+                    Env.PAYEES: json.dumps(budget.payees),
+                    Env.BRING_ESCROWS: budget.bring_escrows,
+                    Env.ALLOWED_ESCROWS: json.dumps([*budget.allowed_escrows, *_agents_escrows(settings)]),
+                    Env.FORMER_URLS: json.dumps(settings.services.former_escrow_urls),
                     Env.ESCROW_TIMEOUT_HOURS: settings.escrow.timeout_hours,
                     Env.RESYNC_SECONDS: operator.resync_seconds,
                     Env.RERUN_FAILED_WORK: operator.rerun_failed_work,
@@ -100,6 +108,14 @@ def container(settings: Settings) -> Manifest:
         volumeMounts=[credentials.mount()],
         **pod.probes("health"),
     )
+
+
+def _agents_escrows(settings: Settings) -> Iterator[str]:
+    """Those that the settings give to agents, each for its Job alone: whoever wrote these need not name it again."""
+    for agent in settings.agents:
+        if agent.escrow_id and settings.funding.mode == "annotation":
+            job = agent_job.build(settings, agent)["metadata"]
+            yield f"{agent.escrow_id}={settings.namespace}/{job['name']}"
 
 
 def _spread() -> Manifest:

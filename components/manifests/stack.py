@@ -17,6 +17,7 @@ from components.manifests import (
     credentials_policy,
     escrow_crd,
     job_gate,
+    ledger_policy,
     mcp_sidecar,
     metrics_server,
     namespace,
@@ -83,7 +84,9 @@ def left_to_others(settings: Settings) -> list[Manifest]:
     """What the stack needs and does not create: for somebody with rights to the whole cluster."""
     if not settings.enabled:
         return []
-    policies = [] if settings.create_policies else [*_key_policies(settings), *_job_gate(settings)]
+    policies = (
+        [] if settings.create_policies else [*_key_policies(settings), *_job_gate(settings), *_ledger_policy(settings)]
+    )
     return [*([] if settings.create_crd else _ledger(settings)), *policies]
 
 
@@ -146,9 +149,16 @@ def _job_gate(settings: Settings) -> Iterator[Manifest]:
     yield job_gate.guard_binding(settings)
 
 
+def _ledger_policy(settings: Settings) -> Iterator[Manifest]:
+    if ledger_policy.is_used(settings):
+        yield ledger_policy.policy(settings)
+        yield ledger_policy.binding(settings)
+
+
 def _operator(settings: Settings) -> Iterator[Manifest]:
     if settings.create_policies:
         yield from _job_gate(settings)
+        yield from _ledger_policy(settings)
     yield rbac.service_account(settings, naming.OPERATOR_ACCOUNT, ProgramName.OPERATOR)
     for watched in operator.watched_namespaces(settings):
         yield rbac.operator_role(settings, watched)

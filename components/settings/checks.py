@@ -205,7 +205,7 @@ def _limits(settings: "Settings") -> Iterator[Problem]:
     most = max((settings.task_budget(agent) for agent in agents), default=Decimal(0))
     for name, info in type(budget).model_fields.items():
         limit = getattr(budget, name)
-        if name != "cap_usdc" and limit is not None and limit < most:
+        if name.endswith("_usdc") and name != "cap_usdc" and limit is not None and limit < most:
             message = (
                 f"{usdc_text(limit)} USDC is less than one agent's Job asks for, {usdc_text(most)}: it would never run"
             )

@@ -9,6 +9,7 @@ from components.settings.section import Resources, Section, resources
 from components.settings.values import (
     Cron,
     Identifier,
+    Matching,
     OptionalDnsName,
     OptionalUrl,
     OptionalUsdc,
@@ -45,6 +46,11 @@ class Api(Section):
     """HTTP surface: `kubernetes` and `fly` as the guides have it, `server` as the published server has it."""
 
 
+UrlPattern = Annotated[
+    str, Matching(r"https?://[!-~]{1,2000}", "a URL, with `*` for any characters", "https://a.example")
+]
+
+
 class Services(Section):
     """Base URLs of the six Purple Flea services; empty: the public service, or the sandbox where it is enabled."""
 
@@ -60,6 +66,9 @@ class Services(Section):
     """Wallet; public: https://wallet.purpleflea.com."""
     domains_url: OptionalUrl = ""
     """Domains; public: https://domains.purpleflea.com."""
+    former_escrow_urls: tuple[UrlPattern, ...] = ()
+    """Other URLs of the same escrow service, at which accounts were opened; `*` stands for any characters. The operator
+    leaves an account of another service alone."""
 
 
 class Faucet(Section):
@@ -97,8 +106,22 @@ class Funding(Section):
     """`annotation`: you create the escrow and set its id; `request`: the operator creates it, then starts the Job."""
 
 
+PayeePattern = Annotated[
+    str, Matching(r"\S([ -~]{0,126}\S)?", "a payee's id, or a pattern of ids with `*` in it", "worker-*")
+]
+AllowedEscrow = Annotated[
+    str,
+    Matching(
+        r"[A-Za-z0-9._:~@*-]{1,200}(=[a-z0-9*-]{1,63}/[ -~]{1,253})?",
+        "an escrow's id, or ID=NAMESPACE/WORK",
+        "esc_1=agent-jobs/report",
+    ),
+]
+
+
 class Budget(Section):
-    """The most that may be locked: `capUsdc` before deployment, the others by the operator while the stack runs."""
+    """What may be locked, and for whom: `capUsdc` before deployment, the others by the operator while the stack runs. A
+    `Budget` object may say otherwise of its namespace (docs/operator.md)."""
 
     cap_usdc: OptionalUsdc = None
     """USDC, fee included; a stack whose exposure exceeds it fails. Empty: no cap."""
@@ -115,6 +138,15 @@ class Budget(Section):
     """USDC that may be locked at one time for each payee in a namespace; empty: no bound."""
     payee_daily_usdc: OptionalUsdc = None
     """USDC that may be locked in one UTC day for each payee in a namespace; empty: no bound."""
+    job_usdc: OptionalUsdc = None
+    """USDC that may be locked for one Job; empty: no bound."""
+    payees: Annotated[tuple[PayeePattern, ...], Field(min_length=1)] = ("*",)
+    """Who may be paid; `*` stands for any characters."""
+    bring_escrows: bool = True
+    """Whether Jobs may bring an escrow that somebody made for them (annotation mode)."""
+    allowed_escrows: tuple[AllowedEscrow, ...] = ()
+    """Escrows whose terms need not name the Job that brings them: `ID`, or `ID=NAMESPACE/WORK` for one Job, by its name
+    or work id; `*` stands for any characters. Those of `agents[].escrowId` are allowed to these agents."""
 
 
 class Payroll(Section):

@@ -25,6 +25,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     yield from _unpaid(settings)
     yield from _exposed(settings)
     yield from _shared_work(settings)
+    yield from _unlimited(settings)
     yield from _keys_in_plain_text(settings)
     for path, resources in _resources(settings):
         yield from _units(path, resources)
@@ -111,6 +112,17 @@ def _exposed(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"{ROOT}.agents[{index}].credential", message)
     if settings.worker.enabled and settings.worker.credential == "payer":
         yield Problem(f"{ROOT}.worker.credential", message)
+
+
+def _unlimited(settings: Settings) -> Iterator[Problem]:
+    watched, budget = settings.operator.watch_namespace or settings.namespace, settings.budget
+    limited = budget.namespace_usdc is not None or budget.namespace_daily_usdc is not None
+    if settings.operator.enabled and watched != settings.namespace and not limited:
+        message = (
+            "without budget.namespaceUsdc or budget.namespaceDailyUsdc nothing is locked outside the stack's own "
+            "namespace, but where a Budget object gives a limit (docs/operator.md)"
+        )
+        yield Problem(f"{ROOT}.operator.watchNamespace", message)
 
 
 def _shared_work(settings: Settings) -> Iterator[Problem]:

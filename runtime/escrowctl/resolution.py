@@ -34,7 +34,8 @@ def resolution(
             raise BadInput("nothing was decided yet: say --release, --dispute or --cancel, or close it with --as")
         if not (outcome or escrow.escrow_id):
             raise BadInput("no escrow is bound to it, so nothing can be sent: close it with --as")
-        case = Case(work.key, escrow.escrow_id or "", intent or Intent.CANCEL, why.strip())
+        bound = (escrow.locked, escrow.payee)
+        case = Case(work.key, escrow.escrow_id or "", intent or Intent.CANCEL, why.strip(), *bound)
         record = replace(Settlement.decided(case, now), phase=phase, evidence=escrow.status.evidence)
     resolved = resolve(record, by=by, why=why, now=now, intent=intent, outcome=outcome)
     what = f"closed as {outcome}" if outcome else f"to be tried again: {resolved.intent}"

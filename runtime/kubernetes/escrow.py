@@ -23,7 +23,8 @@ from runtime.settlement.table import ActResult, Intent, Outcome
 OPEN: Final = (Phase.PENDING, Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
 """Phases in which somebody still has something to do."""
 
-_BOUND: Final = (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
+BOUND: Final = (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
+"""Those in which an escrow pays for it."""
 
 NOT_SETTLED: Final = f"status.phase!={Phase.SETTLED}"
 """Field selector of the Escrows that somebody still has to do with: the settled ones only ever become more."""
@@ -89,6 +90,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     escrow_id: str | None = None
     payee: str | None = None
     amount_usdc: Amount | None = None
+    payer: str | None = None
+    """Who pays, as the operator that opened it knew them; None where it did not."""
+    service: str | None = None
+    """URL of the payment service."""
 
 
 class JobEnding(msgspec.Struct, frozen=True):
@@ -105,6 +110,8 @@ class CreationNote(msgspec.Struct, frozen=True, rename="camel"):
     fingerprint: str
     sent_at: Moment
     attempts: int
+    sender: str = ""
+    """Digest of the key that it was sent with."""
 
 
 class AnswerNote(msgspec.Struct, frozen=True):
@@ -336,7 +343,7 @@ def usdc_hook(kind: type, value: Any) -> Any:
 def _checked(escrow: Escrow, _gone: bool) -> Escrow:
     if escrow.spec.job is None and (escrow.spec.work is None or not escrow.spec.work.key):
         raise ValueError("it does not say what it pays for: expected a Job's uid or a Task's taskId - at `$.spec.work`")
-    if escrow.phase in _BOUND and escrow.escrow_id is None:
+    if escrow.phase in BOUND and escrow.escrow_id is None:
         raise ValueError(f"it is {escrow.phase} without an escrow - at `$.spec.escrowId`")
     if escrow.status.intent is not None and escrow.status.decided_at is None:
         raise ValueError("it has an intent, but not since when - at `$.status.decidedAt`")

@@ -145,8 +145,11 @@ class SettlementJournal:
 class CreationJournal:
     """`payments.creation`'s journal: the create in `status.creation`, the escrow's id in the spec, set once."""
 
-    def __init__(self, escrows: EscrowObjects, escrow: Escrow, reservation: Reservation | None = None) -> None:
+    def __init__(
+        self, escrows: EscrowObjects, escrow: Escrow, reservation: Reservation | None = None, sender: str = ""
+    ) -> None:
         self._escrows = escrows
+        self._sender = sender
         self.escrow = escrow
         """As last read or written."""
         self._reservation: Json = {"reservation": reservation.as_written()} if reservation else {}
@@ -174,6 +177,7 @@ class CreationJournal:
             "fingerprint": creation.fingerprint,
             "sentAt": stamp(creation.sent_at),
             "attempts": creation.attempts,
+            **({"sender": self._sender} if self._sender else {}),
         }
         self.escrow = await self._escrows.set_status(
             self.escrow, phase=Phase.PENDING.value, creation=noted, **self._reservation

@@ -43,12 +43,17 @@ def new_escrow(
     work_id: str | None = None,
     run: int | None = None,
     counts: bool = False,
+    payer: str | None = None,
+    service: str | None = None,
 ) -> Json:
     """The Escrow object of a Job; what is not known yet is left out and set once later.
 
     `spec.job` says what `spec.work` says, for operators of the version before: one may still run, or run again.
     """
-    known = {"escrowId": escrow_id, "payee": payee, "amountUsdc": None if amount is None else str(amount)}
+    known = {
+        **{"escrowId": escrow_id, "payee": payee, "amountUsdc": None if amount is None else str(amount)},
+        **{"payer": payer, "service": service},
+    }
     identity = {"id": work_id, "run": run}
     first = work_id is not None and run is None
     return {

@@ -16,6 +16,7 @@ from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.funding import Funding
 from runtime.operator.jobs import AnnotationError, JobFacts, parse_escrow_id, parse_request
 from runtime.operator.review import ReviewRequired
+from runtime.operator.served import Serving
 from runtime.operator.waits import reason_of, seconds_until_next_try
 from runtime.operator.work_ids import service_token
 from runtime.payments import PaymentsClient
@@ -48,14 +49,14 @@ class Accounts:
     """Opens and binds the Escrows of Jobs.
 
     Args:
-        payer: The payer's own id at the service, where it is known.
+        serving: For whom, and at which service.
     """
 
-    def __init__(self, objects: ClusterObjects, client: PaymentsClient, funding: Funding, payer: str | None) -> None:
+    def __init__(self, objects: ClusterObjects, client: PaymentsClient, funding: Funding, serving: Serving) -> None:
         self._objects = objects
         self._client = client
         self._funding = funding
-        self._payer = payer
+        self._serving = serving
         self._reader = Reader(client)
 
     async def open(self, job: JobFacts, first: Escrow | None) -> Escrow | None:
@@ -80,6 +81,8 @@ class Accounts:
             amount=terms.amount,
             work_id=job.work_id,
             run=run,
+            payer=self._serving.payer,
+            service=self._serving.service,
             counts=self._objects.budgets.are_kept(job.namespace),
         )
         try:
@@ -124,7 +127,7 @@ class Accounts:
         if observed.seen is Seen.SILENT:
             waiting = await self._funding.wait(job, escrow, reason_of(observed.error), observed.note)
             return waiting, observed.delay_seconds or seconds_until_next_try(waiting, FUNDED)
-        problem = brought.unusable(observed, self._payer)
+        problem = brought.unusable(observed, self._serving.payer)
         if problem := problem or ("" if allowed else brought.unnamed(escrow, observed.escrow)):
             await self._objects.claims.refuse_taken(escrow)
             raise ReviewRequired(escrow, f"escrow {escrow_id}: {problem}", brought.remedy(escrow))

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from runtime.contract import ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION
+from runtime.contract import CLAIM_PREFIX, ESCROW_GROUP, ESCROW_ID_ANNOTATION, ESCROW_KIND, ESCROW_VERSION, WorkKind
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import AlreadyExists, Forbidden, ObjectNotFound
-from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow import BOUND, NOT_SETTLED, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.leases import LEASE, Lease, leases_path
 from runtime.kubernetes.listing import Listing
@@ -48,7 +48,7 @@ def _account_of(claim: Lease) -> tuple[str, str] | None:
 
 def claim_name(escrow_id: str) -> str:
     """Name of the Lease: a hash, because an escrow's id may be too long or have characters that names cannot have."""
-    return f"escrow-{hashlib.sha256(escrow_id.encode()).hexdigest()[:32]}"
+    return f"{CLAIM_PREFIX}{hashlib.sha256(escrow_id.encode()).hexdigest()[:32]}"
 
 
 class Claims:
@@ -72,19 +72,20 @@ class Claims:
     async def hold(self, escrow: Escrow) -> Json:
         """Claim the escrow for this Escrow's Job; the fields to add to its status, empty where they are there.
 
-        Idempotent: after a crash between the Lease and the status, the next call finds its own Lease.
+        Idempotent: after a crash between the Lease and the status, the next call finds its own Lease. What counts is
+        the Lease, not a text in a status: one that is gone is made anew, unless somebody else was faster.
 
         Raises:
             ReviewRequired: The escrow already pays for another Job.
             ObjectNotFound: The claim was removed between two requests; reconcile again.
         """
-        if escrow.status.claim is not None:
-            return {}
         name, holder = claim_name(escrow.escrow_id or ""), _holder(escrow)
+        if escrow.status.claim is not None and await self._is_held(name, holder):
+            return {}
         terminating = False
         try:
             await self._api.create(self._path, self._claim(escrow, name, holder))
-            return {"claim": name}
+            return _noted(escrow, name)
         except AlreadyExists:
             pass
         except Forbidden as error:
@@ -99,14 +100,43 @@ class Claims:
             # Nothing can be created in a terminating namespace, so no other Job can get this claim either. Refusing
             # would leave the money locked until the service's time-out, and then refund work that was done.
             _log.warning("bound without a claim, because the namespace %s ends", self._namespace)
-            return {"claim": name}
+            return _noted(escrow, name)
         if found.spec.holder_identity == holder:
-            return {"claim": name}
+            return _noted(escrow, name)
         # The holder's Escrow may be deleted, and its claim with it only at the next sweep. Then the claim is free: try
         # again from the start, because another operator may do the same now.
         if await self._removed(found):
             return await self.hold(escrow)
         raise _taken(escrow, found)
+
+    async def _is_held(self, name: str, holder: str) -> bool:
+        try:
+            return (await self._api.get(f"{self._path}/{name}", LEASE)).spec.holder_identity == holder
+        except ObjectNotFound:
+            return False
+
+    async def rebuild(self, namespaces: Iterable[str]) -> None:
+        """Make the claims of bound Escrows that have none: somebody deleted them, or an earlier version made none.
+
+        Of two Escrows with one escrow the one that was bound first gets it; the other is refused at its next act.
+        """
+        known = {claim.metadata.name async for claim in self._all()}
+        missing = [
+            escrow
+            for namespace in namespaces
+            async for escrow in self._escrows.list(namespace, fieldSelector=NOT_SETTLED)
+            if escrow.phase in BOUND
+            and escrow.work.kind is WorkKind.JOB
+            and claim_name(escrow.escrow_id or "") not in known
+        ]
+        for escrow in sorted(missing, key=lambda escrow: str(escrow.status.locked_at)):
+            with suppress(ReviewRequired):
+                await self.hold(escrow)
+                _log.warning("the claim of Escrow %s/%s was gone and is made anew", escrow.namespace, escrow.name)
+
+    def _all(self) -> Listing[Lease]:
+        selector = ",".join(f"{label}={value}" for label, value in LABELS.items())
+        return Listing(self._api, self._path, LEASE, {"labelSelector": selector})
 
     async def refuse_taken(self, escrow: Escrow) -> None:
         """Raise `ReviewRequired` where the escrow pays for another Job, which says more than that it is spent."""
@@ -138,10 +168,9 @@ class Claims:
             for namespace in elsewhere
             async for escrow in self._escrows.list_metadata(namespace)
         }
-        selector = ",".join(f"{label}={value}" for label, value in LABELS.items())
         # The Escrows are listed first. A claim made since belongs to an Escrow that the list may lack, which is why
         # `_removed` asks for that one Escrow before it deletes.
-        async for claim in Listing(self._api, self._path, LEASE, {"labelSelector": selector}):
+        async for claim in self._all():
             account = _account_of(claim)
             if account and account[0] in elsewhere and "/".join(account) not in known:
                 await self._removed(claim)
@@ -159,6 +188,11 @@ class Claims:
         with suppress(ObjectNotFound):
             await self._api.delete(f"{self._path}/{claim.metadata.name}", claim.metadata.uid)
         return True
+
+
+def _noted(escrow: Escrow, name: str) -> Json:
+    """What to add to the status: the claim is written there once."""
+    return {} if escrow.status.claim is not None else {"claim": name}
 
 
 def _taken(escrow: Escrow, claim: Lease) -> ReviewRequired:

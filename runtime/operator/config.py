@@ -92,6 +92,9 @@ class OperatorConfig:
     )
     leader_election: bool = flag(Env.LEADER_ELECTION, "Whether several replicas elect the one that acts", default=False)
     payer: str | None = text(Env.AGENT_ID, "Who is billed in the `fly` dialect, the only one that asks", default=None)
+    former_urls: tuple[str, ...] = texts(
+        Env.FORMER_URLS, "Other URLs of the same escrow service, under which accounts were opened; with `*`", default=()
+    )
     timeout_hours: int | None = number(
         Env.ESCROW_TIMEOUT_HOURS,
         "After how long the service refunds an escrow, in the `server` dialect",

@@ -1,10 +1,12 @@
 """Locks the money for Jobs that ask for it: one escrow a Job, within the budgets."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, MINIMUM_ESCROW_USDC, Phase
 from runtime.errors import (
+    BadInput,
     Contradiction,
     Permanent,
     Problem,
@@ -92,13 +94,15 @@ class Funding:
         reserved = None if begun else await self._reserve(job, escrow)
         if isinstance(reserved, Refusal):
             return await self.held_back(job, escrow, reserved)
-        journal, version = CreationJournal(self._escrows, escrow, reserved), escrow.metadata.resource_version
+        journal = CreationJournal(self._escrows, escrow, reserved, self._sender)
+        version = escrow.metadata.resource_version
         try:
+            await self._check_sender(escrow)
             if not begun and (lost := await self._lost(escrow)):
                 return await self._found_again(job, escrow, lost, reserved), None
-            created = await create_once(
-                self._client, journal, self._order(job, escrow), again=not (job.ending or job.gone)
-            )
+            await self._client.ask_time()  # another operator, with another clock, may read when this was sent
+            over = bool(job.ending or job.gone)
+            created = await create_once(self._client, journal, self._order(job, escrow), again=not over)
         except NotCreatedError:
             await self._budgets.release(journal.escrow)
             return await self._nothing_locked(job, journal.escrow), None
@@ -144,6 +148,30 @@ class Funding:
             return escrow, BUSY_SECONDS  # somebody took it off: it is held again first
         self._check_asked(job, escrow)
         return None
+
+    @property
+    def _sender(self) -> str:
+        """Digest of the key; empty while there is none, and then nothing is sent."""
+        with suppress(Unauthorized, BadInput):
+            return self._client.sender
+        return ""
+
+    async def _check_sender(self, escrow: Escrow) -> None:
+        """Raise `ReviewRequired` unless a create that was sent with another key is found with this one.
+
+        The key may be another payer's, who cannot see the first one's escrows and would pay a second one.
+        """
+        creation = escrow.status.creation
+        if creation is None or creation.sender in ("", self._sender):
+            return
+        problem = f"a create was sent at {stamp(creation.sent_at)} with another API key, and is not found with this one"
+        with suppress(Unsupported):
+            if await find_escrow(self._client, escrow.spec.token, creation.sent_at):
+                return
+        if (left := GRACE - (self._client.now() - creation.sent_at)) > timedelta(0):
+            raise Unavailable(problem, operation=Operation.CREATE, delay_seconds=left.total_seconds())
+        remedy = f"Look for an escrow that carries {escrow.spec.token} with the earlier key, then escrowctl resolve."
+        raise ReviewRequired(escrow, problem, remedy)
 
     def _check_asked(self, job: JobFacts, escrow: Escrow) -> None:
         """Raise `ReviewRequired` unless the Job asks for what its account says, whoever wrote that."""
@@ -255,7 +283,7 @@ class Funding:
         Another operator may be sending it right now. Trying again before it is over could create a second escrow.
         """
         creation = escrow.status.creation
-        left = GRACE - (datetime.now(UTC) - creation.sent_at) if creation else timedelta(0)
+        left = GRACE - (self._client.now() - creation.sent_at) if creation else timedelta(0)
         if left <= timedelta(0):
             return 0.0
         try:

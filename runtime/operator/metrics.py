@@ -47,6 +47,11 @@ class Metrics:
         self.expiring = Gauge(
             "escrow_expiring", "Open escrows within an hour of the server's time-out.", registry=registry
         )
+        self.foreign = Gauge(
+            "escrow_foreign",
+            "Open Escrows of another payer, service or dialect, which are left alone, at the last list.",
+            registry=registry,
+        )
         self.api_errors = Counter(
             "escrow_api_errors", "Answers that were not a plain yes.", ("api", "kind"), registry=registry
         )

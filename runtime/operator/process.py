@@ -39,6 +39,7 @@ from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
 from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
+from runtime.operator.served import Serving
 from runtime.operator.settlements import Settlements
 from runtime.operator.works import Works
 from runtime.payments import PaymentsClient
@@ -55,7 +56,8 @@ LEADERS_TURNS: Final = 3
 it settles them itself: the leader may be dead, and the Lease only avoids duplicate work."""
 
 SWEEP_EVERY: Final = 12
-"""Passes between two sweeps, an hour at the default period. A claim whose Escrow was deleted only takes room."""
+"""Passes between two sweeps, an hour at the default period. A claim whose Escrow was deleted only takes room, and one
+that is missing is made anew before the next act."""
 
 NAME: Final = "purpleflea-operator"
 """The field manager of everything that it writes."""
@@ -77,10 +79,11 @@ class Operator:
         self._known = known = PhaseCache()
         settlements = Settlements(objects, client, metrics)
         funding = Funding(objects, client, metrics, config, settlements)
-        accounts = Accounts(objects, client, funding, config.payer)
+        serving = Serving.of(config)
+        accounts = Accounts(objects, client, funding, serving)
         works = Works(objects, known, rerun_failed=config.rerun_failed_work)
         self._reconciler = Reconciler(
-            objects, works, accounts, funding, settlements, known, auto_release=config.auto_release
+            objects, works, accounts, funding, settlements, known, serving, auto_release=config.auto_release
         )
         self._queue = WorkQueue(self._reconcile, turn, config.settlements_at_once, metrics)
         self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
@@ -89,7 +92,7 @@ class Operator:
         self._comparison = Comparison(
             client, objects.escrows, settlements, known, self._queue, metrics, self._leader.leading
         )
-        self._resync = Resync(api, known, self._queue, objects.events, objects.budgets, metrics, self._listed)
+        self._resync = Resync(api, known, self._queue, objects.events, objects.budgets, metrics, serving, self._listed)
         self._parting = asyncio.Event()
         """Set on shutdown when it may act without leading, because the leader left deleted Jobs unsettled."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -194,7 +197,9 @@ class Operator:
         await self._claims.check()
         if self._config.selector:
             await self._resync.look_everywhere()
-        return await self._resync.run(await self._namespaces())
+        versions = await self._resync.run(await self._namespaces())
+        await self._claims.rebuild(versions)
+        return versions
 
     async def _watch_and_list(self, versions: dict[str, str]) -> None:
         """Watch from these versions and list once a period; start anew when the set of namespaces changes."""
@@ -233,6 +238,7 @@ class Operator:
             versions = await self._resync.run(await self._namespaces())
             if passes % SWEEP_EVERY == 0:
                 await self._claims.sweep(versions)
+                await self._claims.rebuild(versions)
         except (KubernetesError, ApiUnreachable) as error:
             _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
             return None

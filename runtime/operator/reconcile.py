@@ -20,6 +20,7 @@ from runtime.operator.jobs import JobFacts, ended_as_recorded, job_of
 from runtime.operator.next_step import Step, next_step
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.review import ReviewRequired, require_review
+from runtime.operator.served import Serving, is_marked, with_mark
 from runtime.operator.settlements import Settlements
 from runtime.operator.works import Works
 
@@ -51,6 +52,7 @@ class Reconciler:
         funding: Funding,
         settlements: Settlements,
         phases: PhaseCache,
+        serving: Serving,
         *,
         auto_release: bool,
     ) -> None:
@@ -60,6 +62,7 @@ class Reconciler:
         self._funding = funding
         self._settlements = settlements
         self._phases = phases
+        self._serving = serving
         self._auto_release = auto_release
         self._resumed: dict[str, int] = {}
         """UID → resource version at which a Job was resumed.
@@ -86,7 +89,10 @@ class Reconciler:
         standing = await self._works.find(job)
         if standing.account is not None and job.gone and job.ending is None:
             job = job_of(standing.account)
-        state = _State(job, standing.account, first=standing.first)
+        account = standing.account
+        if account is not None and (account := await self._ours(job, account)) is None:
+            return None  # asked again with each pass
+        state = _State(job, account, first=standing.first)
         try:
             while (step := self._next(state)) not in (Step.NOTHING, Step.FORGET, Step.CLOSE):
                 before, state = state, await self._do(step, state)
@@ -97,6 +103,20 @@ class Reconciler:
         except ReviewRequired as case:
             state = _State(job, await require_review(self._objects, job, case))
         return await self._finish(state)
+
+    async def _ours(self, job: JobFacts, account: Escrow) -> Escrow | None:
+        """The account, if it is this operator's to act on. Else it says so, and its Job stays as it is."""
+        why = self._serving.foreign(account) if account.is_open else None
+        if account.never_sent and (job.ending or job.gone):  # it holds nothing anywhere
+            why = None
+        if why is None and is_marked(account):
+            return await self._objects.escrows.set_status(account, conditions=with_mark(account, None))
+        if why is None:
+            return account
+        if not is_marked(account, why):
+            await self._objects.escrows.set_status(account, conditions=with_mark(account, why))
+            await self._objects.events.post(job, why.reason, f"Escrow {account.name}: {why.message}", warning=True)
+        return None
 
     def _next(self, state: _State) -> Step:
         return next_step(_as_recorded(state), state.escrow, auto_release=self._auto_release, first=state.first)

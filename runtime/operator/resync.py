@@ -25,6 +25,7 @@ from runtime.operator.jobs import JOB, JobFacts, absent_job, job_of, jobs_path
 from runtime.operator.metrics import Metrics
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import NORMAL, WorkQueue
+from runtime.operator.served import Serving, is_marked
 
 REFUND_MARGIN: Final = timedelta(hours=1)
 """An escrow that the service refunds within this time is reconciled first, and an event warns about it."""
@@ -51,6 +52,10 @@ class _Pass:
     """Namespaces of the open Escrows, by the UIDs of their Jobs, until these turn up."""
     waiting: Counter[str] = field(default_factory=Counter)
     """Open Escrows by the reason for which they wait."""
+    foreign: int = 0
+    """Open Escrows of another payer, service or dialect."""
+    unmarked: dict[str, JobFacts] = field(default_factory=dict)
+    """The Jobs of those that do not say so yet."""
     malformed: Counter[str] = field(default_factory=Counter)
     """Objects that cannot be read, by kind."""
 
@@ -70,6 +75,7 @@ class Resync:
         events: Events,
         budgets: Budgets,
         metrics: Metrics,
+        serving: Serving,
         listed: Callable[[list[Funded]], None],
     ) -> None:
         self._api = api
@@ -79,6 +85,7 @@ class Resync:
         self._events = events
         self._budgets = budgets
         self._metrics = metrics
+        self._serving = serving
         self._listed = listed
         self._warned: set[str] = set()
         self._served: set[str] = set()
@@ -109,6 +116,9 @@ class Resync:
             self._queue.add(job.uid, job)  # of two that name one escrow the older is bound to it
         self._add_orphans(found)
         await self._note_unserved(namespaces)
+        for uid, one in found.unmarked.items():
+            if uid not in self._queue:
+                self._queue.add(uid, one)
         self._publish(found)
         await self._warn(found)
         for escrow in await self._budgets.tidy(namespaces):
@@ -166,7 +176,11 @@ class Resync:
             found.expiring[uid] = (job_of(escrow), refund_at)
         if escrow.ending:
             found.oldest_ended = min(found.oldest_ended or escrow.ending.time, escrow.ending.time)
-        if escrow.phase is Phase.FUNDED:
+        if why := self._serving.foreign(escrow):
+            found.foreign += 1
+            if not is_marked(escrow, why):
+                found.unmarked[uid] = job_of(escrow)
+        elif escrow.phase is Phase.FUNDED:
             found.funded.append(Funded.of(escrow))
         found.orphans[uid] = sys.intern(escrow.namespace)  # one text for thousands
 
@@ -232,6 +246,7 @@ class Resync:
         metrics.waiting.clear()
         for reason, count in found.waiting.items():
             metrics.waiting.labels(reason).set(count)
+        metrics.foreign.set(found.foreign)
         metrics.expiring.set(len(found.expiring))
         metrics.oldest.set((found.now - found.oldest_ended).total_seconds() if found.oldest_ended else 0)
         metrics.last_list.set(time.time())

@@ -1,8 +1,11 @@
 """The payments client: every operation by name, each answer checked, each failure of a class that is the policy."""
 
+import hashlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -92,6 +95,7 @@ class PaymentsClient:
         if dialect not in DIALECTS:
             raise BadInput(f"{dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
         self.dialect = DIALECTS[DialectName(dialect)]
+        self._credentials = credentials
         self._retries = retries or Retries()
         given = {Service.ESCROW: escrow_url, Service.FAUCET: faucet_url, Service.CASINO: casino_url}
         urls = {service: url for service, url in given.items() if url}
@@ -123,6 +127,25 @@ class PaymentsClient:
     async def close(self) -> None:
         """Close every connection."""
         await self._transport.close()
+
+    def now(self) -> datetime:
+        """The time by the service's own clock, as far as it has told (`Date`); else by ours."""
+        return datetime.now(UTC) + (self._transport.ahead or timedelta(0))
+
+    async def ask_time(self) -> None:
+        """Have the service tell its time, unless it has told; nothing comes of it where it does not answer."""
+        if self._transport.ahead is not None:
+            return
+        with suppress(PurpleFleaError):
+            if self.supports(Operation.HEALTH):
+                await self._transport.exchange(self.dialect.request(Operation.HEALTH))
+            elif self.supports(Operation.LIST):
+                await self._transport.exchange(self.dialect.list_page(EscrowStatus.LOCKED))
+
+    @property
+    def sender(self) -> str:
+        """Digest of the key: tells whether something was sent with another one. Raises `Unauthorized`."""
+        return hashlib.sha256(b"sender\0" + self._credentials.key().encode()).hexdigest()[:16]
 
     def supports(self, operation: Operation) -> bool:
         """Whether the dialect names the operation. The `server` dialect's list may still prove to be missing."""

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from runtime.errors import BadInput, OutcomeUnknown, Permanent, Retryable, Unauthorized
@@ -38,7 +38,7 @@ class Creation:
     Args:
         token: The business identity, unique in the journal.
         fingerprint: Of the request; the same token with another request is a bug and is refused.
-        sent_at: When the create was last about to be sent.
+        sent_at: When the create was last about to be sent, by the service's clock.
         attempts: How often it was sent without a known outcome.
         escrow_id: The escrow, once it is known.
     """
@@ -79,10 +79,6 @@ class NeedsReview:
     reason: str
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class NotCreatedError(Exception):
     """There is no escrow, and none is created any more because nobody wants it."""
 
@@ -91,7 +87,7 @@ async def create_once(
     client: PaymentsClient,
     journal: CreationJournal,
     order: EscrowRequest,
-    now: Callable[[], datetime] = _utc_now,
+    now: Callable[[], datetime] | None = None,
     *,
     again: bool = True,
 ) -> Created | NeedsReview:
@@ -106,7 +102,7 @@ async def create_once(
         Permanent: The service refused, or the token was used for another request before.
     """
     earlier = await journal.read(order.token)
-    create = _Create(client, journal, order, now, again)
+    create = _Create(client, journal, order, now or client.now, again)
     if earlier is None:
         return await create.send(None)
     if earlier.fingerprint != fingerprint(order):

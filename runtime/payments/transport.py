@@ -17,7 +17,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -91,6 +91,8 @@ class Transport:
         # which leaves the outcome unknown, or a duplicated answer may wait there and be taken for this request's.
         trust = tls or trust_store(plain=allow_http)
         make = http or _plain_http(proxied=not allow_http)
+        self.ahead: timedelta | None = None
+        """How far the service's clock is ahead of ours, by its last answer; None before it told."""
         self._reading = make(trust, timeouts, limits)
         self._acting = make(trust, timeouts, replace(limits, kept_alive=0))
 
@@ -114,6 +116,8 @@ class Transport:
                 http.stream(request.endpoint.method, **arguments) as response,
             ):
                 facts["status"] = response.status_code
+                if moment := _server_time(response):
+                    self.ahead = moment - datetime.now(UTC)
                 body = await self._bounded_body(response, request, facts)
         except NotConnected as error:
             reason = f"no connection to the {request.endpoint.service} service: {error}"

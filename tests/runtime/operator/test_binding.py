@@ -95,13 +95,13 @@ def test_an_escrow_that_does_not_say_for_which_job_it_is(world):
 
 
 @BOTH
-@pytest.mark.parametrize("named", ["works", "monthly"], ids=["by its name", "by its work id"])
-def test_a_person_may_write_into_the_terms_which_work_an_escrow_is_for(world, named):
+def test_a_person_may_write_into_the_terms_which_work_an_escrow_is_for(world):
     world.operator(**STRICT)
-    terms = f"{world.namespace}/{named}"
-    escrow_id = by_hand(world, terms if world.dialect == "kubernetes" else f"summaries [{terms}]")
-    world.job("works", escrow_id, suspend=True, annotations={WORK_ID_ANNOTATION: "monthly"})
-    world.await_resumed("works")
+    for name, work in (("by-name", "by-name"), ("by-work", "monthly")):
+        terms = f"{world.namespace}/{work}"
+        escrow_id = by_hand(world, terms if world.dialect == "kubernetes" else f"summaries [{terms}]")
+        world.job(name, escrow_id, suspend=True, annotations={WORK_ID_ANNOTATION: work})
+        world.await_resumed(name)
 
 
 def test_the_same_name_in_another_namespace_is_another_job(world):
@@ -111,19 +111,16 @@ def test_the_same_name_in_another_namespace_is_another_job(world):
     assert "its terms say 'elsewhere/works'" in refused(world)
 
 
-@pytest.mark.parametrize(
-    ("allowed", "runs"),
-    [("{id}", True), ("{id}={namespace}/works", True), ("{id}={namespace}/other", False), ("esc_no*", False)],
-)
-def test_the_platform_may_allow_an_escrow_that_does_not_name_its_job(world, allowed, runs):
-    escrow_id = world.fund()
-    entry = allowed.format(id=escrow_id, namespace=world.namespace)
-    world.operator(**{Env.ALLOWED_ESCROWS: json.dumps([entry])})
-    world.job("works", escrow_id, suspend=True)
-    if runs:
-        world.await_resumed("works")
-    else:
-        assert "do not name this work" in refused(world)
+def test_the_platform_may_allow_an_escrow_that_does_not_name_its_job(world):
+    ids = [world.fund(token=f"by-hand-{number:04d}") for number in range(4)]
+    tied = [f"{ids[1]}={world.namespace}/tied", f"{ids[2]}={world.namespace}/other"]
+    world.operator(**{Env.ALLOWED_ESCROWS: json.dumps([ids[0], *tied, "esc_no*"])})
+    for name, escrow_id in zip(("allowed", "tied", "tied-to-another", "unknown"), ids, strict=True):
+        world.job(name, escrow_id, suspend=True)
+    world.await_resumed("allowed")
+    world.await_resumed("tied")
+    for name in ("tied-to-another", "unknown"):
+        assert "do not name this work" in refused(world, name)
 
 
 @pytest.mark.parametrize("world", ["fly"], indirect=True)

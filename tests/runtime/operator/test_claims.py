@@ -64,18 +64,20 @@ def test_of_many_that_ask_at_once_one_holds_the_claim(world, monkeypatch):
     assert all(f"already pays for the Job with UID job{winner:02d}" in answer for answer in refused)
 
 
-def test_a_claim_is_held_again_after_a_crash_and_not_asked_for_once_it_is_on_record(world, monkeypatch):
+def test_a_claim_is_held_again_after_a_crash_and_when_somebody_deleted_it(world, monkeypatch):
     mine, other = escrow(world, "mine"), escrow(world, "other")
-    recorded = escrow(world, "recorded", status={"claim": "on record"})
+    recorded = escrow(world, "recorded", "esc_2", status={"claim": claim_name("esc_2")})
+    forged = escrow(world, "forged", status={"claim": "any text"})
 
     async def crash(claims: Claims) -> list:
         again = [await outcome(claims, mine), await outcome(claims, mine), await outcome(claims, other)]
-        return [*again, await claims.hold(recorded)]
+        return [*again, await claims.hold(recorded), await claims.hold(recorded), await outcome(claims, forged)]
 
-    first, again, refused, nothing = ask(world, monkeypatch, crash)
+    first, again, refused, *nothing, untrue = ask(world, monkeypatch, crash)
     assert first == again == claim_name(ESCROW_ID)
     assert "UID mine" in refused
-    assert nothing == {}
+    assert nothing == [{}, {}]
+    assert "UID mine" in untrue, "what counts is the Lease, not what a status says of it"
 
 
 @pytest.mark.parametrize("escrow_id", ["x" * 200, "UPPER.lower_1~2", "0xABCDEF"])

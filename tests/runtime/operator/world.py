@@ -235,10 +235,12 @@ class World:
         _apply(other.client, binding)
 
     def survivor(self, worlds: list["World"], **changes: str) -> OperatorProcess:
-        """One operator for all these namespaces, with the same Role in each."""
+        """One operator for all these namespaces, with the same Role in each, and a limit: without one it locks nothing
+        outside its own."""
         for world in worlds:
             self.let_serve(world)
-        return self.operator(**{Env.WATCH_NAMESPACE: ",".join(world.namespace for world in worlds), **changes})
+        watched = ",".join(world.namespace for world in worlds)
+        return self.operator(**{Env.WATCH_NAMESPACE: watched, Env.NAMESPACE_BUDGET_USDC: "100.00", **changes})
 
     def grant_selector(self) -> None:
         """The ClusterRole that a stack with a selector declares, for this world's operator."""
@@ -297,6 +299,7 @@ class World:
             Env.RESYNC_SECONDS: "2",
             Env.POD_NAMESPACE: self.namespace,
             Env.ALLOWED_ESCROWS: '["*"]',  # most tests lock the money before they know the Job; STRICT takes it back
+            Env.FORMER_URLS: '["http://127.0.0.1:*"]',  # the sandbox may be behind a proxy in one operator's way
         }
         return environment | changes
 
@@ -357,8 +360,8 @@ class World:
     def fund(self, amount: str = "1.00", payee: str = PAYEE, token: str = "", *, job: str = "") -> str:
         """An escrow made by hand, as the guide does; its id.
 
-        With `job` it says for which Job, as `escrowctl fund` does. Without, only an operator takes it that allows all
-        escrows: see `environment`.
+        With `job` it says for which Job, as `escrowctl fund` does. Without, an operator has to allow it, as those of
+        `environment` do.
         """
         token = token or (by_hand_token(self.namespace, job, payee, Usdc.parse(amount)) if job else "by-hand-0001")
 

@@ -1,0 +1,184 @@
+"""A tenant with every right in its namespace: accounts, claims and budgets are not its to write, and its Job is paid.
+
+Asked of a real API server, with the policies as rendered and the operator's own account beside it.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import lightkube
+import pytest
+from lightkube import ApiError, KubeConfig, codecs
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import ServiceAccount
+from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
+from lightkube.types import PatchType
+
+from components.manifests import account_policy, admission, ledger_policy
+from runtime.contract import BUDGET_LABEL, BUDGET_NAME, Env
+from runtime.kubernetes.new_escrow import new_escrow
+from runtime.operator.claims import claim_name
+from tests.runtime.operator.test_budgets import asks, waiting
+from tests.runtime.operator.world import STRICT, Budget, Escrow, eventually
+
+ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+NOW = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def tenant(world) -> lightkube.Client:
+    """Somebody with a Role for everything in the namespace, in which the stack's policies are in force."""
+    settings = world.settings()
+    policies = [ledger_policy.policy(settings), account_policy.policy(settings)]
+    bindings = [ledger_policy.binding(settings), admission.binding(settings, policies[1])]
+    for each in (*policies, *bindings):
+        world.client.apply(codecs.from_dict(each), field_manager="tests", force=True)
+    world.client.create(ServiceAccount(metadata=ObjectMeta(name="tenant")))
+    world.client.create(Role.from_dict({"metadata": {"name": "tenant"}, "rules": ALL}))
+    subject = {"kind": "ServiceAccount", "name": "tenant", "namespace": world.namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tenant"}
+    bound = {"metadata": {"name": "tenant"}, "roleRef": role, "subjects": [subject]}
+    world.client.create(RoleBinding.from_dict(bound))
+    kubeconfig = KubeConfig.from_file(world.cluster.kubeconfig_for("tenant", world.namespace))
+    client = lightkube.Client(config=kubeconfig, namespace=world.namespace, trust_env=False)
+    eventually(lambda: refused(lambda: client.create(account("early"), dry_run=True)), "the ledger's policy acts")
+    lease = Lease.from_dict({"metadata": {"name": "escrow-0"}, "spec": {}})
+    eventually(lambda: refused(lambda: client.create(lease, dry_run=True)), "the accounts' policy acts")
+    yield client
+    for each in (*bindings, *policies):
+        world.client.delete(type(codecs.from_dict(each)), each["metadata"]["name"])
+
+
+def account(uid: str) -> Any:
+    wanted = new_escrow(
+        "", "job", uid, dialect="server", token="pf-token-1", escrow_id="esc_1", payee=None, amount=None
+    )
+    del wanted["metadata"]["namespace"], wanted["metadata"]["finalizers"]
+    return Escrow(wanted)
+
+
+def refused(act: Callable[[], Any]) -> str:
+    """The words of a policy of ours, or of a definition; empty if the API server does it."""
+    try:
+        act()
+    except ApiError as error:
+        if "is set once" not in str(error) and (error.status.code != 403 or "purpleflea.com" not in str(error)):
+            raise
+        return str(error)
+    return ""
+
+
+def patched(client: lightkube.Client, kind: Any, name: str, body: dict) -> str:
+    return refused(lambda: client.patch(kind, name, body, patch_type=PatchType.MERGE))
+
+
+def test_accounts_claims_and_budgets_are_no_tenants_to_write(world, tenant):
+    operator = world.operator(**STRICT, **{Env.NAMESPACE_BUDGET_USDC: "2.00"})
+    escrow_id = world.fund("0.50", job="mine")
+    world.job("mine", escrow_id, suspend=True)
+    world.await_resumed("mine")
+    name = world.escrow("mine")["metadata"]["name"]
+    status, label = {"status": {"paidUsdc": "9.00"}}, {"metadata": {"labels": {BUDGET_LABEL: None}}}
+    act = {"who": "tenant", "when": NOW, "what": "x", "reason": "y"}
+    tries: dict[str, str] = {
+        "open an account": refused(lambda: tenant.create(account("another"))),
+        "have an account forgotten": refused(lambda: tenant.delete(Escrow, name)),
+        "all of them": refused(lambda: tenant.deletecollection(Escrow)),
+        "write an amount": patched(tenant, Escrow.Status, name, status),
+        "write a claim": patched(tenant, Escrow.Status, name, {"status": {"claim": "anything"}}),
+        "write a phase": patched(tenant, Escrow.Status, name, {"status": {"phase": "NeedsReview"}}),
+        "an amount with an act": patched(tenant, Escrow.Status, name, {"status": {**status["status"], "acts": [act]}}),
+        "agree on another payee": patched(tenant, Escrow, name, {"spec": {"payee": "friend"}}),
+        "have it count no more": patched(tenant, Escrow, name, label),
+        "raise the limit": patched(tenant, Budget, BUDGET_NAME, {"spec": {"namespaceUsdc": "99.00"}}),
+        "free the limit": patched(tenant, Budget.Status, BUDGET_NAME, {"status": {"lockedUsdc": "0.00"}}),
+        "have the budget counted anew": refused(lambda: tenant.delete(Budget, BUDGET_NAME)),
+        "free a claim": refused(lambda: tenant.delete(Lease, claim_name(escrow_id))),
+        "free all claims": refused(lambda: tenant.deletecollection(Lease)),
+        "hold a claim": patched(tenant, Lease, claim_name(escrow_id), {"spec": {"holderIdentity": "x/y"}}),
+    }
+    assert [what for what, words in tries.items() if not words] == []
+    asks(world, "on-request", "0.50")
+    for job in ("mine", "on-request"):
+        world.await_resumed(job)
+        world.finish(job)
+        assert world.await_phase(job, "Settled")["status"]["outcome"] == "Paid"
+        world.eventually(lambda job=job: not world.get_job(job).metadata.finalizers, "nothing holds it")
+    assert "policy" not in operator.log()
+
+
+def test_whoever_decides_a_review_is_who_the_api_server_says(world, tenant):
+    world.operator(**STRICT)
+    world.job("lost", "esc_of_nobody", suspend=True)
+    found = world.await_phase("lost", "NeedsReview")
+    decided = {"phase": "Settled", "outcome": "Cancelled", "closedAt": NOW, "intent": "cancel", "decidedAt": NOW}
+
+    def decide(who: str, **more: str) -> str:
+        acts = [{"who": who, "when": NOW, "what": "closed as Cancelled", "reason": "a typo"}]
+        return patched(tenant, Escrow.Status, found["metadata"]["name"], {"status": {**decided, **more, "acts": acts}})
+
+    user = f"system:serviceaccount:{world.namespace}:tenant"
+    assert "status.acts[].who" in decide("somebody-else")
+    assert "changes no amount" in decide(user, lockedUsdc="1.00")
+    assert decide(user) == ""
+
+
+def test_the_platform_says_what_a_namespace_may_ask_for(world, tenant):
+    """By the namespace's Budget, where the settings say nothing: the Job that is refused is told which rule it is."""
+    world.operator(**STRICT, **{Env.RESYNC_SECONDS: "1"})
+    budget = {"metadata": {"name": BUDGET_NAME}, "spec": {"jobUsdc": "0.50", "payees": ["worker-*"]}}
+    assert "all namespaces" in refused(lambda: tenant.create(Budget(budget)))
+    world.client.create(Budget(budget))
+    asks(world, "too-much", "0.60")
+    assert waiting(world, "too-much").startswith("OverJobLimit: 0.60 USDC are more than the 0.50 that one Job may")
+    asks(world, "a-stranger", "0.10", payee="stranger")
+    assert waiting(world, "a-stranger").startswith("PayeeNotAllowed: payee stranger")
+    assert "payees in Budget pf-budget" in world.await_event("a-stranger", "PayeeNotAllowed")[0]
+    asks(world, "within", "0.50")
+    world.await_resumed("within")
+    limit = {"spec": {"namespaceUsdc": "0.80", "bringEscrows": False}}
+    world.client.patch(Budget, BUDGET_NAME, limit, patch_type=PatchType.MERGE)
+    asks(world, "beyond", "0.40")
+    assert "0.80 that the namespace may have locked" in waiting(world, "beyond")
+    world.job("brings", world.fund("0.10", job="brings"), suspend=True)
+    assert waiting(world, "brings").startswith("EscrowNotAllowed: ")
+
+
+def test_outside_the_stacks_namespace_nothing_is_locked_without_a_limit(world):
+    other = world.sibling("watched")
+    world.survivor([world, other], **STRICT, **{Env.RESYNC_SECONDS: "1", Env.NAMESPACE_BUDGET_USDC: ""})
+    asks(other, "unlimited", "0.10")
+    assert waiting(other, "unlimited").startswith(f"NoLimit: no limit is given for namespace {other.namespace}")
+    assert [call.act for call in world.sandbox.received] == []
+    other.client.create(Budget({"metadata": {"name": BUDGET_NAME}, "spec": {"namespaceDailyUsdc": "1.00"}}))
+    asks(other, "limited", "0.10")
+    other.await_resumed("limited")
+    assert json.dumps(other.escrow("limited")["status"]["reservation"])
+
+
+def test_an_account_without_its_job_locks_nothing(world):
+    """Whoever wrote it: the Job is looked for before anything is created for it."""
+    world.operator(**{Env.RESYNC_SECONDS: "1"})
+    uid = "00000000-0000-0000-0000-000000000000"
+    spec = {"dialect": "server", "token": "pf-token-2", "payee": "worker-agent-007", "amountUsdc": "5.00"}
+    world.client.create(
+        Escrow({"metadata": {"name": f"job-{uid}"}, "spec": {**spec, "job": {"name": "ghost", "uid": uid}}})
+    )
+    assert world.await_phase("ghost", "Settled")["status"]["outcome"] == "Cancelled"
+    assert world.payments() == {}
+
+
+def test_a_job_whose_account_says_another_amount_locks_nothing(world):
+    world.job("asks", request=json.dumps({"payee": "worker-agent-007", "amountUsdc": "0.10"}), suspend=True)
+    uid = world.get_job("asks").metadata.uid
+    spec = {"dialect": "server", "token": "pf-token-3", "payee": "friend", "amountUsdc": "5.00"}
+    world.client.create(
+        Escrow({"metadata": {"name": f"job-{uid}"}, "spec": {**spec, "job": {"name": "asks", "uid": uid}}})
+    )
+    world.operator()
+    status = world.await_phase("asks", "NeedsReview")["status"]
+    assert "it says 5.00 USDC for friend, and its Job asks for something else" in status["evidence"]
+    assert status["remedy"].startswith("Nothing was sent.")
+    assert world.payments() == {}
