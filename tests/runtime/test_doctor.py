@@ -1,18 +1,19 @@
 """`escrowctl doctor`, on a real API server: each thing that can hold up a payment is found, with what mends it."""
 
 import json
+import uuid
 
 import pytest
 from lightkube import codecs
-from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Secret
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace, Secret
 from lightkube.resources.rbac_authorization_v1 import RoleBinding
-from lightkube.types import PatchType
 
 from components.manifests import operator as operator_manifests
 from components.manifests.rbac import OPERATOR_GRANTS
 from components.settings import Settings
 from runtime.contract import Env
+from runtime.escrowctl.finding import Finding, Level, exit_code
 from runtime.escrowctl.system_checks import RIGHTS
 from tests.runtime.operator import world as worlds
 from tests.runtime.operator.world import PAYEE, Escrow
@@ -22,23 +23,26 @@ REQUEST = json.dumps({"payee": PAYEE, "amountUsdc": "0.50"})
 
 
 @pytest.fixture
-def world(control_plane, namespace, sandbox):
-    worlds.install_definition(control_plane)
-    with worlds.world(control_plane, namespace.name, namespace.client, sandbox, "server") as built:
+def world(spare_control_plane, sandbox):
+    """In a cluster where no other test leaves accounts: `doctor` looks at all there are."""
+    worlds.install_definition(spare_control_plane)
+    name = f"doctor-{uuid.uuid4().hex[:8]}"
+    client = spare_control_plane.client(name)
+    client.create(Namespace(metadata=ObjectMeta(name=name)))
+    with worlds.world(spare_control_plane, name, client, sandbox, "server") as built:
         yield built
+        for sibling in (built, *built.siblings):
+            sibling.remove_accounts()
 
 
 @pytest.fixture
 def installed(world):
-    """With the Deployment as a stack declares it, one replica of which is available; its pods are the tests' own."""
+    """With the Deployment as a stack declares it, whose pods run nowhere: this cluster has no node."""
     settings = Settings.parse({"namespace": world.namespace, "api": {"dialect": "server"}})
     manifest = operator_manifests.deployment(settings)
     world.client.create(codecs.from_dict(manifest))
     credentials = {"metadata": {"name": settings.payer_secret}, "stringData": {"api-key": "some-key"}}
     world.client.create(Secret.from_dict(credentials))
-    status = {"status": {"replicas": 1, "availableReplicas": 1, "readyReplicas": 1}}
-    name = manifest["metadata"]["name"]
-    world.client.patch(Deployment.Status, name, status, patch_type=PatchType.MERGE)
     return world
 
 
@@ -60,11 +64,20 @@ def test_it_asks_for_the_rights_that_the_operator_is_given():
 
 
 def test_what_is_well_is_said_too(installed):
-    found = doctor(installed, 3)
-    assert {check for check, (level, *_) in found.items() if level == "ok"} >= {
-        *("definition", "operator", "rights", "secret", "dialect", "review", "waiting", "unwatched", "held", "budget")
+    found = doctor(installed, 4)
+    assert {check for check, (level, *_) in found.items() if level == "ok"} == {
+        *("definition", "rights", "secret", "dialect", "review", "waiting", "unwatched", "held", "budget")
     }
+    assert found["operator"][:2] == ("error", "0 of 1 replicas are available")
     assert found["progress"][0] == "unknown", "no pod runs here, and what was not asked is not well"
+
+
+@pytest.mark.parametrize(
+    ("levels", "code"),
+    [(["ok"], 0), (["ok", "unknown"], 3), (["warning", "ok"], 3), (["error", "unknown"], 4), ([], 0)],
+)
+def test_the_worst_finding_is_the_exit_code(levels, code):
+    assert exit_code([Finding("check", Level(level), "what") for level in levels]) == code
 
 
 def test_without_an_operator_that_is_the_first_thing_to_mend(world):

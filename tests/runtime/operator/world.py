@@ -321,6 +321,13 @@ class World:
                 self.client.delete(Namespace, sibling.namespace)
         self._let_everything_go()
 
+    def remove_accounts(self) -> None:
+        """End its operators and take its accounts away, so that nobody who looks at all accounts sees them."""
+        for operator in self.operators:
+            operator.kill()
+        self._let_everything_go()
+        self.client.deletecollection(Escrow, namespace=self.namespace)
+
     def _let_everything_go(self) -> None:
         """So that the namespace can end: finalizers of Jobs and Escrows whose operator was killed."""
         body = {"metadata": {"finalizers": None, "annotations": {ABANDONED_ANNOTATION: "the test is over"}}}
