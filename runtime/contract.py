@@ -60,6 +60,9 @@ CONTENT_HASH_ANNOTATION: Final = f"{DOMAIN}/content-hash"
 AGENT_LABEL: Final = f"{DOMAIN}/agent"
 """On Jobs and pods: the agent's name in the settings."""
 
+REGION_LABEL: Final = "topology.kubernetes.io/region"
+"""Kubernetes' own, on a Job where whoever writes its manifest knows where it runs; a statement can group by it."""
+
 SETTLEMENT_FINALIZER: Final = f"{DOMAIN}/settlement"
 """On a Job, from its creation on: held until the terminal condition is recorded in the Escrow."""
 

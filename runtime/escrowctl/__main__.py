@@ -10,21 +10,20 @@ let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow
 doctor    check everything that can hold up a payment, and say what mends it
 run-again run a Job whose work another Job's account has: it was paid, disputed or cancelled before
 fund      create the escrow for a Job manifest and print it with its annotation
+statement what every account came to in a period; see `python -m runtime.statement`
 
 Every act is recorded in the Escrow with who, when and why.
 """
 
 import argparse
-import asyncio
 import json
-import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runtime.contract import ExitCode, Phase
+from runtime.contract import Phase
 from runtime.environment import read
-from runtime.errors import BadInput, PurpleFleaError, Unauthorized
+from runtime.errors import BadInput
 from runtime.escrowctl import finding
 from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.doctor import Doctor
@@ -33,12 +32,15 @@ from runtime.escrowctl.repeats import Repeats, words_about
 from runtime.escrowctl.resolution import resolution
 from runtime.escrowctl.words import as_json, explain, table
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import ApiUnreachable, KubernetesError, LoginError, MalformedObject
+from runtime.kubernetes.command import run_for_people
+from runtime.kubernetes.errors import MalformedObject
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import escrows_path
 from runtime.operator.jobs import jobs_path
-from runtime.service import Failure, Kind, NoSettings, Program, Start
+from runtime.payments.settings import PaymentSettings
+from runtime.service import Kind, NoSettings, Program, Start
 from runtime.settlement.table import Intent, Outcome
+from runtime.statement import command as statement
 
 DECISIONS = ("release", "dispute", "cancel")
 
@@ -79,6 +81,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
     funding.add_argument("-f", "--file", type=Path, required=True)
+    text = "what every account came to in a period, and whether it adds up"
+    statement.add_arguments(verbs.add_parser("statement", help=text, description=text))
 
 
 async def _answer(args: argparse.Namespace) -> tuple[str, int]:
@@ -174,26 +178,23 @@ def _last_known(escrow: Escrow | MalformedObject) -> str:
     return str(escrow) if isinstance(escrow, MalformedObject) else explain(escrow)
 
 
-def run(start: Start[NoSettings]) -> None:
-    """Do what the verb says; a mistake and a refusal are exit code 2, an API server out of reach is 1."""
-    logging.getLogger("runtime.kubernetes").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
-    try:
-        said, code = asyncio.run(_answer(start.arguments))
-    except (BadInput, Unauthorized):
-        raise  # said as every program says them, a line each
-    except (PurpleFleaError, LoginError, MalformedObject) as error:
-        raise Failure(str(error), ExitCode.BAD_INPUT) from error
-    except KubernetesError as error:
-        raise Failure(f"the API server refused: {error.message}", ExitCode.BAD_INPUT) from error
-    except ApiUnreachable as error:
-        raise Failure(f"the API server cannot be reached: {error}") from error
+def run(start: Start[NoSettings]) -> int:
+    """Do what the verb says; the exit code."""
+    if start.arguments.verb == "statement":
+        return run_for_people(statement.make(start.arguments))
+    said, code = run_for_people(_answer(start.arguments))
     sys.stdout.write(said + "\n")
-    if code:
-        sys.exit(code)
+    return code
 
 
 PROGRAM = Program(
-    "escrowctl", __doc__, NoSettings, run, Kind.COMMAND, add_arguments=_add_arguments, reads_too={"fund": FundSettings}
+    "escrowctl",
+    __doc__,
+    NoSettings,
+    run,
+    Kind.COMMAND,
+    add_arguments=_add_arguments,
+    reads_too={"fund": FundSettings, "statement --reconcile": PaymentSettings},
 )
 main = PROGRAM.main
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 from runtime.contract import (
     BUDGET_LABEL,
@@ -45,6 +46,7 @@ def new_escrow(
     counts: bool = False,
     payer: str | None = None,
     service: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Json:
     """The Escrow object of a Job; what is not known yet is left out and set once later.
 
@@ -56,6 +58,7 @@ def new_escrow(
     }
     identity = {"id": work_id, "run": run}
     first = work_id is not None and run is None
+    marks = {**(labels or {}), **({BUDGET_LABEL: "counts"} if counts else {})}
     return {
         "apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}",
         "kind": ESCROW_KIND,
@@ -63,7 +66,7 @@ def new_escrow(
             "name": work_account(work_id) if first else escrow_name(job_uid),
             "namespace": namespace,
             "finalizers": [SETTLEMENT_FINALIZER],
-            **({"labels": {BUDGET_LABEL: "counts"}} if counts else {}),
+            **({"labels": marks} if marks else {}),
         },
         "spec": {
             "work": {

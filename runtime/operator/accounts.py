@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from runtime.contract import Phase
+from runtime.contract import AGENT_LABEL, REGION_LABEL, Phase
 from runtime.kubernetes.errors import Forbidden
 from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.limits import Refusal
@@ -70,6 +70,7 @@ class Accounts:
         """
         terms = self._terms(job)
         run = first.status.run.number if first and first.status.run else None
+        belongs = {AGENT_LABEL: job.agent, REGION_LABEL: job.region}  # what a statement groups by
         wanted = new_escrow(
             job.namespace,
             job.name,
@@ -84,6 +85,7 @@ class Accounts:
             payer=self._serving.payer,
             service=self._serving.service,
             counts=self._objects.budgets.are_kept(job.namespace),
+            labels={label: value for label, value in belongs.items() if value},
         )
         try:
             escrow = await self._objects.escrows.create(wanted)

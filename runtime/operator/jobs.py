@@ -16,6 +16,7 @@ from runtime.contract import (
     ESCROW_REQUEST_ANNOTATION,
     FUNDED_ANNOTATION,
     KUEUE_QUEUE_LABEL,
+    REGION_LABEL,
     SCHEDULED_ANNOTATION,
     SETTLED_ANNOTATION,
     SETTLEMENT_FINALIZER,
@@ -95,6 +96,8 @@ class JobFacts:
     """Its agent, by the label; empty where it has none."""
     scheduled: bool = False
     """A CronJob made it at its scheduled time, and counts it as active until it has ended."""
+    region: str = ""
+    """Where it runs, by the label; empty where it has none."""
     account: str = ""
     """Name of its Escrow, where it is known from that; see `Works`."""
 
@@ -187,6 +190,7 @@ def read_job(job: Mapping[str, Any], *, gone: bool = False) -> JobFacts:
         work_id_problem=work_id_problem(annotations),
         agent=(metadata.get("labels") or {}).get(AGENT_LABEL, ""),
         scheduled=SCHEDULED_ANNOTATION in annotations,
+        region=(metadata.get("labels") or {}).get(REGION_LABEL, ""),
         funded=annotations.get(FUNDED_ANNOTATION) == metadata["uid"],
         withheld=_cut(annotations.get(WITHHELD_ANNOTATION), WITHHELD_LIMIT) or "",
     )

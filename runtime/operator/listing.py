@@ -11,6 +11,7 @@ from runtime.contract import (
     ESCROW_REQUEST_ANNOTATION,
     FUNDED_ANNOTATION,
     KUEUE_QUEUE_LABEL,
+    REGION_LABEL,
     SCHEDULED_ANNOTATION,
     SETTLED_ANNOTATION,
     WITHHELD_ANNOTATION,
@@ -41,7 +42,7 @@ _Annotations: Any = TypedDict(
     },
     total=False,
 )
-_Labels: Any = TypedDict("_Labels", {KUEUE_QUEUE_LABEL: str, AGENT_LABEL: str}, total=False)
+_Labels: Any = TypedDict("_Labels", {KUEUE_QUEUE_LABEL: str, AGENT_LABEL: str, REGION_LABEL: str}, total=False)
 """Ours, Kueue's and those of CronJobs: those of others are read by nobody here, and may be a quarter of a megabyte."""
 
 

@@ -6,7 +6,7 @@ from runtime.contract import Env
 from runtime.credentials import KeySettings, NeededKeySettings
 from runtime.environment import choice, flag, group, url
 from runtime.payments.client import PaymentsClient
-from runtime.payments.http import MakeHttp
+from runtime.payments.http import Limits, MakeHttp
 from runtime.payments.model import DialectName
 
 
@@ -25,7 +25,7 @@ class PaymentSettings:
     allow_http: bool = flag(Env.ALLOW_HTTP, "Permits `http://` URLs; only beside a sandbox", default=False)
     key: KeySettings = group(KeySettings)
 
-    def client(self, http: MakeHttp | None = None) -> PaymentsClient:
+    def client(self, http: MakeHttp | None = None, limits: Limits | None = None) -> PaymentsClient:
         """The client; raises BadInput for a proxy or CA file in the environment that cannot work."""
         return PaymentsClient(
             self.dialect,
@@ -35,6 +35,7 @@ class PaymentSettings:
             casino_url=self.casino_url,
             allow_http=self.allow_http,
             http=http,
+            limits=limits,
         )
 
 

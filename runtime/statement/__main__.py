@@ -1,0 +1,31 @@
+"""`python -m runtime.statement`, also `kubectl purpleflea statement`: what every account came to in a period.
+
+Locked, paid, kept, returned and held, by agent, Job, namespace, payee, label or region, to the micro-USDC. With
+--reconcile it is held against the payment service: each difference is a line of its own, and exit code 1.
+"""
+
+import sys
+
+from runtime.kubernetes.command import run_for_people
+from runtime.payments.settings import PaymentSettings
+from runtime.service import Kind, NoSettings, Program, Start
+from runtime.statement import command
+
+
+def run(start: Start[NoSettings]) -> int:
+    """Make it; the exit code."""
+    return run_for_people(command.make(start.arguments))
+
+
+PROGRAM = Program(
+    "python -m runtime.statement",
+    __doc__,
+    NoSettings,
+    run,
+    Kind.COMMAND,
+    add_arguments=command.add_arguments,
+    reads_too={"--reconcile": PaymentSettings},
+)
+
+if __name__ == "__main__":
+    sys.exit(PROGRAM.main())

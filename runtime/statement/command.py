@@ -1,0 +1,98 @@
+"""The statement as a command: its arguments, and one run from the accounts to the last line."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+from runtime.contract import ExitCode
+from runtime.environment import read
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.payments.http import Limits
+from runtime.payments.settings import PaymentSettings
+from runtime.statement.lines import in_doubt, line_of
+from runtime.statement.period import read_period
+from runtime.statement.reading import Accounts
+from runtime.statement.reconciliation import Reconciliation
+from runtime.statement.sums import GROUPS, Statement, grouping
+from runtime.statement.writing import Csv, Json, Result, Table, Writer, words
+
+NAME: Final = "purpleflea-statement"
+"""The field manager, though nothing is written."""
+
+LIST_BYTES: Final = 64 << 20
+"""Most that is read of one list of the payment service: three hundred thousand escrows."""
+
+FORMS: Final[dict[str, Callable[[TextIO], Writer]]] = {"table": Table, "csv": Csv, "json": Json}
+WHOLE: Final = ("table", "json")
+"""Forms that say themselves what the comparison found; for the others it goes to standard error."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments, also as a verb of escrowctl."""
+    parser.add_argument("-n", "--namespace", action="append", help="namespace, may be repeated; else the kubeconfig's")
+    parser.add_argument("-A", "--all-namespaces", action="store_true")
+    parser.add_argument("--since", help="first moment, a date or a time; else the beginning")
+    parser.add_argument("--until", help="the moment at which it ends, which is no longer in it; else now")
+    parser.add_argument("--month", metavar="YYYY-MM", help="one month")
+    parser.add_argument("--time-zone", default="UTC", help="whose days: an IANA name; UTC by default")
+    parser.add_argument(
+        "--by", default="namespace", help=f"{', '.join(GROUPS)}, label:KEY; several with commas between"
+    )
+    parser.add_argument("-o", "--output", choices=[*FORMS], default="table")
+    parser.add_argument(
+        "--reconcile",
+        action="store_true",
+        help="hold the accounts against the payment service; a difference is exit code 1",
+    )
+
+
+async def make(args: argparse.Namespace, out: TextIO = sys.stdout, archived: Iterable[Escrow] = ()) -> int:
+    """Write the statement; 0, or 1 where it does not add up.
+
+    Raises:
+        BadInput: A period or a grouping that cannot be, or settings of the payment service that are wrong.
+    """
+    now = datetime.now(UTC)
+    period = read_period(args.since, args.until, args.month, args.time_zone)
+    statement = Statement(period, grouping(args.by), args.by)
+    payments = read(PaymentSettings) if args.reconcile else None
+    async with KubernetesApi(NAME) as api:
+        escrows = EscrowObjects(api)
+        namespaces = [""] if args.all_namespaces else args.namespace or [api.namespace]
+        accounts = Accounts(escrows, namespaces, archived)
+        writer = FORMS[args.output](out)
+        if payments is None:
+            result = Result(await _gather(accounts, statement, writer, None), now)
+        else:
+            async with payments.client(limits=Limits(body_bytes=LIST_BYTES)) as client:
+                comparing = Reconciliation(client, escrows, period, whole=args.all_namespaces)
+                await comparing.begin()
+                result = Result(await _gather(accounts, statement, writer, comparing), now, await comparing.end())
+    writer.end(result)
+    if args.output not in WHOLE:
+        sys.stderr.write("\n".join(words(result)) + "\n")
+    return ExitCode.FAILED if result.problems else ExitCode.OK
+
+
+async def _gather(
+    accounts: Accounts, statement: Statement, writer: Writer, comparing: Reconciliation | None
+) -> Statement:
+    """Every account, once: into the statement, into its form, and against the service."""
+    async for escrow in accounts:
+        line = line_of(escrow, statement.period)
+        if line is not None:
+            statement.add(line)
+            writer.line(line)
+        elif in_doubt(escrow):
+            amount = "an unknown amount" if escrow.amount is None else f"{escrow.amount} USDC"
+            statement.doubts.append(
+                f"{escrow.namespace}/{escrow.name}: a create of {amount} was sent; what it locked is not known yet"
+            )
+        if comparing is not None:
+            await comparing.take(escrow, counts=line is not None)
+    statement.flaws += accounts.flaws
+    return statement

@@ -1,0 +1,199 @@
+"""One account in one period as one line: where every micro-USDC of it came from and went. Pure.
+
+For each line and so for every sum of lines
+
+    opening + locked = paid + fee + refunded + open + disputed + review + unexplained
+
+What nobody told is never guessed: it stands in `unexplained`, and an amount that is not known at all in no sum, but is
+counted (`amount_known`). What changed hands after the period was still held at its end.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from runtime.contract import AGENT_LABEL, REGION_LABEL, Phase, WorkKind
+from runtime.kubernetes.escrow import Escrow
+from runtime.money import Usdc
+from runtime.settlement.table import Outcome
+from runtime.statement.period import Period
+
+FLOWS: Final = ("paid", "fee", "refunded")
+HELD: Final = ("open", "disputed", "review", "unexplained")
+AMOUNTS: Final = ("opening", "locked", *FLOWS, *HELD)
+"""The amounts of a line, in the order in which they are shown; `referral` is a part of `fee`."""
+
+_BOUND: Final = (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
+
+
+class Line(msgspec.Struct, kw_only=True):
+    """One account in one period. Amounts are in micro-USDC.
+
+    Args:
+        locked_at: When the money was locked, by our clock.
+        closed_at: When the account was closed; None while it is open.
+        opening: Held when the period began.
+        locked: Locked in it.
+        paid: Reached the payee in it.
+        fee: Kept by the service in it, the referrer's part included.
+        referral: The referrer's part of it; None where the service did not tell.
+        refunded: Went back to the payer in it.
+        open: Held at its end, while the work goes on or is being settled.
+        disputed: Held at its end, until the service decides.
+        review: Held at its end, as far as is known, until a person decides.
+        unexplained: Left or held by its end; the service did not tell which part of it went where.
+        amount_known: False where nobody has told how much it is; then every amount is zero.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    kind: str
+    work: str
+    work_id: str = ""
+    run: int = 1
+    agent: str = ""
+    payee: str = ""
+    region: str = ""
+    labels: dict[str, str] = {}
+    dialect: str = ""
+    escrow_id: str = ""
+    phase: str = ""
+    outcome: str = ""
+    locked_at: datetime
+    closed_at: datetime | None = None
+    opening: int = 0
+    locked: int = 0
+    paid: int = 0
+    fee: int = 0
+    referral: int | None = 0
+    refunded: int = 0
+    open: int = 0
+    disputed: int = 0
+    review: int = 0
+    unexplained: int = 0
+    amount_known: bool = True
+
+    @property
+    def account(self) -> str:
+        """Namespace and name of the Escrow."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def held(self) -> int:
+        """What was neither paid, kept nor returned by the end of the period, as far as is known."""
+        return self.open + self.disputed + self.review + self.unexplained
+
+    @property
+    def imbalance(self) -> int:
+        """What came in, less what went out and is held; anything but zero is a mistake in the account."""
+        return self.opening + self.locked - self.paid - self.fee - self.refunded - self.held
+
+
+def line_of(escrow: Escrow, period: Period) -> Line | None:
+    """The account's line; None where no money of it moved or lay in the period."""
+    since = locked_at(escrow)
+    if since is None or since >= period.end:
+        return None
+    status, work, labels = escrow.status, escrow.work, escrow.metadata.labels
+    line = Line(
+        namespace=escrow.namespace,
+        name=escrow.name,
+        uid=escrow.metadata.uid,
+        kind=work.kind.value,
+        work=work.name,
+        work_id=work.id or "",
+        run=work.run or 1,
+        agent=labels.get(AGENT_LABEL) or (status.reservation.agent if status.reservation else ""),
+        payee=escrow.payee or "",
+        region=labels.get(REGION_LABEL, ""),
+        labels=labels,
+        dialect=escrow.spec.dialect,
+        escrow_id=escrow.escrow_id or "",
+        phase=status.phase.value,
+        outcome=status.outcome.value if status.outcome else "",
+        locked_at=since,
+        closed_at=status.closed_at,
+    )
+    return line if _filled(line, escrow, period) else None
+
+
+def locked_at(escrow: Escrow) -> datetime | None:
+    """Since when money is locked for the account; None where none ever was, as far as is known.
+
+    An account that names an escrow without having bound it, because another one has it, never had any.
+    """
+    status = escrow.status
+    closed = status.phase in (Phase.SETTLED, Phase.NEEDS_REVIEW)
+    bound = (
+        status.phase in _BOUND
+        or status.locked_at is not None
+        or status.locked_usdc is not None
+        or status.claim is not None
+        or (closed and escrow.work.kind is WorkKind.TASK)  # payroll binds the escrow that it creates or finds itself
+    )
+    if escrow.escrow_id is None or not bound:
+        return None
+    sent_at = status.creation.sent_at if status.creation else None
+    return status.locked_at or sent_at or escrow.metadata.creation_timestamp
+
+
+def in_doubt(escrow: Escrow) -> bool:
+    """Whether a create was sent for it of which nobody knows what it locked."""
+    return escrow.escrow_id is None and escrow.status.creation is not None and escrow.phase is not Phase.SETTLED
+
+
+def _filled(line: Line, escrow: Escrow, period: Period) -> bool:
+    """Fill in the amounts; False where the line says nothing of this period."""
+    settled = line.closed_at is not None and escrow.phase is Phase.SETTLED
+    ended = settled and line.closed_at is not None and line.closed_at < period.end
+    before = ended and line.closed_at is not None and line.closed_at < period.start
+    amount = escrow.amount
+    if amount is None:
+        line.amount_known, line.referral = False, None
+        return not before or escrow.status.outcome is Outcome.DISPUTED
+    if before:
+        return _carried_over(line, escrow, amount.micro)
+    opens = line.locked_at < period.start
+    line.opening, line.locked = (amount.micro, 0) if opens else (0, amount.micro)
+    if ended:
+        _end(line, escrow, amount.micro)
+    elif escrow.phase is Phase.NEEDS_REVIEW and line.closed_at is not None and line.closed_at < period.end:
+        line.review = amount.micro
+    else:
+        line.open = amount.micro
+    return True
+
+
+def _carried_over(line: Line, escrow: Escrow, amount: int) -> bool:
+    """What was closed before the period and still held: it lay there all the time."""
+    _end(line, escrow, amount)
+    line.paid = line.fee = line.refunded = line.referral = 0
+    line.opening = line.held
+    return line.opening != 0
+
+
+def _end(line: Line, escrow: Escrow, amount: int) -> None:
+    status = escrow.status
+    paid, fee = _micro(status.paid_usdc), _micro(status.fee_usdc)
+    match status.outcome:
+        case Outcome.PAID:
+            line.paid, line.fee = paid or 0, fee or 0
+            line.referral = _micro(status.referral_usdc)
+            if paid is None or fee is None:
+                line.unexplained = max(0, amount - line.paid - line.fee)
+        case Outcome.CANCELLED:
+            line.refunded, line.fee = amount - (fee or 0), fee or 0
+        case Outcome.REFUNDED if fee is not None:  # the service keeps its fee
+            line.refunded, line.fee, line.referral = amount - fee, fee, _micro(status.referral_usdc)
+        case Outcome.DISPUTED:
+            line.disputed = amount
+        case Outcome.COMPLETED:
+            line.open = amount
+        case _:
+            line.unexplained, line.referral = amount, None
+
+
+def _micro(amount: Usdc | None) -> int | None:
+    return None if amount is None else amount.micro

@@ -1,0 +1,191 @@
+"""What every form of a statement is written by, and the plain ones: a table, CSV and JSON."""
+
+import csv
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol, TextIO
+
+from runtime.kubernetes.shape import stamp
+from runtime.statement.lines import AMOUNTS, Line
+from runtime.statement.reconciliation import PLACES, Findings
+from runtime.statement.sums import Statement, Sums, shown
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished statement.
+
+    Args:
+        made_at: When.
+        findings: What the comparison with the payment service found; None where it was not asked for.
+    """
+
+    statement: Statement
+    made_at: datetime
+    findings: Findings | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that keeps it from adding up, a sentence each."""
+        return [*self.statement.flaws, *(self.findings.differences if self.findings else ())]
+
+
+class Writer(Protocol):
+    """One form. Lines come one at a time, so that nobody has to hold them all."""
+
+    def line(self, line: Line) -> None:
+        """One line more."""
+
+    def end(self, result: Result) -> None:
+        """No more lines."""
+
+
+_FACTS: Final = (
+    "namespace", "name", "kind", "work", "work_id", "run", "agent", "payee", "region", "dialect", "escrow_id", "phase",
+    "outcome",
+)  # fmt: skip
+COLUMNS: Final = (*_FACTS, "locked_at", "closed_at", *(f"{name}_usdc" for name in (*AMOUNTS, "referral")))
+"""Of the CSV, and the keys of an account in the JSON."""
+
+
+def row(line: Line) -> dict[str, Any]:
+    """A line by `COLUMNS`: amounts as decimal text with six decimals, None where nobody told."""
+    found: dict[str, Any] = {name: getattr(line, name) for name in _FACTS}
+    found["locked_at"] = stamp(line.locked_at)
+    found["closed_at"] = stamp(line.closed_at) if line.closed_at else None
+    for name in AMOUNTS:
+        found[f"{name}_usdc"] = shown(getattr(line, name)) if line.amount_known else None
+    found["referral_usdc"] = None if line.referral is None else shown(line.referral)
+    return found
+
+
+class Csv:
+    """One row for each account; empty is unknown."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._rows = csv.DictWriter(out, COLUMNS)
+        self._rows.writeheader()
+
+    def line(self, line: Line) -> None:
+        """One row. A name is free text: one that begins like a formula must stay text in a spreadsheet."""
+        self._rows.writerow({k: f"'{v}" if str(v)[:1] in "=+-@\t\r" and v else v for k, v in row(line).items()})
+
+    def end(self, result: Result) -> None:
+        """Nothing more: sums of a column are the spreadsheet's."""
+
+
+class Json:
+    """One document: `accounts`, then what they come to."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._between = '{"accounts": [\n'
+
+    def line(self, line: Line) -> None:
+        """One object of `accounts`."""
+        self._out.write(self._between + json.dumps(row(line)))
+        self._between = ",\n"
+
+    def end(self, result: Result) -> None:
+        """The sums, the doubts and what the comparison found."""
+        statement, findings = result.statement, result.findings
+        rest = {
+            "period": {
+                "since": stamp(statement.period.since) if statement.period.since else None,
+                "until": stamp(statement.period.until) if statement.period.until else None,
+            },
+            "made_at": stamp(result.made_at),
+            "currency": "USDC",
+            "total": amounts(statement.total),
+            "by": statement.words,
+            "groups": {key: amounts(sums) for key, sums in sorted(statement.groups.items())},
+            "paid_by_day": {f"{day}": shown(paid) for day, paid in sorted(statement.days.items())},
+            "doubts": statement.doubts,
+            "flaws": statement.flaws,
+            "reconciliation": findings and as_json(findings),
+            "adds_up": not result.problems,
+        }
+        opening = '{"accounts": [' if self._between.startswith("{") else ""
+        self._out.write(f"{opening}\n], {json.dumps(rest, indent=1)[1:]}\n")
+
+
+def amounts(sums: Sums) -> dict[str, Any]:
+    """Sums as decimal texts, beside how many accounts they are of."""
+    found: dict[str, Any] = {"accounts": sums.accounts, "amounts_unknown": sums.amounts_unknown}
+    found |= {f"{name}_usdc": shown(sums.amount(name)) for name in (*AMOUNTS, "referral")}
+    return found | {"referrals_unknown": sums.referrals_unknown}
+
+
+def as_json(findings: Findings) -> dict[str, Any]:
+    """What the comparison found."""
+    places = {
+        place: {"accounts_usdc": shown(findings.here[place]), "service_usdc": shown(findings.there[place])}
+        for place in PLACES
+    }
+    return {
+        "by": findings.by or None,
+        "compared": findings.compared,
+        "places": places,
+        "differences": findings.differences,
+        "notes": findings.notes,
+        "unseen": findings.unseen,
+    }
+
+
+class Table:
+    """The groups as columns, the total, and in words whether it adds up."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def line(self, line: Line) -> None:
+        """Groups only: one line for each account is the CSV's."""
+
+    def end(self, result: Result) -> None:
+        """All of it."""
+        statement = result.statement
+        self._out.write(f"{statement.period}, in USDC\n\n")
+        rows = [*sorted(statement.groups.items()), ("total", statement.total)]
+        cells = [[statement.words.upper(), "ACCOUNTS", *(name.upper() for name in (*AMOUNTS, "referral"))]]
+        for key, sums in rows:
+            unknown = f"+{sums.referrals_unknown}?" if sums.referrals_unknown else ""
+            values = [shown(sums.amount(name)) for name in AMOUNTS]
+            cells.append([key, f"{sums.accounts}", *values, shown(sums.referral) + unknown])
+        widths = [max(len(each[column]) for each in cells) for column in range(len(cells[0]))]
+        for each in cells:
+            padded = [f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(each, widths, strict=True))]
+            self._out.write("  ".join(padded).rstrip() + "\n")
+        self._out.write("\n" + "\n".join(words(result)) + "\n")
+
+
+def words(result: Result) -> list[str]:
+    """Whether it adds up, what is in doubt, what was compared: a sentence each."""
+    statement, total, findings = result.statement, result.statement.total, result.findings
+    came, went = total.opening + total.locked, total.paid + total.fee + total.refunded
+    held = total.open + total.disputed + total.review + total.unexplained
+    lines = [
+        f"opening {shown(total.opening)} + locked {shown(total.locked)} = paid {shown(total.paid)} + fee "
+        f"{shown(total.fee)} + refunded {shown(total.refunded)} + held {shown(held)}"
+    ]
+    if came != went + held:
+        lines.append(f"these are {shown(came - went - held)} apart")
+    if total.amounts_unknown:
+        lines.append(f"{total.amounts_unknown} accounts of an unknown amount are in no sum: the service did not tell")
+    if total.referrals_unknown:
+        lines.append(f"the referrer's part is unknown for {total.referrals_unknown} accounts: the service did not tell")
+    lines += [f"in doubt: {doubt}" for doubt in statement.doubts]
+    if findings:
+        lines += _compared(findings)
+    lines += [f"DIFFERENCE: {problem}" for problem in result.problems]
+    lines.append("it does not add up" if result.problems else "it adds up")
+    return lines
+
+
+def _compared(findings: Findings) -> list[str]:
+    lines = [f"{findings.compared} accounts were held against the service"] if findings.by else []
+    for place in PLACES if findings.by else ():
+        here, there = findings.here[place], findings.there[place]
+        lines.append(f"  {place}: accounts {shown(here)}, service {shown(there)}, apart {shown(here - there)}")
+    lines += [f"known: {note}" for note in findings.notes]
+    return [*lines, *(f"not seen: {unseen}" for unseen in findings.unseen)]

@@ -1,0 +1,173 @@
+"""The statement of a real API server's accounts, beside the operator and the sandbox's own ledger."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from lightkube.types import PatchType
+
+from runtime.contract import Env
+from tests.runtime.operator import world as worlds
+from tests.runtime.operator.world import Escrow
+from tests.runtime.statement.accounts import day, document
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(params=["server", "kubernetes"])
+def world(request, control_plane, namespace, sandbox):
+    worlds.install_definition(control_plane)
+    with worlds.world(control_plane, namespace.name, namespace.client, sandbox, request.param) as built:
+        yield built
+
+
+@pytest.fixture
+def accounts(control_plane, namespace, sandbox):
+    """A namespace with accounts written by hand."""
+    worlds.install_definition(control_plane)
+    with worlds.world(control_plane, namespace.name, namespace.client, sandbox, "fly") as built:
+        yield built
+
+
+def statement(world, *words: str, expect: int = 0, program: str = "runtime.statement", **environment: str) -> str:
+    """Run it as a person would; its output, and what it says to them."""
+    command = [sys.executable, "-m", program, *(["statement"] if program.endswith("ctl") else []), *words]
+    mine = {"PATH": os.environ["PATH"], "KUBECONFIG": str(world.cluster.kubeconfig), **environment}
+    done = subprocess.run(command, env=mine, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout if done.stdout else done.stderr
+
+
+def with_service(world) -> dict[str, str]:
+    service = {Env.ESCROW_URL: world.sandbox.url, Env.API_DIALECT: world.dialect, Env.API_KEY: world.key}
+    return {**service, Env.ALLOW_HTTP: "true"}
+
+
+def write(world, phase: str, **facts) -> str:
+    """An account as somebody wrote it; its name."""
+    body = document(phase, **facts) | {"apiVersion": "purpleflea.com/v1alpha1", "kind": "Escrow"}
+    status = body.pop("status")
+    metadata = {"name": body["metadata"]["name"], "labels": body["metadata"]["labels"]}
+    world.client.create(Escrow({**body, "metadata": metadata}))
+    world.client.patch(Escrow.Status, metadata["name"], {"status": status}, patch_type=PatchType.MERGE)
+    return metadata["name"]
+
+
+def write_paid(world, paid: str = "0.099") -> str:
+    times = {"locked_at": day(3), "closed_at": day(4)}
+    return write(world, "Settled", outcome="Paid", locked="0.10", paid=paid, fee="0.001", **times)
+
+
+def test_paid_disputed_and_open_are_what_the_service_says_in_every_dialect(world):
+    world.operator()
+    for name in ("paid", "failed", "runs"):
+        labels = {"purpleflea.com/agent": name, "topology.kubernetes.io/region": "lhr"}
+        world.job(name, world.fund(token=f"by-hand-{name}"), labels=labels)
+        world.await_phase(name, "Funded")
+    world.finish("paid")
+    world.finish("failed", succeeded=False)
+    world.await_phase("paid", "Settled")
+    world.await_phase("failed", "Settled")
+    where = ("-n", world.namespace, "--by", "agent,region")
+    found = json.loads(statement(world, *where, "-o", "json", "--reconcile", **with_service(world)))
+    total, books = found["total"], world.sandbox.statement()["totals"]
+    kept = Decimal(books["fee"]) + Decimal(books["referral"])
+    assert (Decimal(total["locked_usdc"]), Decimal(total["paid_usdc"])) == (
+        Decimal(books["locked"]),
+        Decimal(books["paid"]),
+    )
+    assert Decimal(total["fee_usdc"]) == kept
+    assert (total["open_usdc"], total["disputed_usdc"], total["unexplained_usdc"]) == (
+        "1.000000",
+        "1.000000",
+        "0.000000",
+    )
+    assert found["groups"]["paid lhr"]["paid_usdc"] == "0.990000"
+    assert found["adds_up"] is True
+    assert found["reconciliation"]["compared"] == 3
+    assert found["reconciliation"]["places"]["paid"] == {"accounts_usdc": "1.000000", "service_usdc": "1.000000"}
+    assert found["reconciliation"]["unseen"], "what the dialect does not show is said"
+    table = statement(world, *where, "--reconcile", program="runtime.escrowctl", **with_service(world))
+    assert "it adds up" in table
+    assert "paid: accounts 1.000000, service 1.000000, apart 0.000000" in table
+
+
+def test_what_another_hand_did_is_a_line_of_its_own_and_exit_code_1(world):
+    operator = world.operator()
+    for name in ("mine", "theirs"):
+        world.job(name, world.fund(token=f"by-hand-{name}"))
+        world.await_phase(name, "Funded")
+    operator.kill()
+    stolen = world.escrow("theirs")["spec"]["escrowId"]
+    world.sandbox.service.escrows.release(stolen, worlds.PAYER)
+    said = statement(world, "-n", world.namespace, "--reconcile", expect=1, **with_service(world))
+    [difference] = [line for line in said.splitlines() if line.startswith("DIFFERENCE")]
+    assert f"escrow {stolen}: it is held here and released at the service" in difference
+    assert "it does not add up" in said
+
+
+def test_an_escrow_that_no_account_has_is_found_where_the_service_lists(accounts):
+    accounts.dialect = "kubernetes"
+    extra = accounts.fund(token="nobodys-escrow")
+    service = with_service(accounts)
+    found = statement(accounts, "-A", "--reconcile", expect=1, **service)
+    assert f"DIFFERENCE: escrow {extra}: locked at the service with 1.000000 USDC, and no account has it" in found
+    narrow = statement(accounts, "-n", accounts.namespace, "--reconcile", **service)
+    assert "not every namespace is in this statement: escrows without an account were not sought" in narrow
+
+
+def test_fly_can_show_nothing_and_the_statement_says_so(accounts):
+    write(
+        accounts,
+        "Settled",
+        outcome="Paid",
+        locked="0.10",
+        paid="0.099",
+        fee="0.001",
+        closed_at=day(4),
+        locked_at=day(3),
+    )
+    said = statement(accounts, "-n", accounts.namespace, "--reconcile", **with_service(accounts))
+    assert "not seen: the fly dialect can neither read nor list: nothing was compared" in said
+    assert "held against the service" not in said
+
+
+def test_one_micro_usdc_is_exit_code_1(accounts):
+    where = ("-n", accounts.namespace)
+    write(
+        accounts,
+        "Settled",
+        outcome="Paid",
+        locked="0.10",
+        paid="0.099",
+        fee="0.001",
+        closed_at=day(4),
+        locked_at=day(3),
+    )
+    assert "it adds up" in statement(accounts, *where)
+    name = write(
+        accounts,
+        "Settled",
+        outcome="Paid",
+        locked="0.10",
+        paid="0.098999",
+        fee="0.001",
+        closed_at=day(4),
+        locked_at=day(3),
+    )
+    said = statement(accounts, *where, expect=1)
+    assert f"DIFFERENCE: {accounts.namespace}/{name}: 0.100000 came in, 0.099999 went out" in said
+    rows = list(csv.DictReader(io.StringIO(statement(accounts, *where, "-o", "csv", expect=1))))
+    assert [row["paid_usdc"] for row in rows if row["name"] == name] == ["0.098999"]
+
+
+def test_mistakes_are_said_in_a_line(accounts):
+    assert "--by pod: there are account" in statement(accounts, "--by", "pod", expect=2)
+    assert "PF_ESCROW_URL is not set" in statement(accounts, "--reconcile", expect=2)
