@@ -13,8 +13,10 @@ from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.payments.http import Limits
 from runtime.payments.settings import PaymentSettings
+from runtime.statement.focus import Focus
+from runtime.statement.journals import Beancount, Hledger
 from runtime.statement.lines import in_doubt, line_of
-from runtime.statement.period import read_period
+from runtime.statement.period import Period, read_period
 from runtime.statement.reading import Accounts
 from runtime.statement.reconciliation import Reconciliation
 from runtime.statement.sums import GROUPS, Statement, grouping
@@ -26,7 +28,14 @@ NAME: Final = "purpleflea-statement"
 LIST_BYTES: Final = 64 << 20
 """Most that is read of one list of the payment service: three hundred thousand escrows."""
 
-FORMS: Final[dict[str, Callable[[TextIO], Writer]]] = {"table": Table, "csv": Csv, "json": Json}
+FORMS: Final[dict[str, Callable[[TextIO, Period], Writer]]] = {
+    "table": lambda out, _: Table(out),
+    "csv": lambda out, _: Csv(out),
+    "json": lambda out, _: Json(out),
+    "beancount": Beancount,
+    "hledger": Hledger,
+    "focus": lambda out, _: Focus(out),
+}
 WHOLE: Final = ("table", "json")
 """Forms that say themselves what the comparison found; for the others it goes to standard error."""
 
@@ -64,7 +73,7 @@ async def make(args: argparse.Namespace, out: TextIO = sys.stdout, archived: Ite
         escrows = EscrowObjects(api)
         namespaces = [""] if args.all_namespaces else args.namespace or [api.namespace]
         accounts = Accounts(escrows, namespaces, archived)
-        writer = FORMS[args.output](out)
+        writer = FORMS[args.output](out, period)
         if payments is None:
             result = Result(await _gather(accounts, statement, writer, None), now)
         else:

@@ -140,6 +140,8 @@ TOOLS = {
         Tool("rules", RECIPES["rules"], version_arguments=(), path=""),
         Tool("busybox", debian="busybox-static", version_arguments=("--help",)),
         Tool("buildah", debian="buildah", minimum=(1, 23)),
+        Tool("hledger", debian="hledger", minimum=(1, 25)),
+        Tool("promtool", debian="prometheus", minimum=(2, 42)),
         Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
     )
 }
