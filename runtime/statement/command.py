@@ -16,6 +16,7 @@ from runtime.payments.settings import PaymentSettings
 from runtime.statement.focus import Focus
 from runtime.statement.journals import Beancount, Hledger
 from runtime.statement.lines import in_doubt, line_of
+from runtime.statement.page import Page
 from runtime.statement.period import Period, read_period
 from runtime.statement.reading import Accounts
 from runtime.statement.reconciliation import Reconciliation
@@ -34,9 +35,10 @@ FORMS: Final[dict[str, Callable[[TextIO, Period], Writer]]] = {
     "json": lambda out, _: Json(out),
     "beancount": Beancount,
     "hledger": Hledger,
+    "html": Page,
     "focus": lambda out, _: Focus(out),
 }
-WHOLE: Final = ("table", "json")
+WHOLE: Final = ("table", "json", "html")
 """Forms that say themselves what the comparison found; for the others it goes to standard error."""
 
 

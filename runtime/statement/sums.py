@@ -74,6 +74,11 @@ class Sums:
             self.referral += line.referral
         self.amounts_unknown += not line.amount_known
 
+    def join(self, other: "Sums") -> None:
+        """Other lines more."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def amount(self, name: str) -> int:
         """The sum of one of the amounts."""
         return getattr(self, name)

@@ -171,9 +171,9 @@ def words(result: Result) -> list[str]:
     if came != went + held:
         lines.append(f"these are {shown(came - went - held)} apart")
     if total.amounts_unknown:
-        lines.append(f"{total.amounts_unknown} accounts of an unknown amount are in no sum: the service did not tell")
+        lines.append(f"in no sum, because the service did not tell their amount: {_accounts(total.amounts_unknown)}")
     if total.referrals_unknown:
-        lines.append(f"the referrer's part is unknown for {total.referrals_unknown} accounts: the service did not tell")
+        lines.append(f"the service did not tell the referrer's part: {_accounts(total.referrals_unknown)}")
     lines += [f"in doubt: {doubt}" for doubt in statement.doubts]
     if findings:
         lines += _compared(findings)
@@ -182,8 +182,12 @@ def words(result: Result) -> list[str]:
     return lines
 
 
+def _accounts(count: int) -> str:
+    return f"{count} account{'' if count == 1 else 's'}"
+
+
 def _compared(findings: Findings) -> list[str]:
-    lines = [f"{findings.compared} accounts were held against the service"] if findings.by else []
+    lines = [f"held against the service: {_accounts(findings.compared)}"] if findings.by else []
     for place in PLACES if findings.by else ():
         here, there = findings.here[place], findings.there[place]
         lines.append(f"  {place}: accounts {shown(here)}, service {shown(there)}, apart {shown(here - there)}")

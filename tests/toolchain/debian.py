@@ -125,4 +125,4 @@ def _link_programs(part: Path, final: Path, *, alone: bool) -> None:
 
 
 def _libraries(part: Path) -> list[Path]:
-    return sorted({file.parent for file in (part / "tree").rglob("*.so.*")})
+    return sorted({file.parent for file in (part / "tree").rglob("*.so*")})
