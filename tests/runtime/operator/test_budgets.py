@@ -278,7 +278,7 @@ def test_what_a_dead_operator_had_not_returned_yet_is_returned_though_its_job_is
     assert locked(world, "0.00")
 
 
-def test_an_account_in_review_that_somebody_deletes_counts_no_more_after_the_next_pass(world):
+def test_an_account_in_review_that_is_deleted_counts_until_a_person_has_let_it_go(world):
     world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.RESYNC_SECONDS: "1", Env.CASINO_URL: ""})
     world.sandbox.fault("create", "reset", moment="after", nth=1)
     asks(world, "lost", "0.60")
@@ -286,6 +286,9 @@ def test_an_account_in_review_that_somebody_deletes_counts_no_more_after_the_nex
     world.eventually(lambda: locked(world, "0.60"), "it counts")
     world.client.delete(Escrow, name)
     world.client.delete(Job, "lost")
+    world.await_gone("lost")
+    assert locked(world, "0.60"), "it is held"
+    escrowctl(world, "let-go", "--all", "-n", world.namespace, "--reason", "nobody knows what became of it")
     world.eventually(lambda: locked(world, "0.00"), "it is gone")
     assert world.budget()["spentUsdc"] == "0.60"
 

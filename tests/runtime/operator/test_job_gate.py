@@ -319,11 +319,16 @@ def test_a_work_id_is_fixed_while_the_job_waits_and_never_changes(gated):
     assert gated.await_phase("unnamed", "Settled")["status"]["outcome"] == "Paid"
 
 
-@pytest.mark.parametrize("flags", [(), ("--server-side",), ("--force",)], ids=["client", "server", "force"])
-def test_a_job_that_is_deleted_and_applied_again_waits_for_a_person(gated, kubectl, flags):
+@pytest.mark.parametrize(
+    "way",
+    [("apply",), ("apply", "--server-side"), ("apply", "--force"), ("replace", "--force")],
+    ids=["client", "server", "force", "replace"],
+)
+def test_a_job_that_is_deleted_and_applied_again_waits_for_a_person(gated, kubectl, way):
+    """`replace --force` deletes and creates, as Argo CD's Replace and Helm's `--force` do."""
     gated.operator()
-    text = json.dumps(manifest("again", {**ASKING, WORK_ID_ANNOTATION: f"again {flags}"}))
-    apply = ("apply", "--filename", "-", *flags)
+    text = json.dumps(manifest("again", {**ASKING, WORK_ID_ANNOTATION: f"again {way}"}))
+    apply = (*way, "--filename", "-")
     kubectl(*apply, stdin=text)
     gated.await_resumed("again")
     gated.finish("again")
