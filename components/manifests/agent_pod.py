@@ -100,8 +100,10 @@ def agent_container(
     )
 
 
-def spec(settings: Settings, agent: Manifest, identity: Identity, **more: Any) -> Manifest:
-    """A pod's `spec` around the agent's container."""
+def spec(
+    settings: Settings, agent: Manifest, identity: Identity, account: str = naming.AGENT_ACCOUNT, **more: Any
+) -> Manifest:
+    """A pod's `spec` around the agent's container. Agents have no account at the API server; workers have."""
     init = [faucet_claim(settings, identity)] if settings.faucet.claim_on_startup else []
     if settings.mcp.enabled:
         init.append(mcp_sidecar.sidecar(settings))
@@ -113,4 +115,5 @@ def spec(settings: Settings, agent: Manifest, identity: Identity, **more: Any) -
         volumes += [credentials.volume(settings, identity.secret), *mcp_sidecar.volumes(settings)]
     if init:
         more["initContainers"] = init
-    return pod.spec(settings, naming.AGENT_ACCOUNT, [agent], api_access=False, volumes=volumes, **more)
+    api_access = account != naming.AGENT_ACCOUNT
+    return pod.spec(settings, account, [agent], api_access=api_access, volumes=volumes, **more)

@@ -80,6 +80,13 @@ def identity_env(settings: Settings, agent_id: str = "", secret: str = "") -> Ma
     return _from_secret(Env.AGENT_ID, keys.agent_wallet_key, secret or settings.payer_secret)
 
 
+def wallet_env(settings: Settings) -> Manifest:
+    """`PF_WORKER_WALLET`: the workers' payee, else the wallet in the Secret."""
+    if settings.worker.payee:
+        return {"name": Env.WORKER_WALLET.value, "value": settings.worker.payee}
+    return {**identity_env(settings), "name": Env.WORKER_WALLET.value}
+
+
 def url_env(settings: Settings, service: str, secret: str = "") -> Manifest:
     """URL of `faucet` or `escrow`: the settings' or the sandbox's, else the one in the Secret."""
     name = services.SERVICES[service]

@@ -134,7 +134,8 @@ def _mounts(one: Manifest, container: str) -> str:
 def agents_accounts(settings: Settings) -> Iterator[str]:
     """ServiceAccounts of agents' pods: the stack's, or their own."""
     for one in (*settings.agents, *([settings.worker] if settings.worker.enabled else [])):
-        yield (one.pod_template.get("spec") or {}).get("serviceAccountName") or naming.AGENT_ACCOUNT
+        usual = agent_workers.account(settings) if one is settings.worker else naming.AGENT_ACCOUNT
+        yield (one.pod_template.get("spec") or {}).get("serviceAccountName") or usual
 
 
 def accounts(settings: Settings) -> Iterator[str]:

@@ -12,6 +12,7 @@ Manifest = dict[str, Any]
 
 AGENT_ACCOUNT: Final = "pf-agent-sa"
 OPERATOR_ACCOUNT: Final = "pf-operator-sa"
+WORKER_ACCOUNT: Final = "pf-worker-sa"
 PAYROLL_ACCOUNT: Final = "pf-payroll-sa"
 METRICS_ACCOUNT: Final = "pf-metrics-sa"
 SANDBOX_ACCOUNT: Final = "pf-sandbox-sa"

@@ -46,12 +46,15 @@ def agents(settings: Settings) -> Manifest:
 
 
 def workers(settings: Settings) -> Manifest:
-    """Workers reach the services; payroll reads their work log."""
+    """Workers reach the services and, to claim tasks, the API server; payroll reads their work log."""
     ingress = [
         {"from": [_pods(ProgramName.PAYROLL)], "ports": [_tcp(Port.WORKER)]},
         _scrape(settings, Port.WORKER, Port.HEALTH),
     ]
-    return _component(settings, ProgramName.WORKER, ingress, _payment(settings, outside=True))
+    egress = _payment(settings, outside=True)
+    if settings.worker.work_log:
+        egress = [_api_server(settings), *egress]
+    return _component(settings, ProgramName.WORKER, ingress, egress)
 
 
 def operator(settings: Settings) -> Manifest:

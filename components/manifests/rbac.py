@@ -12,6 +12,7 @@ from runtime.contract import (
     CUSTOM_METRICS_VERSIONS,
     ESCROW_GROUP,
     ESCROW_PLURAL,
+    TASK_CLAIMS,
     ProgramName,
 )
 
@@ -58,13 +59,30 @@ CLAIM_GRANTS: Final = (
 ELECTION_GRANTS: Final = (
     Grant("coordination.k8s.io", ("leases",), ("patch",), "hold the Lease of the leader", (naming.OPERATOR,)),
 )
-PAYROLL_GRANTS: Final = (
-    Grant("", ("pods",), ("get", "list"), "find the workers whose logs are read"),
+WORKER_GRANTS: Final = (
     Grant(
-        ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "create", "patch"), "leave Jobs' escrows alone, keep its own"
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "create", "patch"),
+        "claim tasks, and keep there what was done until payroll has settled it",
+        TASK_CLAIMS,
     ),
-    Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("get", "patch"), "write the intent before the call"),
-    Grant("", ("events",), ("create", "patch"), "say what was paid"),
+    Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("list",), "see which tasks payroll hands out"),
+)
+PAYROLL_GRANTS: Final = (
+    Grant("", ("pods",), ("list",), "find the workers whose logs are read"),
+    Grant("batch", ("jobs",), ("list",), "leave the escrows of Jobs alone; notice runs that were not made up"),
+    Grant("batch", ("cronjobs",), ("get",), "know its own schedule", (naming.PAYROLL,)),
+    Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("get", "list", "create", "patch"), "keep one account a task"),
+    Grant(ESCROW_GROUP, (f"{ESCROW_PLURAL}/status",), ("patch",), "write the intent before the call"),
+    Grant(
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "list", "create", "delete"),
+        "claim an escrow for one task, as the operator does for one Job; see what workers have done",
+    ),
+    Grant("coordination.k8s.io", ("leases",), ("patch",), "drop what it has settled", TASK_CLAIMS),
+    Grant("", ("events",), ("create",), "say what was paid"),
 )
 METRICS_CA_GRANTS: Final = (
     Grant(
@@ -134,6 +152,22 @@ def operator_lease_role(settings: Settings) -> Manifest:
 def operator_lease_role_binding(settings: Settings) -> Manifest:
     """Gives it to the operator."""
     return _binding(settings, f"{naming.OPERATOR}-lease", ProgramName.OPERATOR, naming.OPERATOR_ACCOUNT)
+
+
+def worker_role(settings: Settings) -> Manifest:
+    """The workers' rights."""
+    return _role(settings, naming.WORKERS, ProgramName.WORKER, WORKER_GRANTS)
+
+
+def worker_role_binding(settings: Settings) -> Manifest:
+    """Gives them to the workers."""
+    return _binding(settings, naming.WORKERS, ProgramName.WORKER, naming.WORKER_ACCOUNT)
+
+
+def worker_auth_delegator(settings: Settings) -> Manifest:
+    """Lets a worker ask the API server who wants to read its work log."""
+    name = cluster_name(settings, f"{naming.WORKERS}-auth-delegator")
+    return _binding(settings, name, ProgramName.WORKER, naming.WORKER_ACCOUNT, None, role="system:auth-delegator")
 
 
 def payroll_role(settings: Settings) -> Manifest:

@@ -72,7 +72,7 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
         "NetworkPolicies": [*_network(settings)] if settings.network_policy.enabled else [],
         "Sandbox": [*_sandbox(settings, api_key)] if settings.sandbox.enabled else [],
         "EscrowOperator": [*_operator(settings)] if settings.operator.enabled else [],
-        "AgentWorkers": [agent_workers.deployment(settings)] if settings.worker.enabled else [],
+        "AgentWorkers": [*_workers(settings)] if settings.worker.enabled else [],
         "Autoscaling": [*_scaling(settings)] if settings.scales_workers else [],
         "Payroll": [*_payroll(settings)] if settings.pays_workers else [],
         "AgentJobs": [agent_job.build(settings, agent) for agent in settings.agents],
@@ -171,6 +171,15 @@ def _operator(settings: Settings) -> Iterator[Manifest]:
     if settings.operator.replicas > 1:
         yield operator.pod_disruption_budget(settings)
     yield operator.deployment(settings)
+
+
+def _workers(settings: Settings) -> Iterator[Manifest]:
+    if settings.worker.work_log:
+        yield rbac.service_account(settings, naming.WORKER_ACCOUNT, ProgramName.WORKER)
+        yield rbac.worker_role(settings)
+        yield rbac.worker_role_binding(settings)
+        yield rbac.worker_auth_delegator(settings)
+    yield agent_workers.deployment(settings)
 
 
 def _scaling(settings: Settings) -> Iterator[Manifest]:

@@ -112,6 +112,7 @@ def rbac_page() -> str:
         (naming.OPERATOR_ACCOUNT, "the cluster, with a selector only", rbac.OPERATOR_CLUSTER_GRANTS[-1:]),
         (naming.OPERATOR_ACCOUNT, "the stack's namespace", rbac.CLAIM_GRANTS),
         (naming.OPERATOR_ACCOUNT, "the stack's namespace, with several replicas only", rbac.ELECTION_GRANTS),
+        (naming.WORKER_ACCOUNT, "the stack's namespace, with a work log only", rbac.WORKER_GRANTS),
         (naming.PAYROLL_ACCOUNT, "the stack's namespace", rbac.PAYROLL_GRANTS),
         (naming.METRICS_ACCOUNT, "the cluster, unless cert-manager or KEDA is used", rbac.METRICS_CA_GRANTS),
     ]
@@ -124,7 +125,8 @@ def rbac_page() -> str:
 
 
 def _what(grant: Grant) -> str:
-    names = f" named {', '.join(grant.names)}" if grant.names else ""
+    few = grant.names if len(grant.names) < 5 else (grant.names[0], "...", grant.names[-1])
+    names = f" named {', '.join(few)}" if grant.names else ""
     return ", ".join(f"{resource}.{grant.group}".rstrip(".") for resource in grant.resources) + names
 
 
@@ -134,10 +136,12 @@ _RBAC_HEAD = f"""# Who may do what, and why
 {_WRITTEN}
 
 Every program has a ServiceAccount of its own, and a token is mounted only into pods that talk to the API server: the
-operator, payroll and the metrics server. Agents, workers and the sandbox get none.
+operator, workers, payroll and the metrics server. Agents, workers without a work log, and the sandbox get none.
 
 """
 _RBAC_TAIL = """
+
+Workers are also bound to the cluster's own `system:auth-delegator`: whose token is it that asks for the work log?
 
 The metrics server is also bound to the cluster's own `system:auth-delegator` (may this caller read the metric?) and to
 `extension-apiserver-authentication-reader` in `kube-system` (which front proxy may be believed?), unless KEDA is used.

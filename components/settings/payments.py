@@ -159,7 +159,11 @@ class Payroll(Section):
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of the schedule."""
     release_age_minutes: Annotated[int, Field(ge=0, le=43200)] = 50
-    """Minutes; younger escrows are left for the next run."""
+    """Minutes; of workers without a work log younger escrows are left for the next run."""
+    run_cap_usdc: OptionalUsdc = None
+    """USDC that one run pays by itself; what is over it waits for a manual decision. Empty: no cap."""
+    payee_cap_usdc: OptionalUsdc = None
+    """USDC that one run pays to one payee by itself; empty: no cap."""
     starting_deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
     """Seconds after which a run that could not start on time is skipped."""
     active_deadline_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800

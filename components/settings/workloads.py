@@ -105,6 +105,9 @@ class Worker(Section):
     """Pods, where no autoscaler owns their number."""
     task: Prose = "Process the agent task queue"
     """What to do, as `TASK_DESCRIPTION`."""
+    payee: Identifier = ""
+    """Their wallet: whose escrows they take, and payroll pays; give them one of their own, which is no Job's payee.
+    Empty: the wallet in the credentials Secret."""
     budget_usdc: OptionalUsdc = None
     """USDC for one task; empty: `escrow.defaultBudgetUsdc`."""
     credential: Literal["none", "payer"] = "none"
@@ -115,6 +118,9 @@ class Worker(Section):
     """CPU and memory of the worker's container."""
     probes: bool = True
     """Whether the container answers `/livez` and `/readyz` on port 8080, as the runtime's worker does."""
+    work_log: bool = True
+    """Whether they serve a work log on port 8080, as the runtime's worker does, by which payroll pays. `false`: it pays
+    by age alone, as the guide has it."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds a worker has to finish its task when it is scaled in."""
     pod_template: PodTemplate = {}

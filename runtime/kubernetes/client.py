@@ -38,6 +38,7 @@ ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 ONLY_METADATA_LIST: Final = ONLY_METADATA.replace("Metadata;", "MetadataList;")
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
 WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=90)
@@ -170,6 +171,10 @@ class KubernetesApi:
     async def merge_patch(self, path: str, body: Json, shape: Shape[Any] = WHOLE) -> Any:
         """Merge; with `metadata.resourceVersion` in the body it is tested and raises `WriteConflict`."""
         return _understood("PATCH", path, await self.request("PATCH", path, body, content_type=MERGE_PATCH), shape)
+
+    async def apply(self, path: str, body: Json, shape: Shape[Any] = WHOLE) -> Any:
+        """Server-side apply. It creates an object under a right to `create` that names it, which a POST cannot."""
+        return _understood("PATCH", path, await self.request("PATCH", path, body, content_type=APPLY_PATCH), shape)
 
     async def edit_metadata(self, path: str, metadata: Json) -> Metadata:
         """Merge into the metadata, as `merge_patch` does; the metadata as written."""

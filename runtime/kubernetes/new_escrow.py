@@ -31,6 +31,31 @@ def work_account(work_id: str) -> str:
     return "-".join(filter(None, ("work", words, hashlib.sha256(work_id.encode()).hexdigest()[:20])))
 
 
+def task_account(escrow_id: str) -> str:
+    """Name of the Escrow object of a task.
+
+    Made of what pays for it: whichever runs, workers and people open it, the API server lets one create it.
+    """
+    return f"task-{hashlib.sha256(escrow_id.encode()).hexdigest()[:32]}"
+
+
+def new_task_escrow(namespace: str, escrow_id: str, *, dialect: str, payee: str | None, amount: Usdc | None) -> Json:
+    """The Escrow object of a task whose money is locked already; unlike a Job it needs no finalizer."""
+    known = {"payee": payee, "amountUsdc": None if amount is None else str(amount)}
+    return {
+        "apiVersion": f"{ESCROW_GROUP}/{ESCROW_VERSION}",
+        "kind": ESCROW_KIND,
+        "metadata": {"name": task_account(escrow_id), "namespace": namespace},
+        "spec": {
+            "work": {"kind": WorkKind.TASK.value, "name": escrow_id, "taskId": escrow_id},
+            "dialect": dialect,
+            "token": task_account(escrow_id),
+            "escrowId": escrow_id,
+            **{key: value for key, value in known.items() if value is not None},
+        },
+    }
+
+
 def new_escrow(
     namespace: str,
     job_name: str,

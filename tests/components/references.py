@@ -80,7 +80,7 @@ def _pod_references(pod: Manifest) -> Iterator[tuple[str, str]]:
         elif "persistentVolumeClaim" in volume:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
         else:
-            assert "emptyDir" in volume, f"a kind of volume that this test does not know: {volume}"
+            assert {"emptyDir", "projected"} & {*volume}, f"a kind of volume that this test does not know: {volume}"
     for container in containers(pod):
         assert "envFrom" not in container, "this test does not know envFrom"
         for source in (variable.get("valueFrom", {}) for variable in container.get("env", ())):

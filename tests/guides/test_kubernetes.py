@@ -87,7 +87,11 @@ def test_sidecar_is_the_guides_but_for_its_place():
         d for d in yaml.safe_load_all((LISTINGS / "deployment.yaml").read_text()) if d["kind"] == "Deployment"
     )
     listed = listing["spec"]["template"]["spec"]["containers"][1]
-    ours = next(o for o in stack.objects(Settings()) if o["metadata"]["name"] == "pf-agent-workers")
+    ours = next(
+        o
+        for o in stack.objects(Settings())
+        if o["kind"] == "Deployment" and o["metadata"]["name"] == "pf-agent-workers"
+    )
     [rendered] = [c for c in ours["spec"]["template"]["spec"]["initContainers"] if c["name"] == listed["name"]]
     assert rendered["restartPolicy"] == "Always"
     assert differences(listed, rendered) == {}

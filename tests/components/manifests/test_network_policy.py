@@ -58,7 +58,7 @@ def to(*targets: str, of: tuple[str, ...]) -> set[str]:
 
 
 PAYING = ("agent", "worker", "operator", "payroll", "metrics-server")
-SERVERS = ("operator", "payroll", "metrics-server")
+SERVERS = ("worker", "operator", "payroll", "metrics-server")
 COMMON = (
     to("api-server:443", "api-server:6443", of=SERVERS)
     | to("worker:8080", of=("payroll",))

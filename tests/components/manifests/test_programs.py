@@ -127,5 +127,11 @@ def test_the_dev_stack_declares_no_pod_whose_program_is_yet_to_come():
         for word in container["command"]
         if word.startswith("runtime.")
     }
-    assert modules == {"runtime.faucet_claim", "runtime.mcp_proxy", "runtime.operator", "runtime.sandbox"}
+    assert modules == {
+        "runtime.agent_worker",
+        "runtime.faucet_claim",
+        "runtime.mcp_proxy",
+        "runtime.operator",
+        "runtime.sandbox",
+    }
     assert [module for module in modules if importlib.util.find_spec(module) is None] == []

@@ -93,7 +93,11 @@ def test_same_settings_give_the_same_objects():
 )
 def test_schemas_are_strict(spoil, complaint):
     """The check above means nothing unless it refuses what the API server refuses."""
-    worker = next(o for o in stack.objects(Settings()) if o["metadata"]["name"] == "pf-agent-workers")
+    worker = next(
+        o
+        for o in stack.objects(Settings())
+        if o["kind"] == "Deployment" and o["metadata"]["name"] == "pf-agent-workers"
+    )
     spoil(worker)
     assert complaint in str(strict_schemas.complaint(worker))
 
