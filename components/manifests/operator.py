@@ -89,7 +89,7 @@ def container(settings: Settings) -> Manifest:
                     Env.PAYEES: json.dumps(budget.payees),
                     Env.BRING_ESCROWS: budget.bring_escrows,
                     Env.ALLOWED_ESCROWS: json.dumps([*budget.allowed_escrows, *_agents_escrows(settings)]),
-                    Env.FORMER_URLS: json.dumps(settings.services.former_escrow_urls),
+                    Env.FORMER_URLS: json.dumps(operator.former_escrow_urls),
                     Env.ESCROW_TIMEOUT_HOURS: settings.escrow.timeout_hours,
                     Env.RESYNC_SECONDS: operator.resync_seconds,
                     Env.RERUN_FAILED_WORK: operator.rerun_failed_work,

@@ -46,11 +46,6 @@ class Api(Section):
     """HTTP surface: `kubernetes` and `fly` as the guides have it, `server` as the published server has it."""
 
 
-UrlPattern = Annotated[
-    str, Matching(r"https?://[!-~]{1,2000}", "a URL, with `*` for any characters", "https://a.example")
-]
-
-
 class Services(Section):
     """Base URLs of the six Purple Flea services; empty: the public service, or the sandbox where it is enabled."""
 
@@ -66,9 +61,6 @@ class Services(Section):
     """Wallet; public: https://wallet.purpleflea.com."""
     domains_url: OptionalUrl = ""
     """Domains; public: https://domains.purpleflea.com."""
-    former_escrow_urls: tuple[UrlPattern, ...] = ()
-    """Other URLs of the same escrow service, at which accounts were opened; `*` stands for any characters. The operator
-    leaves an account of another service alone."""
 
 
 class Faucet(Section):

@@ -11,6 +11,7 @@ from components.settings.values import (
     EnvName,
     Identifier,
     JobTemplate,
+    Matching,
     OptionalCron,
     OptionalDnsName,
     OptionalImage,
@@ -127,6 +128,9 @@ class Worker(Section):
     """What else its pods have, in Kubernetes' own words (docs/pod-template.md). Its container is `agent`."""
 
 
+UrlPattern = Annotated[str, Matching(r"[!-~]{1,2000}", "a URL, or a pattern with `*` in it", "https://escrow.example")]
+
+
 class Operator(Section):
     """The controller that pays for Jobs when they end."""
 
@@ -146,6 +150,9 @@ class Operator(Section):
     scheduled_wait_minutes: Annotated[int, Field(ge=1, le=10080)] = 60
     """Minutes that a schedule's run waits for money or a budget. Then it ends without having run, because a run that
     waits counts as active and holds up every following one."""
+    former_escrow_urls: tuple[UrlPattern, ...] = ()
+    """Other URLs of the same escrow service, at which accounts were opened; `*` stands for any characters. The operator
+    leaves an account of another service alone."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the operator container."""
     pod_template: PodTemplate = {}

@@ -1,6 +1,6 @@
 """`python -m runtime.escrowctl`, also `kubectl purpleflea`: what people see of escrows, and decide about them.
 
-list      every Escrow: Job, phase, amounts, outcome
+list      every Escrow: Job, phase, amounts, outcome; with --unaccounted the escrows that have none
 show      one Escrow, whole, as JSON
 explain   one Escrow in words: what happened, what is known, which command goes on
 resolve   end a review: try again (perhaps another way), or close it with the outcome a person found out
@@ -30,14 +30,15 @@ from runtime.escrowctl.doctor import Doctor
 from runtime.escrowctl.funding import FundSettings, fund
 from runtime.escrowctl.repeats import Repeats, words_about
 from runtime.escrowctl.resolution import resolution
-from runtime.escrowctl.words import as_json, explain, table
+from runtime.escrowctl.unaccounted import unaccounted
+from runtime.escrowctl.words import as_json, explain, table, unaccounted_table
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.command import run_for_people
 from runtime.kubernetes.errors import MalformedObject
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import escrows_path
 from runtime.operator.jobs import jobs_path
-from runtime.payments.settings import PaymentSettings
+from runtime.payments.settings import PayerSettings, PaymentSettings
 from runtime.service import Kind, NoSettings, Program, Start
 from runtime.settlement.table import Intent, Outcome
 from runtime.statement import command as statement
@@ -58,6 +59,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = verb("list", "every Escrow: Job, phase, amounts, outcome")
     listing.add_argument("-A", "--all-namespaces", action="store_true")
     listing.add_argument("--phase", choices=[phase.value for phase in Phase], help="only those in this phase")
+    listing.add_argument(
+        "--unaccounted",
+        action="store_true",
+        help="open escrows of the payer's key that no account of the cluster names",
+    )
     listing.add_argument("-o", "--output", choices=["table", "json"], default="table")
     examining = verb("doctor", "check everything that can hold up a payment; exit code 0, 3 or 4 by the worst finding")
     examining.add_argument("-o", "--output", choices=["table", "json"], default="table")
@@ -81,6 +87,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
     funding.add_argument("-f", "--file", type=Path, required=True)
+    funding.add_argument("-n", "--namespace", help="where the Job will be, if the manifest names none; else default")
     text = "what every account came to in a period, and whether it adds up"
     statement.add_arguments(verbs.add_parser("statement", help=text, description=text))
 
@@ -92,7 +99,7 @@ async def _answer(args: argparse.Namespace) -> tuple[str, int]:
 
 async def _run(args: argparse.Namespace) -> str:
     if args.verb == "fund":
-        return (await fund(args.file, read(FundSettings))).removesuffix("\n")
+        return (await fund(args.file, read(FundSettings), args.namespace)).removesuffix("\n")
     async with KubernetesApi(NAME) as api:
         accounts = Accounts(api, args.namespace)
         match args.verb:
@@ -112,6 +119,9 @@ async def _run(args: argparse.Namespace) -> str:
 
 
 async def _list(accounts: Accounts, args: argparse.Namespace) -> str:
+    if args.unaccounted:
+        async with read(PayerSettings).client() as client:
+            return unaccounted_table(await unaccounted(client, accounts))
     escrows = accounts.list(everywhere=args.all_namespaces)
     wanted = [escrow async for escrow in escrows if args.phase in (None, escrow.phase)]
     if args.output == "json":
@@ -194,7 +204,11 @@ PROGRAM = Program(
     run,
     Kind.COMMAND,
     add_arguments=_add_arguments,
-    reads_too={"fund": FundSettings, "statement --reconcile": PaymentSettings},
+    reads_too={
+        "fund": FundSettings,
+        "list --unaccounted": PayerSettings,
+        "statement --reconcile": PaymentSettings,
+    },
 )
 main = PROGRAM.main
 

@@ -35,7 +35,7 @@ class FundSettings:
     payer: str | None = text(Env.AGENT_ID, "Who is billed in the `fly` dialect, the only one that asks", default=None)
 
 
-async def fund(file: Path, settings: FundSettings) -> str:
+async def fund(file: Path, settings: FundSettings, namespace: str | None = None) -> str:
     """The text of the manifest with its escrow's id; the escrow is created at the first call only.
 
     The token comes from the Job's namespace and name, the payee and the amount: by it the operator knows for which Job
@@ -46,7 +46,7 @@ async def fund(file: Path, settings: FundSettings) -> str:
     Raises:
         BadInput: The manifest cannot be used, what was sent needs a person, or its escrow is spent.
     """
-    manifest = read_manifest(file)
+    manifest = read_manifest(file, namespace)
     if manifest.escrow_id is not None:
         return manifest.text
     order = _order(file, manifest)

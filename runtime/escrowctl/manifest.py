@@ -63,8 +63,10 @@ class JobManifest:
         return edited
 
 
-def read_manifest(file: Path) -> JobManifest:
+def read_manifest(file: Path, namespace: str | None = None) -> JobManifest:
     """The one Job of a file, checked: whoever pays for it next can say where the escrow is.
+
+    `namespace` is where it will be created; a manifest that names another one is refused.
 
     Raises:
         BadInput: No text, no YAML, not one Job, or one that the API server would refuse by its name.
@@ -72,7 +74,7 @@ def read_manifest(file: Path) -> JobManifest:
     try:
         text = file.read_bytes().decode()
         root = _compose(text)
-        manifest = _job(text, root)
+        manifest = _job(text, root, namespace)
         if manifest.request is not None and manifest.escrow_id is None:
             manifest.funded(_SAMPLE_ID)
     except UnicodeDecodeError as error:
@@ -84,14 +86,16 @@ def read_manifest(file: Path) -> JobManifest:
     return manifest
 
 
-def _job(text: str, root: yaml.Node) -> JobManifest:
+def _job(text: str, root: yaml.Node, wanted: str | None) -> JobManifest:
     kind = _text(_value(root, "kind"), "kind")
     if kind != "Job":
         raise BadInput(f"it is one {kind or 'object without a kind'}, and `fund` pays for one Job")
     metadata = _value(root, "metadata")
     name = _named(_text(_value(metadata, "name"), "metadata.name"), "metadata.name")
     given = _text(_value(metadata, "namespace"), "metadata.namespace")
-    namespace = _named(given, "metadata.namespace") if given else "default"
+    namespace = _named(given, "metadata.namespace") if given else _named(wanted or "default", "--namespace")
+    if wanted not in (None, namespace):
+        raise BadInput(f"metadata.namespace is {namespace}, and --namespace says {wanted}")
     containers = _value(_value(_value(_value(root, "spec"), "template"), "spec"), "containers")
     if not isinstance(containers, yaml.SequenceNode) or not containers.value:
         raise BadInput("spec.template.spec.containers is missing: there is nothing to pay for")

@@ -8,6 +8,8 @@ from runtime.contract import Phase
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.shape import stamp
 from runtime.money import Usdc
+from runtime.payments import Escrow as FoundEscrow
+from runtime.redaction import excerpt
 
 
 def explain(escrow: Escrow) -> str:
@@ -52,10 +54,31 @@ def table(escrows: Iterable[Escrow]) -> str:
         facts = (status.locked_usdc, status.payee, status.paid_usdc, status.fee_usdc, status.outcome)
         cells = ["-" if fact is None else str(fact) for fact in facts]
         rows.append((escrow.namespace, escrow.work.name, str(escrow.phase), *cells, escrow.escrow_id or "-"))
+    return _columns(rows)
+
+
+def _columns(rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def unaccounted_table(escrows: Iterable[FoundEscrow]) -> str:
+    """Escrows of the service as columns."""
+    rows: list[tuple[str, ...]] = [("ESCROW", "STATUS", "AMOUNT", "PAYEE", "TERMS", "CREATED")]
+    for escrow in escrows:
+        created = stamp(escrow.created_at) if escrow.created_at else None
+        facts = (
+            escrow.id,
+            escrow.status,
+            escrow.amount,
+            escrow.payee,
+            escrow.token and excerpt(escrow.token, 60),
+            created,
+        )
+        rows.append(tuple("-" if fact is None else str(fact) for fact in facts))
+    return _columns(rows) if len(rows) > 1 else "every open escrow of this key has an account"
 
 
 def as_json(escrows: Iterable[Escrow]) -> str:

@@ -3,6 +3,7 @@
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.limits import Limits, Refusal
 from runtime.kubernetes.shape import Json, stamp
+from runtime.operator.review import sent_for
 from runtime.operator.work_ids import by_hand_token, service_token
 from runtime.payments import Escrow as FoundEscrow
 from runtime.redaction import excerpt
@@ -47,12 +48,10 @@ def forbidden(limits: Limits, escrow: Escrow, found: FoundEscrow | None) -> Refu
 
 
 def remedy(escrow: Escrow) -> str:
-    """What a person should do; it says what was sent as far as that is on record."""
-    creation = escrow.status.creation
-    sent = "Nothing was sent." if creation is None else f"A create was sent at {stamp(creation.sent_at)}, no act since."
+    """What a person should do."""
     return (
-        f"{sent} Have `escrowctl fund` make an escrow for the Job, or name it in the terms; or let the platform allow"
-        " this one (budget.allowedEscrows). Create the Job anew, then close this with escrowctl resolve."
+        "Have `escrowctl fund` make an escrow for the Job, or name it in the terms; or let the platform allow this one"
+        f" (budget.allowedEscrows). Create the Job anew, then close this with escrowctl resolve: {sent_for(escrow)}."
     )
 
 

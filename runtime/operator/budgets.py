@@ -95,23 +95,24 @@ class Budgets:
         (self._limited.add if found.are_set else self._limited.discard)(namespace)
         return found
 
-    async def refusal(self, namespace: str, payee: str | None, amount: Usdc | None) -> Refusal | None:
-        """The rule by which nothing may be locked for a Job, whatever else is locked."""
-        limits = await self.limits(namespace)
-        if namespace != self._own_namespace and not limits.namespace.is_set:
-            words = f"no limit is given for namespace {namespace}, and without one nothing is locked here"
-            remedy = f"namespaceUsdc or namespaceDailyUsdc, in the settings' budget or as spec of Budget {BUDGET_NAME}"
-            return Refusal("NoLimit", f"{words}: {remedy}")
-        return limits.refusal(payee, amount)
+    def _unlimited(self, namespace: str, limits: Limits) -> Refusal | None:
+        """Why nothing is locked in a namespace that is not the stack's own: no limit is given for it."""
+        if namespace == self._own_namespace or limits.namespace.is_set:
+            return None
+        words = f"no limit is given for namespace {namespace}, and without one nothing is locked here"
+        remedy = f"namespaceUsdc or namespaceDailyUsdc, in the settings' budget or as spec of Budget {BUDGET_NAME}"
+        return Refusal("NoLimit", f"{words}: {remedy}")
 
     async def reserve(self, escrow: Escrow, amount: Usdc, payee: str, agent: str) -> Reservation | Refusal | None:
         """Reserve for an Escrow before anything is sent for it; None where there is no limit."""
         if escrow.status.reservation is not None:
             return escrow.status.reservation
-        if refusal := await self.refusal(escrow.namespace, payee, amount):
-            return refusal
         if not self.are_kept(escrow.namespace):
-            return None
+            limits = await self.limits(escrow.namespace)
+            if refusal := self._unlimited(escrow.namespace, limits) or limits.refusal(payee, amount):
+                return refusal
+            if not limits.are_set:
+                return None
         now = datetime.now(UTC)
         wanted = Reservation(
             id=secrets.token_hex(8), amount_usdc=amount, day=now.date().isoformat(), agent=agent, payee=payee
@@ -122,7 +123,8 @@ class Budgets:
 
         def reserve(book: Book) -> Reservation | Refusal:
             # The book's day may be ahead of this clock: then it counts there.
-            return book.reserve(escrow.name, _on(wanted, book.day), budget.limits, now)
+            unlimited = self._unlimited(escrow.namespace, budget.limits)
+            return unlimited or book.reserve(escrow.name, _on(wanted, book.day), budget.limits, now)
 
         try:
             await self._count(budget)
@@ -187,11 +189,11 @@ class Budgets:
         """Put each namespace's Budget right; settled Escrows whose part was not returned yet."""
         due: list[Escrow] = []
         for namespace in namespaces:
-            if not (self._limits.are_set or (await self.limits(namespace)).are_set):
-                continue
             budget = self._budget(namespace)
             self._counted.discard(namespace)
             try:
+                if not (self._limits.are_set or (await self.limits(namespace)).are_set):
+                    continue
                 await self._count(budget)
                 await self._tidy(budget)
                 due += await self._recount(budget)

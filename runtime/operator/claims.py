@@ -21,7 +21,7 @@ from runtime.kubernetes.leases import LEASE, Lease, leases_path
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.new_escrow import escrow_name
 from runtime.kubernetes.shape import Json
-from runtime.operator.review import ReviewRequired
+from runtime.operator.review import ReviewRequired, sent_for
 
 LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.io/part-of": "purpleflea"}
 
@@ -203,6 +203,6 @@ def _taken(escrow: Escrow, claim: Lease) -> ReviewRequired:
         holder = f"the Job with UID {uid} in namespace {account[0]} (Escrow {account[1]})"
     else:
         holder = f"the Escrow {account[1]} in namespace {account[0]}"
-    problem = f"escrow {escrow.escrow_id} already pays for {holder}; nothing was sent for this one"
+    problem = f"escrow {escrow.escrow_id} already pays for {holder}; for this one {sent_for(escrow)}"
     remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
     return ReviewRequired(escrow, problem, remedy)

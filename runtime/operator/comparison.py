@@ -23,6 +23,7 @@ from runtime.operator.metrics import Metrics
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
 from runtime.operator.settlements import Settlements
+from runtime.operator.unaccounted import Unaccounted
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.reading import Observation, Reader
 from runtime.settlement.record import Case, Settlement
@@ -77,6 +78,7 @@ class Comparison:
         queue: WorkQueue[str, JobFacts],
         metrics: Metrics,
         leading: asyncio.Event,
+        unaccounted: Unaccounted,
     ) -> None:
         self._client = client
         self._reader = Reader(client)
@@ -86,6 +88,8 @@ class Comparison:
         self._queue = queue
         self._metrics = metrics
         self._leading = leading
+        self._unaccounted = unaccounted
+        self._escrow_ids: set[str] = set()
         self._funded: list[Funded] = []
         self._news = asyncio.Event()
         self._recording = asyncio.Lock()
@@ -93,8 +97,9 @@ class Comparison:
         """UIDs of those whose oddity was logged."""
         self._silences = 0
 
-    def listed(self, funded: Iterable[Funded]) -> None:
+    def listed(self, funded: Iterable[Funded], escrow_ids: set[str]) -> None:
         """Take what a pass found. A round that is under way goes on from where it is; else one begins."""
+        self._escrow_ids = escrow_ids
         self._funded = sorted(funded)
         self._told &= {one.uid for one in self._funded}
         self._news.set()
@@ -114,17 +119,16 @@ class Comparison:
             self._news.clear()
             await self._turn()
             try:
-                await (self._round(1) if reads else self._round(LISTED_AT_ONCE, await self._open_ids()))
+                listed = None if reads else [escrow async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)]
+                known = {escrow.id for escrow in listed or ()}
+                await (self._round(1) if reads else self._round(LISTED_AT_ONCE, known))
+                await self._turn()
+                await self._unaccounted.look(self._escrow_ids, listed)
             except PurpleFleaError as error:
                 _log.warning("the open escrows could not be listed to compare them: %s", error)
                 await self._back_off(getattr(error, "delay_seconds", None))
             else:
                 self._metrics.last_comparison.set(time.time())
-
-    async def _open_ids(self) -> Collection[str]:
-        if not self._funded:
-            return ()  # nothing to compare: the service is not asked at all
-        return {escrow.id async for escrow in self._client.list_escrows(EscrowStatus.LOCKED)}
 
     async def _round(self, at_once: int, known: Collection[str] = ()) -> None:
         """Compare all but those whose escrow ids are known to be open."""

@@ -47,6 +47,11 @@ class Metrics:
         self.expiring = Gauge(
             "escrow_expiring", "Open escrows within an hour of the server's time-out.", registry=registry
         )
+        dialect = ("dialect",)  # so that there is no sample where nobody can tell
+        self.unaccounted = Gauge(
+            "escrow_unaccounted", "Open escrows of the key without an account.", dialect, registry=registry
+        )
+        self.unaccounted_usdc = Gauge("escrow_unaccounted_usdc", "USDC that they hold.", dialect, registry=registry)
         self.foreign = Gauge(
             "escrow_foreign",
             "Open Escrows of another payer, service or dialect, which are left alone, at the last list.",

@@ -41,6 +41,7 @@ from runtime.operator.reconcile import Reconciler
 from runtime.operator.resync import Resync
 from runtime.operator.served import Serving
 from runtime.operator.settlements import Settlements
+from runtime.operator.unaccounted import Unaccounted
 from runtime.operator.works import Works
 from runtime.payments import PaymentsClient
 from runtime.payments.busy_http import BusyHttp
@@ -89,8 +90,9 @@ class Operator:
         self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
         self._probes = Probes(self._health.stalled, self._health.unready, metrics.registry)
         self._leader = Leader(api, config.pod_namespace, OPERATOR_LEASE, config.pod_name, metrics.leader.set)
+        unaccounted = Unaccounted(client, objects.events, metrics, config.pod_namespace)
         self._comparison = Comparison(
-            client, objects.escrows, settlements, known, self._queue, metrics, self._leader.leading
+            client, objects.escrows, settlements, known, self._queue, metrics, self._leader.leading, unaccounted
         )
         self._resync = Resync(api, known, self._queue, objects.events, objects.budgets, metrics, serving, self._listed)
         self._parting = asyncio.Event()
@@ -130,9 +132,9 @@ class Operator:
                 wait.cancel()
         return not self._stopping.is_set()
 
-    def _listed(self, funded: list[Funded]) -> None:
+    def _listed(self, funded: list[Funded], escrow_ids: set[str]) -> None:
         self._health.progress()
-        self._comparison.listed(funded)
+        self._comparison.listed(funded, escrow_ids)
 
     def _seen(self, job: JobFacts) -> None:
         if not self._known.idle(job):

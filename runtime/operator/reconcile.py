@@ -19,7 +19,7 @@ from runtime.operator.funding import Funding
 from runtime.operator.jobs import JobFacts, ended_as_recorded, job_of
 from runtime.operator.next_step import Step, next_step
 from runtime.operator.phase_cache import PhaseCache
-from runtime.operator.review import ReviewRequired, require_review
+from runtime.operator.review import ReviewRequired, require_review, sent_for
 from runtime.operator.served import Serving, is_marked, with_mark
 from runtime.operator.settlements import Settlements
 from runtime.operator.works import Works
@@ -175,7 +175,7 @@ class Reconciler:
         return _State(job, await self._objects.escrows.set_status(escrow, jobEnding=job.ending_status()))
 
     async def _review(self, _job: JobFacts, escrow: Escrow) -> _State:
-        problem = "the Job vanished before its end was seen; nothing was sent"
+        problem = f"the Job vanished before its end was seen; {sent_for(escrow)}"
         remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
         raise ReviewRequired(escrow, problem, remedy)
 

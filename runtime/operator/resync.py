@@ -52,6 +52,8 @@ class _Pass:
     """Namespaces of the open Escrows, by the UIDs of their Jobs, until these turn up."""
     waiting: Counter[str] = field(default_factory=Counter)
     """Open Escrows by the reason for which they wait."""
+    escrow_ids: set[str] = field(default_factory=set)
+    """Of all Escrows that are not settled, Tasks' among them."""
     foreign: int = 0
     """Open Escrows of another payer, service or dialect."""
     unmarked: dict[str, JobFacts] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class _Pass:
 
 
 class Resync:
-    """Runs passes; calls `listed` after each complete one, with the funded Escrows."""
+    """Runs passes; calls `listed` after each complete one: the funded Escrows, and the escrow ids of all unsettled."""
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class Resync:
         budgets: Budgets,
         metrics: Metrics,
         serving: Serving,
-        listed: Callable[[list[Funded]], None],
+        listed: Callable[[list[Funded], set[str]], None],
     ) -> None:
         self._api = api
         self._escrows = EscrowObjects(api)
@@ -126,7 +128,7 @@ class Resync:
                 await self._budgets.return_task(escrow)
             elif escrow.work.key not in self._queue:
                 self._queue.add(escrow.work.key, job_of(escrow))
-        self._listed(found.funded)
+        self._listed(found.funded, found.escrow_ids)
         return versions
 
     async def ending(self, namespaces: Sequence[str]) -> list[JobFacts]:
@@ -160,6 +162,8 @@ class Resync:
     def _note(self, found: _Pass, escrow: Escrow) -> None:
         """Add one Escrow. All count in the sums; only those of Jobs are reconciled."""
         amount = ZERO if escrow.amount is None else escrow.amount
+        if escrow.escrow_id is not None:
+            found.escrow_ids.add(escrow.escrow_id)
         if escrow.phase is Phase.NEEDS_REVIEW:
             found.review, found.in_review = found.review + amount, found.in_review + 1
         if escrow.is_open:

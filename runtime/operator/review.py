@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from runtime.contract import Phase
 from runtime.kubernetes.escrow import Escrow
-from runtime.kubernetes.shape import Json, stamp_now
+from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.operator.jobs import JobFacts
 from runtime.redaction import excerpt
 
@@ -41,6 +41,17 @@ async def require_review(objects: "ClusterObjects", job: JobFacts, case: ReviewR
     words = f"{case.problem}. {case.remedy} {command(escrow)}"
     await objects.events.post(job, "EscrowNeedsReview", words, warning=True)
     return escrow
+
+
+def sent_for(escrow: Escrow) -> str:
+    """What was sent for it, as far as that is on record: `nothing was sent`, or when."""
+    creation, answer, attempts = escrow.status.creation, escrow.status.last_answer, escrow.status.attempts
+    sent = [f"a create was sent at {stamp(creation.sent_at)}"] if creation else []
+    if attempts or answer:
+        sent.append(f"{attempts} acts were sent" + (f", the last at {stamp(answer.time)}" if answer else ""))
+    elif sent:
+        sent.append("no act since")
+    return ", ".join(sent) or "nothing was sent"
 
 
 def command(escrow: Escrow) -> str:

@@ -47,7 +47,7 @@ class Serving:
             return Refusal("OtherDialect", f"{words}: {goes_on}")
         if spec.service not in (None, self.service) and not any(matches(p, spec.service or "") for p in self.former):
             words = f"it was opened at {excerpt(spec.service, 200)}, and this operator asks {self.service}"
-            same = "if that is the same service, name the other URL in services.formerEscrowUrls"
+            same = "if that is the same service, name the other URL in operator.formerEscrowUrls"
             return Refusal("OtherService", f"{words}: {goes_on}; {same}")
         if spec.payer is not None and self.payer is not None and spec.payer != self.payer:
             words = f"{excerpt(spec.payer, 200)} pays for it, and this operator acts for {self.payer}"

@@ -11,7 +11,7 @@ from runtime.money import MICRO
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.jobs import JobFacts, failure_reason, job_of
 from runtime.operator.metrics import Metrics
-from runtime.operator.review import ReviewRequired, command, require_review
+from runtime.operator.review import ReviewRequired, command, require_review, sent_for
 from runtime.operator.waits import Waits, condition, reason_of
 from runtime.payments import Escrow as FoundEscrow
 from runtime.payments import EscrowStatus, PaymentsClient
@@ -87,7 +87,7 @@ class Settlements:
         except ReviewRequired as case:
             return (await require_review(self._objects, job, case)).phase
         now = datetime.now(UTC)
-        reason = f"found {found.status} at the payment service, and the operator had sent nothing"
+        reason = f"found {found.status} at the payment service; for it {sent_for(escrow)}"
         case = Case(job.uid, found.id, intent, reason, found.amount, found.payee)
         record = replace(
             Settlement.decided(case, now),

@@ -6,13 +6,14 @@ Many who look at the same time share one reading of the lists.
 import asyncio
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from runtime.errors import Contradiction, NotFound, Problem, Rejected, Unavailable, Unsupported
 from runtime.payments.client import PaymentsClient
-from runtime.payments.model import Escrow, Operation, RecentLedger
+from runtime.payments.model import Escrow, EscrowStatus, Operation, RecentLedger
 
 CLOCKS_DIFFER: Final = timedelta(minutes=10)
 """How far the service's clock may be from ours: what was debited so much earlier is looked at as well."""
@@ -72,6 +73,29 @@ async def find_escrow(client: PaymentsClient, token: str, since: datetime | None
     found = await _debited(client, ledger, token, since - CLOCKS_DIFFER)
     found.unseen = found.unseen and f"{cause}; {found.unseen}"
     return found.get(token)
+
+
+async def open_escrows(client: PaymentsClient, known: Collection[str]) -> list[Escrow]:
+    """The key's escrows whose money is still locked, but for the known ones: all that a list has, else those that its
+    account paid for lately.
+
+    Raises:
+        Unsupported: The service tells neither.
+    """
+    still_open = (EscrowStatus.LOCKED, EscrowStatus.COMPLETED)
+    try:
+        wanted = [status for status in still_open if status in client.dialect.list_words] or [EscrowStatus.LOCKED]
+        listed = [escrow for status in wanted async for escrow in client.list_escrows(status)]
+        return [escrow for escrow in listed if escrow.id not in known]
+    except Unsupported:
+        if not client.supports(Operation.LEDGER):
+            raise
+    found: list[Escrow] = []
+    for debit in (await client.read_ledger()).debits:
+        if debit.escrow_id not in known:
+            with suppress(NotFound):
+                found.append(await client.read_escrow(debit.escrow_id))
+    return [escrow for escrow in found if escrow.status in still_open]
 
 
 async def _listed(client: PaymentsClient, tokens: Collection[str]) -> Found:

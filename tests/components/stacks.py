@@ -23,8 +23,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "keda": {"hpa": {"engine": "keda"}},
     "cert-manager": {"hpa": {"metricsServer": {"tls": "certManager"}}},
     "cert-manager-issuer": {"hpa": {"metricsServer": {"tls": "certManager", "issuer": "house-ca"}}},
-    "several-namespaces": {"operator": {"watchNamespace": "agent-jobs,batch,nightly"}},
-    "selector": {"operator": {"watchNamespace": "selector:purpleflea=yes", "replicas": 3}},
+    "several-namespaces": {
+        "operator": {"watchNamespace": "agent-jobs,batch,nightly"},
+        "budget": {"namespaceUsdc": "5.00"},
+    },
+    "selector": {
+        "operator": {"watchNamespace": "selector:purpleflea=yes", "replicas": 3},
+        "budget": {"namespaceDailyUsdc": "20.00", "jobUsdc": "1.00", "payees": ["worker-*"]},
+    },
     "payer's key to agents": {
         "agents": [{"name": "pf-agent-job", "credential": "payer"}],
         "worker": {"credential": "payer"},

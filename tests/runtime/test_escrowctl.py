@@ -87,9 +87,10 @@ def test_a_review_that_is_tried_again_is_settled_by_the_operator_at_once(world):
     escrow_id = world.fund()
     world.job("unlucky", escrow_id)
     world.await_phase("unlucky", "Funded")
-    world.sandbox.fault("read", "status", status=404, body={"error": "not_found"}, times=1)
+    world.sandbox.fault("read", "status", status=404, body={"error": "not_found"})
     world.finish("unlucky")
     world.await_phase("unlucky", "NeedsReview")
+    world.sandbox.clear_faults()
     escrowctl(world, "retry", "unlucky", "-n", world.namespace, "--reason", "the service was restored from a backup")
     assert world.await_phase("unlucky", "Settled")["status"]["outcome"] == "Paid"
     assert world.payments() == {escrow_id: "released"}
@@ -216,8 +217,8 @@ def by_hand(world, tmp_path):
         Env.ALLOW_HTTP: "true",
     }
 
-    def fund(expect: int = 0) -> str:
-        return escrowctl(world, "fund", "-f", str(manifest), expect=expect, **environment)
+    def fund(*more: str, expect: int = 0) -> str:
+        return escrowctl(world, "fund", "-f", str(manifest), *more, expect=expect, **environment)
 
     return fund
 
@@ -227,6 +228,20 @@ def test_fund_creates_one_escrow_however_often_it_runs(world, by_hand):
     assert first == second
     assert world.payments() == {first["metadata"]["annotations"][ESCROW_ID_ANNOTATION]: "funded"}
     assert ESCROW_REQUEST_ANNOTATION not in first["metadata"]["annotations"]
+
+
+def test_what_fund_makes_is_taken_from_the_job_it_was_made_for_and_is_accounted_for(world, by_hand):
+    funded = yaml.safe_load(by_hand("-n", world.namespace))
+    escrow_id = funded["metadata"]["annotations"][ESCROW_ID_ANNOTATION]
+    payments = {Env.API_KEY: world.key, Env.API_DIALECT: "server", Env.ESCROW_URL: world.sandbox.url}
+    payments |= {Env.CASINO_URL: world.sandbox.url, Env.ALLOW_HTTP: "true"}
+    listed = escrowctl(world, "list", "--unaccounted", **payments)
+    assert escrow_id in listed
+    assert "0.75" in listed
+    world.operator(**worlds.STRICT)
+    world.client.create(Job.from_dict(funded))
+    world.await_phase("by-hand", "Funded")
+    assert "every open escrow of this key has an account" in escrowctl(world, "list", "--unaccounted", **payments)
 
 
 def test_fund_does_not_give_out_an_escrow_that_has_ended(world, by_hand):

@@ -46,6 +46,11 @@ def agent(**more):
             f"{AGENT}.podTemplate.spec.containers[0].env[0]",
             "secretKeyRef",
         ),
+        (
+            {"operator": {"watchNamespace": "selector:team=a"}},
+            "purpleflea.operator.watchNamespace",
+            "nothing is locked outside the stack's own namespace",
+        ),
         (agent(resources={"requests": {"cpu": "0Mi"}}), f"{AGENT}.resources.requests.cpu", "in a unit of bytes"),
         (agent(resources={"requests": {"memory": "100m"}}), f"{AGENT}.resources.requests.memory", "fraction of a byte"),
     ],

@@ -120,8 +120,26 @@ def test_a_replica_that_does_not_lead_asks_nothing(world):
 
 
 @LISTS_ONLY
-def test_where_nothing_is_funded_the_service_is_not_asked(world):
+def test_one_list_a_round_is_enough(world):
+    _funded(world, "steady")
     asked = world.sandbox.fault("list", "delay", seconds=0)
-    operator = world.operator()
+    operator = world.operator(**{Env.RESYNC_SECONDS: "600"})
     eventually(lambda: _compared(operator), "a round is complete")
-    assert _injected(world, asked) == 0
+    assert _injected(world, asked) == 1
+
+
+@pytest.mark.parametrize("world", ["server", "kubernetes"], indirect=True)
+def test_an_open_escrow_without_an_account_is_told_of(world):
+    """Somebody with the payer's key locked money beside the operator."""
+    operator = world.operator(**{Env.RESYNC_SECONDS: "1"})
+    escrow_id = world.fund("0.75", token="by-somebody-else")
+    accounted = world.fund(token="by-hand-accounted")
+    world.job("works", accounted)
+    world.await_phase("works", "Funded")
+    [words] = world.await_event("pf-escrow-operator", "EscrowUnaccounted")
+    assert f"1 open escrows of this key have no open account in the watched namespaces: {escrow_id} (0.75 USDC" in words
+    sample = f'{{dialect="{world.dialect}"}}'
+    eventually(lambda: _metric(operator, f"escrow_unaccounted{sample}") == 1.0, "it is counted")
+    assert _metric(operator, f"escrow_unaccounted_usdc{sample}") == 0.75
+    world.sandbox.resolve(escrow_id, "refund")
+    eventually(lambda: _metric(operator, f"escrow_unaccounted{sample}") == 0.0, "until it is closed")

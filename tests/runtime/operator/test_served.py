@@ -113,3 +113,15 @@ def test_a_claim_that_somebody_deleted_is_made_anew_at_the_start(world):
     world.finish("works")
     world.await_phase("works", "Settled")
     assert agree(world)["works"] == "Settled"
+
+
+def test_an_account_that_somebody_deletes_while_its_job_runs_is_settled_first(world):
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00"}, **QUICK)
+    world.job("works", request=ASKS, suspend=True)
+    world.await_resumed("works")
+    world.client.delete(Escrow, world.escrow("works")["metadata"]["name"])
+    world.finish("works")
+    world.eventually(lambda: world.escrow("works") is None, "the account is gone")
+    world.eventually(lambda: not world.get_job("works").metadata.finalizers, "nothing holds the Job")
+    assert list(world.payments().values()) == ["released"]
+    eventually(lambda: world.budget()["lockedUsdc"] == "0.00", "nothing counts any more")

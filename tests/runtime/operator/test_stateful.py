@@ -1,5 +1,7 @@
 """Any order of Jobs, their ends, deaths and restarts of operators, faults, meddling and time: money moves once.
 
+Among them a tenant with every right in the namespace, a second payer's operator, deleted claims and accounts.
+
 On a real API server with a real Job controller. What one rule does is not waited for by the next, so that an operator
 meets Jobs in whatever state, and dies wherever it is.
 """
@@ -16,15 +18,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
+from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, WITHHELD_ANNOTATION, WORK_ID_ANNOTATION, Env
 from runtime.kubernetes.shape import stamp
 from runtime.money import ZERO, Usdc
+from runtime.operator.claims import LABELS
 from runtime.sandbox.refused import RefusedError
+from tests.runtime.operator.hostile import hostile, patched, refused
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter
-from tests.runtime.operator.world import PAYER, Escrow, OperatorProcess, World, eventually
+from tests.runtime.operator.world import PAYER, STRICT, Escrow, OperatorProcess, World, eventually
 
 CLOSED = ("Settled", "NeedsReview")
 FAULTS = ("reset", "half", "status", "html", "empty", "content_type", "duplicate", "delay")
@@ -48,9 +53,20 @@ class Operators(RuleBasedStateMachine):
         self.active: list[OperatorProcess] = []
         self.quiet = True
         """Nothing has happened yet after which a person may be asked."""
+        self.strict = number % 2 == 0
+        """Whether an escrow has to name the Job that brings it; else any Job may bring any."""
+        self.made_for: dict[str, str] = {}
+        """Names of the Jobs by the escrows that were made for them."""
+        self.forgotten: set[str] = set()
+        """UIDs of the Jobs whose accounts were deleted."""
+        self.second_payer = False
+        self.second_key = self.world.sandbox.issue_key("rich")
+        self.world.sandbox.deposit("rich", "20.00")
         self._cleanup = contextlib.ExitStack()
+        self.tenant = self._cleanup.enter_context(hostile(self.world))
         self.changes, self.api = self._cleanup.enter_context(numbered(self.world, Counter()))
         self.changes[Env.NAMESPACE_BUDGET_USDC] = LIMIT
+        self.changes |= STRICT if self.strict else {}
 
     # --- Jobs
 
@@ -67,9 +83,10 @@ class Operators(RuleBasedStateMachine):
     @precondition(lambda self: len(self.jobs) < 8)
     @rule(finalizer=st.booleans())
     def a_job_names_its_escrow(self, finalizer):
-        payee, token = self._payee(), f"by-hand-{self.number:04d}-{len(self.jobs)}"
-        self.world.sandbox_pause(lambda: self.escrow_ids.append(self.world.fund("0.50", payee, token)))
-        self.world.job(self._name(), self.escrow_ids[-1], finalizer=finalizer)
+        payee, name = self._payee(), self._name()
+        self.world.sandbox_pause(lambda: self.escrow_ids.append(self.world.fund("0.50", payee, job=name)))
+        self.made_for[self.escrow_ids[-1]] = name
+        self.world.job(name, self.escrow_ids[-1], finalizer=finalizer)
 
     @precondition(lambda self: len(self.jobs) < 8)
     @rule(amount=st.sampled_from([None, "0.10", "1.00"]))
@@ -134,7 +151,54 @@ class Operators(RuleBasedStateMachine):
         for escrow in self.world.escrows():
             self.world.client.patch(Escrow, escrow["metadata"]["name"], touch, patch_type=PatchType.MERGE)
 
+    # --- what is deleted, and who would do it
+
+    @rule(n=pick)
+    def a_claim_is_deleted(self, n):
+        """By the platform's slip: it is made anew before anything is sent."""
+        self.quiet = self.quiet and self.strict
+        claims = list(self.world.client.list(Lease, labels=LABELS))
+        if claims:
+            with contextlib.suppress(ApiError):
+                self.world.client.delete(Lease, claims[n % len(claims)].metadata.name)
+
+    @rule(n=pick)
+    def an_account_is_deleted(self, n):
+        """By the platform's slip. Not of a work, which would be forgotten by that and paid again."""
+        found = [e for e in self.world.escrows() if e.get("status", {}).get("phase") == "Settled"]
+        found = [escrow for escrow in found if "id" not in escrow["spec"]["work"]]
+        if found:
+            self.quiet = False
+            escrow = found[n % len(found)]
+            self.forgotten.add(escrow["spec"]["job"]["uid"])
+            self.world.client.delete(Escrow, escrow["metadata"]["name"])
+
+    @rule(n=pick, m=pick)
+    def a_tenant_tries_to_write_an_account(self, n, m):
+        escrows = self.world.escrows()
+        if not escrows:
+            return
+        name = escrows[n % len(escrows)]["metadata"]["name"]
+        news = [{"paidUsdc": "9.00"}, {"phase": "NeedsReview"}, {"creation": None}, {"reservation": None}]
+        tries = [
+            lambda: refused(lambda: self.tenant.delete(Escrow, name)),
+            lambda: patched(self.tenant, Escrow, name, {"spec": {"payee": "tenant"}}),
+            *(lambda status=status: patched(self.tenant, Escrow.Status, name, {"status": status}) for status in news),
+        ]
+        with contextlib.suppress(ApiError):  # it is gone, or the definition refuses it, too
+            assert tries[m % len(tries)](), "a tenant may write accounts"
+
     # --- operators and what they talk to
+
+    @precondition(lambda self: len(self.active) < ACTIVE)
+    @rule()
+    def an_operator_of_another_payer_starts(self):
+        """It opens accounts of its own for Jobs to come, and leaves all others alone."""
+        self.quiet, self.second_payer = False, True
+        self.active.append(self.world.operator(wait=False, **self.changes, **self._second()))
+
+    def _second(self):
+        return {"AGENT_ID": "rich", Env.API_KEY: self.second_key}
 
     @precondition(lambda self: len(self.active) < ACTIVE)
     @rule()
@@ -208,7 +272,9 @@ class Operators(RuleBasedStateMachine):
             self.world.sandbox.clear_faults()
             self._kill_all()
             let_time_pass(self.world)
-            self.world.operator(AGENT_ID=PAYER, **(self.changes | {Env.NAMESPACE_BUDGET_USDC: "100.00"}))
+            changes = self.changes | {Env.NAMESPACE_BUDGET_USDC: "100.00"}
+            for payer in ({"AGENT_ID": PAYER}, *([self._second()] if self.second_payer else [])):
+                self.world.operator(**changes, **payer)
             eventually(self._all_end, f"{self.world.namespace} comes to rest", 100)
             self._check()
             eventually(self._returned, "what is settled is returned to the budget")
@@ -235,7 +301,7 @@ class Operators(RuleBasedStateMachine):
         return (
             all(SETTLEMENT_FINALIZER not in (job.metadata.finalizers or ()) for job in jobs)
             and not any(job.metadata.deletionTimestamp for job in jobs)
-            and all(job.metadata.uid in known for job in jobs)
+            and all(job.metadata.uid in known | self.forgotten for job in jobs)
             and all(escrow.get("status", {}).get("phase") in CLOSED for escrow in escrows)
         )
 
@@ -256,6 +322,10 @@ class Operators(RuleBasedStateMachine):
         escrows = self.world.escrows()
         settled = [e for e in escrows if e["status"]["phase"] == "Settled" and "escrowId" in e["spec"]]
         assert set(Tally(e["spec"]["escrowId"] for e in settled).values()) <= {1}, "one escrow settles one Job"
+        for escrow in settled if self.strict else ():
+            assert escrow["spec"]["job"]["name"] == self.made_for.get(
+                escrow["spec"]["escrowId"], escrow["spec"]["job"]["name"]
+            )
         if self.quiet:
             assert set(phases.values()) <= {"Settled"}, phases
         for status in (escrow["status"] for escrow in settled if not escrow["status"]["drift"]):

@@ -4,74 +4,24 @@ Asked of a real API server, with the policies as rendered and the operator's own
 """
 
 import json
-from collections.abc import Callable
-from typing import Any
 
-import lightkube
 import pytest
-from lightkube import ApiError, KubeConfig, codecs
-from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ServiceAccount
-from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 from lightkube.types import PatchType
 
-from components.manifests import account_policy, admission, ledger_policy
 from runtime.contract import BUDGET_LABEL, BUDGET_NAME, Env
-from runtime.kubernetes.new_escrow import new_escrow
 from runtime.operator.claims import claim_name
+from tests.runtime.operator.hostile import account, client_of, hostile, patched, refused
 from tests.runtime.operator.test_budgets import asks, waiting
-from tests.runtime.operator.world import STRICT, Budget, Escrow, eventually
+from tests.runtime.operator.world import STRICT, Budget, Escrow
 
-ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
 NOW = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def tenant(world) -> lightkube.Client:
-    """Somebody with a Role for everything in the namespace, in which the stack's policies are in force."""
-    settings = world.settings()
-    policies = [ledger_policy.policy(settings), account_policy.policy(settings)]
-    bindings = [ledger_policy.binding(settings), admission.binding(settings, policies[1])]
-    for each in (*policies, *bindings):
-        world.client.apply(codecs.from_dict(each), field_manager="tests", force=True)
-    world.client.create(ServiceAccount(metadata=ObjectMeta(name="tenant")))
-    world.client.create(Role.from_dict({"metadata": {"name": "tenant"}, "rules": ALL}))
-    subject = {"kind": "ServiceAccount", "name": "tenant", "namespace": world.namespace}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tenant"}
-    bound = {"metadata": {"name": "tenant"}, "roleRef": role, "subjects": [subject]}
-    world.client.create(RoleBinding.from_dict(bound))
-    kubeconfig = KubeConfig.from_file(world.cluster.kubeconfig_for("tenant", world.namespace))
-    client = lightkube.Client(config=kubeconfig, namespace=world.namespace, trust_env=False)
-    eventually(lambda: refused(lambda: client.create(account("early"), dry_run=True)), "the ledger's policy acts")
-    lease = Lease.from_dict({"metadata": {"name": "escrow-0"}, "spec": {}})
-    eventually(lambda: refused(lambda: client.create(lease, dry_run=True)), "the accounts' policy acts")
-    yield client
-    for each in (*bindings, *policies):
-        world.client.delete(type(codecs.from_dict(each)), each["metadata"]["name"])
-
-
-def account(uid: str) -> Any:
-    wanted = new_escrow(
-        "", "job", uid, dialect="server", token="pf-token-1", escrow_id="esc_1", payee=None, amount=None
-    )
-    del wanted["metadata"]["namespace"], wanted["metadata"]["finalizers"]
-    return Escrow(wanted)
-
-
-def refused(act: Callable[[], Any]) -> str:
-    """The words of a policy of ours, or of a definition; empty if the API server does it."""
-    try:
-        act()
-    except ApiError as error:
-        if "is set once" not in str(error) and (error.status.code != 403 or "purpleflea.com" not in str(error)):
-            raise
-        return str(error)
-    return ""
-
-
-def patched(client: lightkube.Client, kind: Any, name: str, body: dict) -> str:
-    return refused(lambda: client.patch(kind, name, body, patch_type=PatchType.MERGE))
+def tenant(world):
+    with hostile(world) as client:
+        yield client
 
 
 def test_accounts_claims_and_budgets_are_no_tenants_to_write(world, tenant):
@@ -107,6 +57,17 @@ def test_accounts_claims_and_budgets_are_no_tenants_to_write(world, tenant):
         assert world.await_phase(job, "Settled")["status"]["outcome"] == "Paid"
         world.eventually(lambda job=job: not world.get_job(job).metadata.finalizers, "nothing holds it")
     assert "policy" not in operator.log()
+
+
+def test_payroll_writes_accounts_of_tasks_alone(world, tenant):
+    payroll = client_of(world, "pf-payroll-sa")
+    assert "opened by the operator" in refused(lambda: payroll.create(account("of-a-job")))
+    task = account("none")
+    task["spec"] = {"dialect": "server", "token": "pf-token-9", "work": {"kind": "Task", "name": "t", "taskId": "t-1"}}
+    assert refused(lambda: payroll.create(task)) == ""
+    assert patched(payroll, Escrow.Status, "job-none", {"status": {"payee": "somebody"}}) == ""
+    world.client.create(account("of-a-job"))
+    assert "written by the operator" in patched(payroll, Escrow.Status, "job-of-a-job", {"status": {"payee": "me"}})
 
 
 def test_whoever_decides_a_review_is_who_the_api_server_says(world, tenant):
