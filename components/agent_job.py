@@ -25,7 +25,8 @@ _OPTIONS = {
     "--payee": ("payee", "agent id of who is paid"),
     "--budget-usdc": ("budgetUsdc", 'USDC for the run, e.g. "0.10"'),
     "--agent-id": ("agentId", "AGENT_ID of this agent"),
-    "--escrow-id": ("escrowId", "an escrow that exists already and pays for this Job"),
+    "--escrow-id": ("escrowId", "an escrow that exists already and pays for this Job; its terms name its work"),
+    "--work-id": ("workId", "the identity of its work, as the escrow's terms have it behind the namespace"),
 }
 
 

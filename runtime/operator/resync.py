@@ -56,8 +56,8 @@ class _Pass:
     """Of all Escrows that are not settled, Tasks' among them."""
     foreign: int = 0
     """Open Escrows of another payer, service or dialect."""
-    unmarked: dict[str, JobFacts] = field(default_factory=dict)
-    """The Jobs of those that do not say so yet."""
+    unmarked: set[str] = field(default_factory=set)
+    """The UIDs of the Jobs of those that do not say so yet."""
     malformed: Counter[str] = field(default_factory=Counter)
     """Objects that cannot be read, by kind."""
 
@@ -118,9 +118,6 @@ class Resync:
             self._queue.add(job.uid, job)  # of two that name one escrow the older is bound to it
         self._add_orphans(found)
         await self._note_unserved(namespaces)
-        for uid, one in found.unmarked.items():
-            if uid not in self._queue:
-                self._queue.add(uid, one)
         self._publish(found)
         await self._warn(found)
         for escrow in await self._budgets.tidy(namespaces):
@@ -183,7 +180,7 @@ class Resync:
         if why := self._serving.foreign(escrow):
             found.foreign += 1
             if not is_marked(escrow, why):
-                found.unmarked[uid] = job_of(escrow)
+                found.unmarked.add(uid)
         elif escrow.phase is Phase.FUNDED:
             found.funded.append(Funded.of(escrow))
         found.orphans[uid] = sys.intern(escrow.namespace)  # one text for thousands
@@ -191,7 +188,7 @@ class Resync:
     def _see(self, found: _Pass, job: JobFacts) -> None:
         found.orphans.pop(job.uid, None)
         self._known.still_there(job)
-        if self._known.idle(job):
+        if self._known.idle(job) and job.uid not in found.unmarked:
             return
         if self._known.get(job.uid):
             self._queue.add(job.uid, job, found.priority(job.uid))

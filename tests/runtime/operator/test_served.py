@@ -11,7 +11,7 @@ from runtime.contract import Env
 from runtime.kubernetes.shape import stamp
 from runtime.operator.claims import claim_name
 from tests.runtime.operator.proof import agree
-from tests.runtime.operator.test_budgets import poke
+from tests.runtime.operator.test_budgets import asks, poke, waiting
 from tests.runtime.operator.world import PAYER, Escrow, World, eventually
 from tests.toolchain.clock import Clock
 from tests.toolchain.tools import Missing
@@ -27,7 +27,9 @@ def served(world: World, job: str) -> str:
 
 
 def test_an_operator_of_another_payer_service_or_dialect_leaves_an_account_alone(world):
-    first = world.operator(AGENT_ID=PAYER)
+    first = world.operator(AGENT_ID=PAYER, **{Env.JOB_BUDGET_USDC: "0.50"})
+    asks(world, "waits", "0.60")
+    assert waiting(world, "waits").startswith("OverJobLimit")
     world.job("works", request=ASKS, suspend=True)
     world.await_resumed("works")
     first.kill()
@@ -40,12 +42,14 @@ def test_an_operator_of_another_payer_service_or_dialect_leaves_an_account_alone
     }
     for reason, changes in strangers.items():
         stranger = world.operator(**QUICK, **changes)
-        world.eventually(lambda reason=reason: served(world, "works") == reason, f"it says {reason}")
-        eventually(lambda stranger=stranger: "escrow_foreign 1.0" in stranger.metrics(), "it is counted")
+        for job in ("works", "waits"):
+            world.eventually(lambda job=job, reason=reason: served(world, job) == reason, f"{job} says {reason}")
+        eventually(lambda stranger=stranger: "escrow_foreign 2.0" in stranger.metrics(), "it is counted")
         assert "it is left alone" in world.await_event("works", reason)[0]
         stranger.kill()
     assert [call.act for call in world.sandbox.received] == ["create"]
     world.operator(AGENT_ID=PAYER)
+    world.await_resumed("waits")
     assert world.await_phase("works", "Settled")["status"]["outcome"] == "Paid"
     assert served(world, "works") == ""
 
