@@ -207,6 +207,7 @@ PROGRAM = Program(
     reads_too={
         "fund": FundSettings,
         "list --unaccounted": PayerSettings,
+        "statement": statement.StatementSettings,
         "statement --reconcile": PaymentSettings,
     },
 )

@@ -182,9 +182,13 @@ class KubernetesApi:
         content = await self.request("PATCH", path, body, content_type=MERGE_PATCH, accept=ONLY_METADATA)
         return _understood("PATCH", path, content, NAMED).metadata
 
-    async def delete(self, path: str, uid: str) -> None:
-        """Delete the object of that UID. Raises `ObjectNotFound`; `WriteConflict` if another has its name by now."""
-        await self.request("DELETE", path, {"preconditions": {"uid": uid}})
+    async def delete(self, path: str, uid: str, version: str = "") -> None:
+        """Delete the object of that UID, in that version only if one is given.
+
+        Raises `ObjectNotFound`; `WriteConflict` if another has its name by now, or it was written since.
+        """
+        still = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        await self.request("DELETE", path, {"preconditions": still})
 
     async def events(
         self, path: str, version: str, selectors: Mapping[str, str] | None = None

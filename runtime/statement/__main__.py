@@ -8,11 +8,11 @@ import sys
 
 from runtime.kubernetes.command import run_for_people
 from runtime.payments.settings import PaymentSettings
-from runtime.service import Kind, NoSettings, Program, Start
+from runtime.service import Kind, Program, Start
 from runtime.statement import command
 
 
-def run(start: Start[NoSettings]) -> int:
+def run(start: Start[command.StatementSettings]) -> int:
     """Make it; the exit code."""
     return run_for_people(command.make(start.arguments))
 
@@ -20,7 +20,7 @@ def run(start: Start[NoSettings]) -> int:
 PROGRAM = Program(
     "python -m runtime.statement",
     __doc__,
-    NoSettings,
+    command.StatementSettings,
     run,
     Kind.COMMAND,
     add_arguments=command.add_arguments,

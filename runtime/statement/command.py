@@ -2,17 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from runtime.contract import ExitCode
-from runtime.environment import read
+from runtime.contract import Env, ExitCode
+from runtime.environment import read, text
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.payments.http import Limits
 from runtime.payments.settings import PaymentSettings
+from runtime.statement.archive import Archive
 from runtime.statement.focus import Focus
 from runtime.statement.journals import Beancount, Hledger
 from runtime.statement.lines import in_doubt, line_of
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by", default="namespace", help=f"{', '.join(GROUPS)}, label:KEY; several with commas between"
     )
     parser.add_argument("-o", "--output", choices=[*FORMS], default="table")
+    parser.add_argument("--archive", metavar="URL", help="read the archived accounts, too; else PF_ARCHIVE_URL")
     parser.add_argument(
         "--reconcile",
         action="store_true",
@@ -61,7 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def make(args: argparse.Namespace, out: TextIO = sys.stdout, archived: Iterable[Escrow] = ()) -> int:
+@dataclass(frozen=True, kw_only=True)
+class StatementSettings:
+    """What a statement reads beside the cluster."""
+
+    archive: str | None = text(
+        Env.ARCHIVE_URL, "Where settled accounts were archived: `file:///folder` or `s3://bucket/folder`", default=None
+    )
+
+
+async def make(args: argparse.Namespace, out: TextIO = sys.stdout) -> int:
     """Write the statement; 0, or 1 where it does not add up.
 
     Raises:
@@ -71,10 +82,13 @@ async def make(args: argparse.Namespace, out: TextIO = sys.stdout, archived: Ite
     period = read_period(args.since, args.until, args.month, args.time_zone)
     statement = Statement(period, grouping(args.by), args.by)
     payments = read(PaymentSettings) if args.reconcile else None
+    url = args.archive or read(StatementSettings).archive
+    archive = Archive(url) if url else None
     async with KubernetesApi(NAME) as api:
         escrows = EscrowObjects(api)
         namespaces = [""] if args.all_namespaces else args.namespace or [api.namespace]
-        accounts = Accounts(escrows, namespaces, archived)
+        since = None if period.since is None else period.since.astimezone(UTC).date()
+        accounts = Accounts(escrows, namespaces, archive.read(namespaces, since) if archive else ())
         writer = FORMS[args.output](out, period)
         if payments is None:
             result = Result(await _gather(accounts, statement, writer, None), now)

@@ -106,6 +106,7 @@ RECIPES = {
         ),
         Recipe("pause", "1", (".",), 5, 200),
         Recipe("rules", "1", (".",), 60, 1500),
+        Recipe("versitygw", "1.8.0", ("github.com/versity/versitygw/cmd/versitygw",), 180, 1500),
         Recipe(
             "pulumi",
             PULUMI,
@@ -141,6 +142,7 @@ TOOLS = {
         Tool("busybox", debian="busybox-static", version_arguments=("--help",)),
         Tool("buildah", debian="buildah", minimum=(1, 23)),
         Tool("hledger", debian="hledger", minimum=(1, 25)),
+        Tool("versitygw", RECIPES["versitygw"], minimum=(1, 8)),
         Tool("promtool", debian="prometheus", minimum=(2, 42)),
         Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
     )

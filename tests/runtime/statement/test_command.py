@@ -3,21 +3,12 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from lightkube.types import PatchType
 
-from runtime.contract import Env
 from tests.runtime.operator import world as worlds
-from tests.runtime.operator.world import Escrow
-from tests.runtime.statement.accounts import day, document
-
-ROOT = Path(__file__).parents[3]
+from tests.runtime.statement.commands import statement, with_service, write_paid
 
 
 @pytest.fixture(params=["server", "kubernetes"])
@@ -33,36 +24,6 @@ def accounts(control_plane, namespace, sandbox):
     worlds.install_definition(control_plane)
     with worlds.world(control_plane, namespace.name, namespace.client, sandbox, "fly") as built:
         yield built
-
-
-def statement(world, *words: str, expect: int = 0, program: str = "runtime.statement", **environment: str) -> str:
-    """Run it as a person would; its output, and what it says to them."""
-    command = [sys.executable, "-m", program, *(["statement"] if program.endswith("ctl") else []), *words]
-    mine = {"PATH": os.environ["PATH"], "KUBECONFIG": str(world.cluster.kubeconfig), **environment}
-    done = subprocess.run(command, env=mine, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done.stdout if done.stdout else done.stderr
-
-
-def with_service(world) -> dict[str, str]:
-    service = {Env.ESCROW_URL: world.sandbox.url, Env.API_DIALECT: world.dialect, Env.API_KEY: world.key}
-    return {**service, Env.ALLOW_HTTP: "true"}
-
-
-def write(world, phase: str, **facts) -> str:
-    """An account as somebody wrote it; its name."""
-    body = document(phase, **facts) | {"apiVersion": "purpleflea.com/v1alpha1", "kind": "Escrow"}
-    status = body.pop("status")
-    metadata = {"name": body["metadata"]["name"], "labels": body["metadata"]["labels"]}
-    world.client.create(Escrow({**body, "metadata": metadata}))
-    world.client.patch(Escrow.Status, metadata["name"], {"status": status}, patch_type=PatchType.MERGE)
-    return metadata["name"]
-
-
-def write_paid(world, paid: str = "0.099") -> str:
-    times = {"locked_at": day(3), "closed_at": day(4)}
-    return write(world, "Settled", outcome="Paid", locked="0.10", paid=paid, fee="0.001", **times)
 
 
 def test_paid_disputed_and_open_are_what_the_service_says_in_every_dialect(world):
@@ -124,16 +85,7 @@ def test_an_escrow_that_no_account_has_is_found_where_the_service_lists(accounts
 
 
 def test_fly_can_show_nothing_and_the_statement_says_so(accounts):
-    write(
-        accounts,
-        "Settled",
-        outcome="Paid",
-        locked="0.10",
-        paid="0.099",
-        fee="0.001",
-        closed_at=day(4),
-        locked_at=day(3),
-    )
+    write_paid(accounts)
     said = statement(accounts, "-n", accounts.namespace, "--reconcile", **with_service(accounts))
     assert "not seen: the fly dialect can neither read nor list: nothing was compared" in said
     assert "held against the service" not in said
@@ -141,27 +93,9 @@ def test_fly_can_show_nothing_and_the_statement_says_so(accounts):
 
 def test_one_micro_usdc_is_exit_code_1(accounts):
     where = ("-n", accounts.namespace)
-    write(
-        accounts,
-        "Settled",
-        outcome="Paid",
-        locked="0.10",
-        paid="0.099",
-        fee="0.001",
-        closed_at=day(4),
-        locked_at=day(3),
-    )
+    write_paid(accounts)
     assert "it adds up" in statement(accounts, *where)
-    name = write(
-        accounts,
-        "Settled",
-        outcome="Paid",
-        locked="0.10",
-        paid="0.098999",
-        fee="0.001",
-        closed_at=day(4),
-        locked_at=day(3),
-    )
+    name = write_paid(accounts, paid="0.098999")
     said = statement(accounts, *where, expect=1)
     assert f"DIFFERENCE: {accounts.namespace}/{name}: 0.100000 came in, 0.099999 went out" in said
     rows = list(csv.DictReader(io.StringIO(statement(accounts, *where, "-o", "csv", expect=1))))
