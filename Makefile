@@ -48,7 +48,7 @@ destroy: $(VENV)/.installed-pulumi ## remove a stack, but for the accounts; asks
 	@PULUMI_CLI="$(BUILT_CLI)" $(PY) -m components.engine destroy --stack $(STACK) $(if $(YES),--yes)
 
 test: $(VENV)/.installed-dev ## run the tests; says what it skipped and why
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m pytest -n 2 --dist loadgroup || $(PY) -m tests.again
 
 check: $(VENV)/.installed-dev ## lint, format, types, import arrows
 	@$(VENV)/bin/ruff check .
