@@ -56,6 +56,9 @@ LEADERS_TURNS: Final = 3
 """How often, two seconds apart, a replica that shuts down waits for the leader to settle the deleted Jobs. After that
 it settles them itself: the leader may be dead, and the Lease only avoids duplicate work."""
 
+ASK_TIME_SECONDS: Final = 2.0
+"""So long a start waits for the payment service to tell the time; else the first create asks."""
+
 SWEEP_EVERY: Final = 12
 """Passes between two sweeps, an hour at the default period. A claim whose Escrow was deleted only takes room, and one
 that is missing is made anew before the next act."""
@@ -74,6 +77,7 @@ class Operator:
     ) -> None:
         self._config = config
         self._api = api
+        self._client = client
         metrics = Metrics()
         objects = ClusterObjects.of(api, config, metrics)
         self._claims = objects.claims
@@ -147,6 +151,9 @@ class Operator:
     async def run(self) -> None:
         """Serve until a signal; what has begun is finished first."""
         async with self._probes.serving(self._config.probes.ports):
+            with suppress(TimeoutError):  # a create's age is told by the service's clock, once it has told the time
+                async with asyncio.timeout(ASK_TIME_SECONDS):
+                    await self._client.ask_time()
             versions = await self._first_list()  # every Escrow is known before the first Job is reconciled
             async with asyncio.TaskGroup() as group:
                 if self._config.leader_election:

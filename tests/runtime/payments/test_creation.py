@@ -8,7 +8,7 @@ import pytest
 from runtime.errors import BadInput, Rejected, Retryable, Unreachable
 from runtime.money import Usdc
 from runtime.payments import Created, EscrowRequest, NeedsReview, create_once, escrow_token
-from runtime.payments.creation import GRACE, LISTED, MOST_ATTEMPTS
+from runtime.payments.creation import GRACE, LISTED, MOST_ATTEMPTS, NotCreatedError
 from tests.runtime.payments.scripted_server import Reply
 
 pytestmark = pytest.mark.anyio
@@ -76,8 +76,8 @@ def service(server, journal):
 def create(service, journal, client_of):
     client = client_of("kubernetes")
 
-    async def run(order=ORDER, now=NOON):
-        return await create_once(client, journal, order, lambda: now)
+    async def run(order=ORDER, now=NOON, **how):
+        return await create_once(client, journal, order, lambda: now, **how)
 
     return run
 
@@ -101,6 +101,28 @@ async def test_a_lost_answer_is_found_by_its_token(reply, create, service):
     created = await create()
     assert isinstance(created, Created)
     assert (created.escrow_id, service.creates) == ("esc_1", 1)
+
+
+async def test_what_nobody_wants_any_more_is_found_and_not_created_again(create, service, journal):
+    service.answers = [(False, LOST)]
+    with pytest.raises(Retryable):
+        await create()
+    with pytest.raises(Retryable):
+        await create(again=False)  # it may still be on its way
+    with pytest.raises(NotCreatedError):
+        await create(now=NOON + GRACE, again=False)
+    assert (service.creates, journal.intents) == (1, {})
+    service.answers = [(True, LOST)]
+    assert isinstance(await create(), Created)
+    assert await create(now=NOON + GRACE, again=False) == Created(escrow_id="esc_2")
+
+
+async def test_its_age_is_told_by_the_services_clock(service, server, client_of):
+    client = client_of("kubernetes")
+    assert abs(client.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    server.script = lambda request: Reply(200, {"escrows": []}, {"Date": "Sat, 21 Nov 2026 12:00:00 GMT"})
+    await client.ask_time()
+    assert abs(client.now() - NOON) < timedelta(minutes=1)
 
 
 async def test_after_a_crash_between_intent_and_answer_the_escrow_is_found(create, service, journal):
