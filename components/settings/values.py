@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 from components.settings import names, quantity
 from components.settings.image_reference import PATTERN as IMAGE_PATTERN
 from components.settings.image_reference import ImageReference
-from components.settings.schedule import Schedule
+from runtime.schedule import Schedule
 
 USDC_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
 LONGEST_PROSE = 16384

@@ -9,8 +9,8 @@ from typing import Any
 
 from components.settings import Problem, Settings, quantity
 from components.settings.description import ROOT
-from components.settings.schedule import Schedule
 from components.settings.section import Resources
+from runtime.schedule import Schedule
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:

@@ -323,6 +323,17 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
         return next((one for one in self.status.conditions if one.type == of_type), None)
 
     @property
+    def what_was_sent(self) -> str:
+        """What was sent for it, as far as that is on record: `nothing was sent`, or what and when."""
+        creation, answer, attempts = self.status.creation, self.status.last_answer, self.status.attempts
+        sent = [f"a create was sent at {stamp(creation.sent_at)}"] if creation else []
+        if attempts or answer:
+            sent.append(f"{attempts} acts were sent" + (f", the last at {stamp(answer.time)}" if answer else ""))
+        elif sent:
+            sent.append("no act since")
+        return ", ".join(sent) or "nothing was sent"
+
+    @property
     def ending(self) -> JobEnding | None:
         """How its Job ended, once that is on record."""
         return self.status.job_ending

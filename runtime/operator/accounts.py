@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from runtime.contract import AGENT_LABEL, REGION_LABEL, Phase
+from runtime.kubernetes.claims import ReviewRequired
 from runtime.kubernetes.errors import Forbidden
 from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.limits import Refusal
@@ -15,7 +16,6 @@ from runtime.operator import brought
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.funding import Funding
 from runtime.operator.jobs import AnnotationError, JobFacts, parse_escrow_id, parse_request
-from runtime.operator.review import ReviewRequired
 from runtime.operator.served import Serving
 from runtime.operator.waits import reason_of, seconds_until_next_try
 from runtime.operator.work_ids import service_token

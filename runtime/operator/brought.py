@@ -3,7 +3,6 @@
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.limits import Limits, Refusal
 from runtime.kubernetes.shape import Json, stamp
-from runtime.operator.review import sent_for
 from runtime.operator.work_ids import by_hand_token, service_token
 from runtime.payments import Escrow as FoundEscrow
 from runtime.redaction import excerpt
@@ -51,7 +50,8 @@ def remedy(escrow: Escrow) -> str:
     """What a person should do."""
     return (
         "Have `escrowctl fund` make an escrow for the Job, or name it in the terms; or let the platform allow this one"
-        f" (budget.allowedEscrows). Create the Job anew, then close this with escrowctl resolve: {sent_for(escrow)}."
+        f" (budget.allowedEscrows). Create the Job anew, then close this with escrowctl resolve:"
+        f" {escrow.what_was_sent}."
     )
 
 

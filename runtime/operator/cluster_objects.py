@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from runtime.contract import DOMAIN
+from runtime.kubernetes.claims import Claims
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
 from runtime.operator.budgets import Budgets
-from runtime.operator.claims import Claims
 from runtime.operator.config import OperatorConfig
 from runtime.operator.job_objects import JobObjects
 from runtime.operator.metrics import Metrics

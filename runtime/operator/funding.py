@@ -17,6 +17,7 @@ from runtime.errors import (
     Unsupported,
 )
 from runtime.kubernetes.budget import BUSY
+from runtime.kubernetes.claims import ReviewRequired
 from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.limits import Refusal
@@ -26,7 +27,6 @@ from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts, parse_request
 from runtime.operator.metrics import Metrics
-from runtime.operator.review import ReviewRequired
 from runtime.operator.settlements import Settlements
 from runtime.operator.waits import LONGEST_SECONDS, Waits, condition, reason_of, seconds_until_next_try
 from runtime.payments import DialectName, EscrowRequest, EscrowStatus, Operation, PaymentsClient

@@ -3,26 +3,23 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Generator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final
 from urllib.request import getproxies
 from weakref import WeakValueDictionary
 
 import stamina
 
-from runtime.contract import ACT_LABEL, OPERATOR_LEASE, ExitCode
+from runtime.contract import ACT_LABEL, OPERATOR_LEASE
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import (
     ApiUnreachable,
-    Forbidden,
     KubernetesError,
-    LoginError,
     MalformedObject,
-    ObjectNotFound,
     is_transient,
 )
 from runtime.kubernetes.escrow_objects import escrows_path
+from runtime.kubernetes.failures import explained
 from runtime.kubernetes.leader import RETRY_SECONDS, Leader
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import NAMED
@@ -45,7 +42,7 @@ from runtime.operator.unaccounted import Unaccounted
 from runtime.operator.works import Works
 from runtime.payments import PaymentsClient
 from runtime.payments.busy_http import BusyHttp
-from runtime.service import Failure, Start
+from runtime.service import Start
 from runtime.service.probes import Probes
 from runtime.trace import tracing
 
@@ -264,23 +261,6 @@ async def serve(start: Start[OperatorConfig]) -> None:
     """Run one operator until it is asked to stop."""
     # Only httpx supports the proxies that the environment names.
     http = None if getproxies() else BusyHttp
-    with _explained():
+    with explained():
         async with KubernetesApi(NAME) as api, start.settings.payments.client(http) as client:
             await Operator(start.settings, api, client, start.stop).run()
-
-
-@contextmanager
-def _explained() -> Generator[None]:
-    """Turn errors into exit codes: 2 where a restart cannot help, 1 where it may."""
-    try:
-        yield
-    except ObjectNotFound as error:
-        words = "Is the Escrow CRD installed, and does the namespace exist? Apply the stack's manifests first."
-        raise Failure(f"{error}\n{words}", ExitCode.BAD_INPUT) from error
-    except Forbidden as error:
-        words = "The operator's Role lacks this right; docs/rbac.md lists all that it needs."
-        raise Failure(f"{error}\n{words}", ExitCode.BAD_INPUT) from error
-    except LoginError as error:
-        raise Failure(str(error), ExitCode.BAD_INPUT) from error
-    except (ApiUnreachable, KubernetesError) as error:
-        raise Failure(str(error)) from error

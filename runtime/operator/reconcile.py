@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from runtime.contract import ESCROW_ID_ANNOTATION, Phase
+from runtime.kubernetes.claims import ReviewRequired
 from runtime.kubernetes.escrow import OPEN, Escrow
 from runtime.operator.accounts import Accounts
 from runtime.operator.cluster_objects import ClusterObjects
@@ -19,7 +20,7 @@ from runtime.operator.funding import Funding
 from runtime.operator.jobs import JobFacts, ended_as_recorded, job_of
 from runtime.operator.next_step import Step, next_step
 from runtime.operator.phase_cache import PhaseCache
-from runtime.operator.review import ReviewRequired, require_review, sent_for
+from runtime.operator.review import require_review
 from runtime.operator.served import Serving, is_marked, with_mark
 from runtime.operator.settlements import Settlements
 from runtime.operator.works import Works
@@ -175,7 +176,7 @@ class Reconciler:
         return _State(job, await self._objects.escrows.set_status(escrow, jobEnding=job.ending_status()))
 
     async def _review(self, _job: JobFacts, escrow: Escrow) -> _State:
-        problem = f"the Job vanished before its end was seen; {sent_for(escrow)}"
+        problem = f"the Job vanished before its end was seen; {escrow.what_was_sent}"
         remedy = "Find out whether the work was done, then escrowctl resolve --release or --dispute."
         raise ReviewRequired(escrow, problem, remedy)
 

@@ -1,30 +1,23 @@
 """Settles the escrow of a Job that has ended, and reports it once: by metrics and by an event."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
 
 from runtime.contract import Phase
+from runtime.kubernetes.claims import ReviewRequired
 from runtime.kubernetes.escrow import OPEN, SETTLED, Ending, Escrow
 from runtime.kubernetes.escrow_journals import SettlementJournal, read_record
 from runtime.money import MICRO
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.jobs import JobFacts, failure_reason, job_of
 from runtime.operator.metrics import Metrics
-from runtime.operator.review import ReviewRequired, command, require_review, sent_for
+from runtime.operator.review import command, require_review
 from runtime.operator.waits import Waits, condition, reason_of
 from runtime.payments import Escrow as FoundEscrow
-from runtime.payments import EscrowStatus, PaymentsClient
+from runtime.payments import PaymentsClient
 from runtime.settlement.driver import Progress, Settler, intent_after
+from runtime.settlement.reading import closed_by_others
 from runtime.settlement.record import Case, Settlement
-from runtime.settlement.table import ActResult, Intent, Outcome
-
-_CLOSED_BY_OTHERS: Final = {
-    EscrowStatus.RELEASED: (Intent.RELEASE, Outcome.PAID),
-    EscrowStatus.DISPUTED: (Intent.DISPUTE, Outcome.DISPUTED),
-    EscrowStatus.REFUNDED: (Intent.CANCEL, Outcome.REFUNDED),
-    EscrowStatus.CANCELLED: (Intent.CANCEL, Outcome.CANCELLED),
-}
+from runtime.settlement.table import ActResult, Outcome
 
 
 class Settlements:
@@ -80,26 +73,16 @@ class Settlements:
 
         Raises `JournalConflict`.
         """
-        intent, outcome = _CLOSED_BY_OTHERS[found.status]
         job = job_of(escrow)
         try:
             claim = await self._objects.claims.hold(escrow)
         except ReviewRequired as case:
             return (await require_review(self._objects, job, case)).phase
-        now = datetime.now(UTC)
-        reason = f"found {found.status} at the payment service; for it {sent_for(escrow)}"
-        case = Case(job.uid, found.id, intent, reason, found.amount, found.payee)
-        record = replace(
-            Settlement.decided(case, now),
-            phase=Phase.SETTLED,
-            outcome=outcome,
-            drift=True,
-            evidence=reason,
-            closed_at=now,
-        )
+        reason = f"found {found.status} at the payment service; for it {escrow.what_was_sent}"
+        record = closed_by_others(job.uid, found, reason, datetime.now(UTC))
         with self._journal.opened(escrow, claim):
             await self._journal.write(record)
-        self._metrics.settlements.labels("none", outcome).inc()
+        self._metrics.settlements.labels("none", record.outcome).inc()
         await self._objects.events.post(job, "EscrowDrift", f"escrow {found.id}: {reason}", warning=True)
         return Phase.SETTLED
 

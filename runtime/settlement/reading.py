@@ -2,8 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
 
+from runtime.contract import Phase
 from runtime.errors import (
     Contradiction,
     NotFound,
@@ -16,8 +19,30 @@ from runtime.errors import (
     Unsupported,
 )
 from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
-from runtime.settlement.record import Settlement
-from runtime.settlement.table import STILL_OPEN, WANTED, ActResult, Seen
+from runtime.settlement.record import Case, Settlement
+from runtime.settlement.table import STILL_OPEN, WANTED, ActResult, Intent, Outcome, Seen
+
+CLOSED_BY_OTHERS: Final = {
+    EscrowStatus.RELEASED: (Intent.RELEASE, Outcome.PAID),
+    EscrowStatus.DISPUTED: (Intent.DISPUTE, Outcome.DISPUTED),
+    EscrowStatus.REFUNDED: (Intent.CANCEL, Outcome.REFUNDED),
+    EscrowStatus.CANCELLED: (Intent.CANCEL, Outcome.CANCELLED),
+}
+"""What a closed escrow amounts to that nobody here has sent anything for."""
+
+
+def closed_by_others(key: str, found: Escrow, reason: str, now: datetime) -> Settlement:
+    """The record of a work whose escrow somebody else closed at the service."""
+    intent, outcome = CLOSED_BY_OTHERS[found.status]
+    case = Case(key, found.id, intent, reason, found.amount, found.payee)
+    return replace(
+        Settlement.decided(case, now),
+        phase=Phase.SETTLED,
+        outcome=outcome,
+        drift=True,
+        evidence=reason,
+        closed_at=now,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ import importlib.util
 
 import pytest
 
-from components.manifests import agent_job, operator, services, stack
+from components.manifests import agent_job, agent_workers, operator, payroll, services, stack
 from components.settings import Settings
 from runtime import faucet_claim, network
+from runtime.agent_worker import settings as agent_worker_settings
 from runtime.contract import Env, NetworkEnv
 from runtime.environment import read
 from runtime.operator.config import OperatorConfig
 from runtime.payments.settings import PayerSettings
+from runtime.payroll import settings as payroll_settings
 from tests.components import stacks
 from tests.components.references import containers, pod_specs
 from tests.components.variants import VARIANTS
@@ -79,6 +81,28 @@ def test_the_operator_knows_where_the_payers_account_is_kept(mapping, account):
     assert read(OperatorConfig, with_key(environment(container))).payments.casino_url == account
 
 
+def test_workers_and_payroll_read_what_their_containers_declare(tmp_path):
+    mapping = {
+        "worker": {"payee": "worker-1", "terminationGracePeriodSeconds": 90},
+        "payroll": {"runCapUsdc": "5", "releaseAgeMinutes": 40},
+    }
+    settings = Settings.parse(mapping)
+    [template] = [agent_workers.deployment(settings)["spec"]["template"]["spec"]]
+    [container] = template["containers"]
+    declared = environment(container)
+    assert declared[Env.WORKSPACE] == "/workspace"
+    worker = read(agent_worker_settings.Settings, declared | {Env.WORKSPACE: f"{tmp_path}"}).queue
+    assert (worker.wallet, worker.grace_seconds) == ("worker-1", 75)
+    assert worker.reader == "system:serviceaccount:agent-jobs:pf-payroll-sa"
+    assert (worker.key.key, worker.key.file) == (None, None)
+    pays = read(payroll_settings.Settings, environment(payroll.container(settings)))
+    assert (pays.wallet, str(pays.run_cap), pays.payee_cap, pays.has_work_log) == ("worker-1", "5.00", None, True)
+    by_age = Settings.parse({"worker": {"workLog": False}, "payroll": {"releaseAgeMinutes": 40}})
+    pays = read(payroll_settings.Settings, environment(payroll.container(by_age)))
+    assert (pays.wallet, pays.has_work_log, pays.release_age_minutes) == ("agent-1", False, 40)
+    assert agent_workers.deployment(by_age)["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
 def test_faucet_claim_reads_what_its_container_declares():
     settings = Settings.parse({"faucet": {"required": True, "deadlineSeconds": 30}})
     job = agent_job.build(settings, settings.agents[0])
@@ -132,6 +156,7 @@ def test_the_dev_stack_declares_no_pod_whose_program_is_yet_to_come():
         "runtime.faucet_claim",
         "runtime.mcp_proxy",
         "runtime.operator",
+        "runtime.payroll",
         "runtime.sandbox",
     }
     assert [module for module in modules if importlib.util.find_spec(module) is None] == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from components.settings import BadSettings, Settings, names, quantity
 from components.settings.image_reference import ImageReference
-from components.settings.schedule import Schedule
+from runtime.schedule import Schedule
 from tests.components.settings import rules_table as table
 from tests.toolchain.judge import Judge
 

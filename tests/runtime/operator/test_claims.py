@@ -10,12 +10,11 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, Env
+from runtime.kubernetes.claims import LABELS, Claims, ReviewRequired, claim_name
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.escrow import ESCROW
 from runtime.kubernetes.escrow import Escrow as Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
-from runtime.operator.claims import LABELS, Claims, claim_name
-from runtime.operator.review import ReviewRequired
 from tests.runtime.operator.world import Escrow, await_list, eventually
 
 ESCROW_ID = "esc_1"

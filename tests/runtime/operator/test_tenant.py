@@ -10,10 +10,10 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
+from runtime.operator.claims import claim_name
 
 from components.manifests import naming
 from runtime.contract import BUDGET_LABEL, BUDGET_NAME, Env
-from runtime.operator.claims import claim_name
 from tests.runtime.operator.hostile import account, client_of, hostile, patched, refused
 from tests.runtime.operator.test_budgets import asks, waiting
 from tests.runtime.operator.world import STRICT, Budget, Escrow

@@ -233,13 +233,15 @@ class PayrollWorld(World):
         """The payer locks money for a task, as the guide does with curl; the escrow's id."""
         return self.fund(amount, payee, f"task-by-hand-{number:04d}")
 
-    def handed(self, escrow_id: str, amount: str = "0.50", payee: str = WALLET) -> None:
-        """Payroll's account of it, as it hands it out."""
+    def handed(self, escrow_id: str, amount: str = "0.50", payee: str = WALLET, *, pending: bool = False) -> None:
+        """Its account, as payroll hands it out; or still pending, as a person makes it where the service lists none."""
         from runtime.kubernetes.new_escrow import new_task_escrow
         from runtime.money import Usdc
 
         body = new_task_escrow(self.namespace, escrow_id, dialect=self.dialect, payee=payee, amount=Usdc.parse(amount))
         self.client.create(Escrow.from_dict(body))
+        if pending:
+            return
         status = {"phase": "Funded", "lockedUsdc": amount, "payee": payee}
         name = task_account(escrow_id)
         self.client.patch(Escrow.Status, name, {"status": status}, patch_type=PatchType.MERGE)
@@ -270,9 +272,9 @@ class PayrollWorld(World):
         assert run.wait() == code, run.log()
         return run
 
-    def account(self, escrow_id: str) -> dict[str, Any]:
-        """The account of an escrow's task."""
-        return self.client.get(Escrow, task_account(escrow_id)).to_dict()
+    def task_status(self, escrow_id: str) -> dict[str, Any]:
+        """What the account of an escrow's task says."""
+        return self.client.get(Escrow, task_account(escrow_id)).to_dict()["status"]
 
     def outcomes(self) -> dict[str, str]:
         """Phase or outcome of each task's account, by its escrow."""

@@ -1,4 +1,4 @@
-"""Claims: which Job an escrow pays for. One Lease per escrow, created for the first Job and never transferred.
+"""Claims: which Job or task an escrow pays for. One Lease per escrow, created for the first and never transferred.
 
 Two Jobs may name one escrow, in different namespaces and handled by different operators. A check of the other Escrows
 would race: both operators could find none. Creating an object of a given name cannot: the API server does it once,
@@ -21,11 +21,26 @@ from runtime.kubernetes.leases import LEASE, Lease, leases_path
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.new_escrow import escrow_name
 from runtime.kubernetes.shape import Json
-from runtime.operator.review import ReviewRequired, sent_for
 
 LABELS: Final = {"app.kubernetes.io/component": "escrow-claim", "app.kubernetes.io/part-of": "purpleflea"}
 
 _log = logging.getLogger(__name__)
+
+
+class ReviewRequired(Exception):
+    """The Escrow needs a manual decision; reconciliation stops.
+
+    Args:
+        escrow: The object as last read or written.
+        problem: What is known.
+        remedy: What a person should do.
+    """
+
+    def __init__(self, escrow: Escrow, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.escrow = escrow
+        self.problem = problem
+        self.remedy = remedy
 
 
 def _holder(escrow: Escrow) -> str:
@@ -203,6 +218,6 @@ def _taken(escrow: Escrow, claim: Lease) -> ReviewRequired:
         holder = f"the Job with UID {uid} in namespace {account[0]} (Escrow {account[1]})"
     else:
         holder = f"the Escrow {account[1]} in namespace {account[0]}"
-    problem = f"escrow {escrow.escrow_id} already pays for {holder}; for this one {sent_for(escrow)}"
-    remedy = "Fund this Job with an escrow of its own, or close it with escrowctl resolve."
+    problem = f"escrow {escrow.escrow_id} already pays for {holder}; for this one {escrow.what_was_sent}"
+    remedy = "Fund this work with an escrow of its own, or close it with escrowctl resolve."
     return ReviewRequired(escrow, problem, remedy)

@@ -8,7 +8,7 @@ robfig/cron itself in the tests.
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -101,7 +101,13 @@ class Schedule:
         """Whether there is a run in the next years; Kubernetes accepts `0 0 30 2 *` and then never runs it."""
         return any(self.runs_in(year) for year in range(2024, 2029))
 
+    def runs_at(self, moment: datetime) -> bool:
+        """Whether it runs in the minute of that local time; of an `@every` schedule nobody knows."""
+        return moment.minute in self.minutes and moment.hour in self.hours and self._runs_on(moment.date())
+
     def _runs_on(self, day: date) -> bool:
+        if day.month not in self.months:
+            return False
         matches = (day.day in self.days_of_month, day.isoweekday() % 7 in self.days_of_week)
         return all(matches) if self.any_day else any(matches)
 

@@ -1,0 +1,181 @@
+"""What workers say: read from each pod's log and from what their claims keep. Nothing of it is believed here."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from runtime.contract import Port, ProgramName, Route
+from runtime.kubernetes.client import KubernetesApi
+from runtime.kubernetes.listing import Listing
+from runtime.kubernetes.shape import Metadata, Shape
+from runtime.kubernetes.task_claims import TaskClaims
+from runtime.redaction import excerpt, protect
+from runtime.work_log import PAGE_BYTES, Entry, read_lines
+
+AT_ONCE: Final = 32
+POD_SECONDS: Final = 20.0
+"""For the whole log of one pod."""
+POD_BYTES: Final = 16 << 20
+"""Of one pod's log; what is beyond is not read."""
+KEPT_BY_CLAIMS: Final = "a claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one worker says about one task."""
+
+    source: str
+    """The pod, or `KEPT_BY_CLAIMS`."""
+    entry: Entry
+
+
+@dataclass
+class Evidence:
+    """All that was said.
+
+    Args:
+        reports: By escrow; tasks that go on are left out.
+        without_escrow: Those that name none.
+        problems: What could not be read, a line each.
+        kept: Entries that claims keep.
+    """
+
+    reports: dict[str, list[Report]] = field(default_factory=dict)
+    without_escrow: list[Report] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    kept: list[Entry] = field(default_factory=list)
+
+    def add(self, source: str, entries: list[Entry]) -> None:
+        """Take in what one source says; the same word twice is once."""
+        for entry in entries:
+            if entry.outcome is None:
+                continue
+            report = Report(source, entry)
+            if not entry.escrow:
+                self.without_escrow.append(report)
+            elif report.entry not in (known.entry for known in self.reports.get(entry.escrow, ())):
+                self.reports.setdefault(entry.escrow, []).append(report)
+
+
+class _Port(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    container_port: int = 0
+
+
+class _Container(msgspec.Struct, frozen=True):
+    ports: tuple[_Port, ...] = ()
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    containers: tuple[_Container, ...] = ()
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+
+
+class WorkerPod(msgspec.Struct, frozen=True):
+    """A worker's pod."""
+
+    metadata: Metadata
+    spec: _Spec = _Spec()
+    status: _Status = _Status()
+
+    @property
+    def url(self) -> str:
+        """Where its log is."""
+        address = f"[{self.status.pod_ip}]" if ":" in self.status.pod_ip else self.status.pod_ip
+        named = (p.container_port for one in self.spec.containers for p in one.ports if p.name == ProgramName.WORKER)
+        return f"http://{address}:{next(named, Port.WORKER.value)}{Route.WORK_LOG.value}"
+
+
+_POD: Final[Shape[WorkerPod]] = Shape.of("Pod", WorkerPod)
+
+
+async def read_pods(api: KubernetesApi, namespace: str, token_file: Path, found: Evidence) -> None:
+    """Read the log of each worker's pod. One that does not answer is named, and loses nothing: its log is there."""
+    labels = f"app.kubernetes.io/component={ProgramName.WORKER},app.kubernetes.io/part-of=purpleflea"
+    pods = [pod async for pod in Listing(api, f"/api/v1/namespaces/{namespace}/pods", _POD, {"labelSelector": labels})]
+    try:
+        token = await asyncio.to_thread(token_file.read_text)
+    except OSError as error:
+        if pods:
+            found.problems.append(f"no work log can be read: the token {token_file}: {error.strerror}")
+        return
+    token = token.strip()
+    protect(token)
+    gate = asyncio.Semaphore(AT_ONCE)
+    session = aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
+        timeout=aiohttp.ClientTimeout(total=POD_SECONDS, connect=3),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(limit=AT_ONCE),
+    )
+
+    async def read(pod: WorkerPod) -> None:
+        name = pod.metadata.name
+        if pod.status.phase != "Running" or not pod.status.pod_ip:
+            if pod.status.phase in ("Failed", "Succeeded"):
+                found.problems.append(f"pod {name} has ended; what it has done is kept by its claims")
+            return
+        async with gate:
+            try:
+                async with asyncio.timeout(POD_SECONDS):
+                    await _read_log(session, pod.url, name, found)
+            except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+                words = excerpt(str(error), 200)
+                found.problems.append(f"pod {name} does not answer for its work log: {type(error).__name__} {words}")
+
+    async with session:
+        await asyncio.gather(*map(read, pods))
+
+
+async def _read_log(session: aiohttp.ClientSession, url: str, pod: str, found: Evidence) -> None:
+    since, bad, length = 0, 0, 0
+    while length < POD_BYTES:
+        async with session.get(url, params={"since": f"{since}"}, allow_redirects=False) as answer:
+            if answer.status != 200:
+                found.problems.append(f"pod {pod} refuses to show its work log: {answer.status}")
+                return
+            page = bytearray()
+            async for piece in answer.content.iter_any():
+                page += piece
+                if len(page) > PAGE_BYTES:
+                    found.problems.append(f"pod {pod} answers with more than {PAGE_BYTES} bytes; the rest is not read")
+                    return
+            after = answer.headers.get("PF-Next", "")
+        entries, torn = read_lines(bytes(page))
+        found.add(f"pod {pod}", entries)
+        bad, length = bad + torn, length + len(page)
+        if not page:
+            break
+        if not (after.isascii() and after.isdigit() and since < int(after) < 1 << 60):
+            found.problems.append(f"pod {pod} says not where its work log goes on; the rest is not read")
+            break
+        since = int(after)
+    else:
+        found.problems.append(f"pod {pod} has a work log of more than {POD_BYTES} bytes; the rest is not read")
+    if bad:
+        found.problems.append(f"pod {pod}: {bad} lines of its work log are no entries")
+
+
+async def read_claims(claims: TaskClaims, found: Evidence) -> None:
+    """Add what claims keep of pods that may be gone."""
+    found.kept = await claims.kept()
+    found.add(KEPT_BY_CLAIMS, found.kept)
+
+
+def doubled(found: Evidence) -> Iterator[tuple[str, str]]:
+    """Escrows of a task that was done under another escrow before, and that other: one task is paid once."""
+    first: dict[str, str] = {}
+    said = [report.entry for reports in found.reports.values() for report in reports]
+    for entry in sorted(said, key=lambda e: (e.finished or e.started, e.escrow or "")):
+        escrow = entry.escrow or ""
+        if first.setdefault(entry.task, escrow) != escrow:
+            yield escrow, first[entry.task]
