@@ -22,6 +22,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from runtime.redaction import excerpt
+
 PAGE_BYTES: Final = 1 << 20
 """Most that one reading gives."""
 LINE_BYTES: Final = 4096
@@ -110,7 +112,7 @@ class Running:
         if finished is None:
             return begun
         return msgspec.structs.replace(
-            begun, finished=finished, outcome=self.outcome, evidence=self.evidence, note=self.note[:500]
+            begun, finished=finished, outcome=self.outcome, evidence=self.evidence, note=excerpt(self.note, 500)
         )
 
 

@@ -8,6 +8,7 @@ import sys
 from runtime.agent_worker.settings import Settings
 from runtime.contract import RUN_ONCE, WORK_LOG_AUDIENCE, Env, ExitCode, Port
 from runtime.errors import BadInput
+from runtime.redaction import excerpt
 from runtime.service import Program, Start
 
 SERVE_LOG = "--serve-log"
@@ -43,7 +44,7 @@ async def _once(start: Start[Settings]) -> int:
         log.end(running)
     except LogFull as error:
         raise Failure(str(error)) from None
-    words = result.output.decode(errors="replace")[:2000].strip()
+    words = excerpt(result.output.decode(errors="replace").strip(), 2000)
     if result.problem:
         _log.error("failed: %s: %s", settings.description, result.problem)
     else:

@@ -12,6 +12,7 @@ import msgspec
 
 from runtime.kubernetes.escrow import Amount
 from runtime.money import Usdc
+from runtime.redaction import excerpt
 
 SETTINGS: Final = "the operator's settings"
 
@@ -85,7 +86,9 @@ class Limits:
     def refusal(self, payee: str | None, amount: Usdc | None) -> Refusal | None:
         """Why one Job may not have this paid to this payee, whatever else is locked. What is unknown is refused."""
         if not any(matches(pattern, payee or "") for pattern in self.payees):
-            words = f"payee {payee or 'unknown'} is none of those that may be paid ({', '.join(self.payees)[:400]})"
+            words = (
+                f"payee {payee or 'unknown'} is none of those that may be paid ({excerpt(', '.join(self.payees), 400)})"
+            )
             return Refusal("PayeeNotAllowed", f"{words}: payees in {self.where}")
         if self.job is not None and amount is None:
             return Refusal("AmountUnknown", f"the service does not tell how much it holds: jobUsdc in {self.where}")

@@ -22,6 +22,7 @@ from obstore.store import LocalStore, from_url
 from runtime.errors import BadInput
 from runtime.kubernetes.errors import MalformedObject
 from runtime.kubernetes.escrow import ESCROW, Escrow
+from runtime.redaction import excerpt
 from runtime.service import Failure
 
 FILE_BYTES: Final = 4 << 20
@@ -128,4 +129,4 @@ def _make_durable(root: Path, file: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{error}".partition("\n")[0][:300]
+    return excerpt(f"{error}".partition("\n")[0], 300)

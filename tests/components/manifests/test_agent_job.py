@@ -141,8 +141,11 @@ def test_agents_own_identity():
 
 
 def test_agents_and_workers_get_no_token_and_no_other_key():
-    """An agent runs whatever its author wrote: it gets what the guide names and no way to the API server."""
-    workers = agent_workers.deployment(Settings())
+    """An agent runs whatever its author wrote: it gets what the guide names and no way to the API server.
+
+    Workers that keep a work log have one, to an account that may claim tasks and no more.
+    """
+    workers = agent_workers.deployment(Settings.parse({"worker": {"workLog": False}}))
     for pod in (job()["spec"]["template"]["spec"], workers["spec"]["template"]["spec"]):
         assert pod["automountServiceAccountToken"] is False
         agent = pod["containers"][0]

@@ -24,7 +24,8 @@ def test_one_engine_at_a_time():
     hpa, keda = kinds({}), kinds({"hpa": {"engine": "keda"}})
     assert "HorizontalPodAutoscaler pf-agent-hpa" in hpa - keda
     assert "ScaledObject pf-agent-hpa" in keda - hpa
-    assert not any(kind.startswith(("APIService", "ClusterRole")) for kind in keda)
+    without = kinds({"hpa": {"enabled": False}})
+    assert not any(kind.startswith(("APIService", "ClusterRole")) for kind in keda - without)
 
 
 @pytest.mark.parametrize("tls", ["self", "certManager"])
