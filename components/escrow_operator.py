@@ -7,13 +7,14 @@ from pulumi_kubernetes.admissionregistration.v1 import (
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 )
+from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ServiceAccount
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from components.component import Component, StackArgs
-from components.manifests import job_gate, ledger_policy, naming, operator, rbac
+from components.manifests import job_gate, kueue, ledger_policy, naming, operator, rbac
 from runtime.contract import ProgramName
 
 
@@ -67,6 +68,10 @@ class EscrowOperator(Component):
         if not watched:
             rights.append(self._declare(ClusterRole, rbac.operator_cluster_role(settings)))
             rights.append(self._declare(ClusterRoleBinding, rbac.operator_cluster_role_binding(settings)))
+        if kueue.is_used(settings):
+            rights.append(self._declare(CustomResource, kueue.admission_check(settings)))
+            rights.append(self._declare(ClusterRole, rbac.operator_check_role(settings)))
+            rights.append(self._declare(ClusterRoleBinding, rbac.operator_check_role_binding(settings)))
         rights.append(self._declare(Role, rbac.operator_lease_role(settings)))
         rights.append(self._declare(RoleBinding, rbac.operator_lease_role_binding(settings)))
         if settings.operator.replicas > 1:

@@ -69,8 +69,16 @@ REGION_LABEL: Final = "topology.kubernetes.io/region"
 SETTLEMENT_FINALIZER: Final = f"{DOMAIN}/settlement"
 """On a Job, from its creation on: held until the terminal condition is recorded in the Escrow."""
 
-KUEUE_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+KUEUE_GROUP: Final = "kueue.x-k8s.io"
+KUEUE_VERSION: Final = "v1beta2"
+KUEUE_QUEUE_LABEL: Final = f"{KUEUE_GROUP}/queue-name"
 """On a Job that Kueue admits: Kueue alone resumes it, once it carries its escrow's id."""
+
+KUEUE_JOB_UID_LABEL: Final = f"{KUEUE_GROUP}/job-uid"
+"""Kueue's, on a Workload: which Job it admits."""
+
+KUEUE_CHECK_CONTROLLER: Final = f"{DOMAIN}/escrow-operator"
+"""Who answers an AdmissionCheck of Kueue's that stands for a Job's money."""
 
 
 class ProgramName(StrEnum):
@@ -214,6 +222,8 @@ class Env(StrEnum):
     """Operator: `true` runs a work again whose last run was not paid, when its Job is created anew."""
     SCHEDULED_WAIT_SECONDS = "PF_SCHEDULED_WAIT_SECONDS"
     """Operator: how long a CronJob's run waits for money before it ends without having run."""
+    KUEUE_ADMISSION_CHECK = "PF_KUEUE_ADMISSION_CHECK"
+    """Operator: the AdmissionCheck of Kueue's by which a queued Job gets its money; empty for none."""
     HEALTH_PORT = "PF_HEALTH_PORT"
     """MCP proxy, and the operator outside a pod of its own: the one port for probes and metrics; else the contract's
     two."""

@@ -16,7 +16,7 @@ RUNNING = "kubernetes"
 """Folder of what runs, and of what only serves what runs."""
 _FOUNDATION_KINDS = (
     *("Namespace", "CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
-    *("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"),
+    *("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "AdmissionCheck"),
     *("StorageClass", "PriorityClass", "RuntimeClass", "ResourceQuota", "LimitRange"),
     *("NetworkPolicy", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "ClusterRoleBinding", "Role"),
     *("RoleBinding", "PersistentVolume", "PersistentVolumeClaim", "Service"),

@@ -20,6 +20,7 @@ SANDBOX_ACCOUNT: Final = "pf-sandbox-sa"
 SECRET_READER: Final = "pf-secret-reader"  # noqa: S105 - the name of a Role
 AGENT_READS_SECRET: Final = "pf-agent-reads-secret"  # noqa: S105 - the name of a RoleBinding
 OPERATOR: Final = OPERATOR_LEASE
+OPERATOR_CHECK: Final = f"{OPERATOR}-check"
 PAYROLL: Final = "pf-agent-payroll"
 WORKERS: Final = "pf-agent-workers"
 AUTOSCALER: Final = "pf-agent-hpa"

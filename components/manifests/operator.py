@@ -94,6 +94,7 @@ def container(settings: Settings) -> Manifest:
                     Env.RESYNC_SECONDS: operator.resync_seconds,
                     Env.RERUN_FAILED_WORK: operator.rerun_failed_work,
                     Env.SCHEDULED_WAIT_SECONDS: 60 * operator.scheduled_wait_minutes,
+                    Env.KUEUE_ADMISSION_CHECK: operator.admission_check,
                     Env.AUTO_RELEASE: settings.escrow.auto_release_on_job_complete,
                     Env.LEADER_ELECTION: operator.replicas > 1,
                 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from components.manifests import naming
+from components.manifests import kueue, naming
 from components.manifests.naming import Manifest, cluster_name, metadata
 from components.settings import Settings
 from runtime.contract import (
@@ -12,6 +12,7 @@ from runtime.contract import (
     CUSTOM_METRICS_VERSIONS,
     ESCROW_GROUP,
     ESCROW_PLURAL,
+    KUEUE_GROUP,
     TASK_CLAIMS,
     ProgramName,
 )
@@ -47,6 +48,10 @@ OPERATOR_GRANTS: Final = (
 OPERATOR_CLUSTER_GRANTS: Final = (
     *OPERATOR_GRANTS,
     Grant("", ("namespaces",), ("get", "list", "watch"), "find the namespaces that the selector picks"),
+)
+KUEUE_GRANTS: Final = (
+    Grant(KUEUE_GROUP, ("workloads",), ("list", "watch"), "see when Kueue has reserved a Job's quota"),
+    Grant(KUEUE_GROUP, ("workloads/status",), ("patch",), "tell Kueue that the Job's money is locked, or is not"),
 )
 CLAIM_GRANTS: Final = (
     Grant(
@@ -100,6 +105,15 @@ def secret_grants(settings: Settings) -> tuple[Grant, ...]:
     return (Grant("", ("secrets",), ("get",), "read its own credentials", (settings.payer_secret,)),)
 
 
+def check_grants(settings: Settings) -> tuple[Grant, ...]:
+    """The operator's rights to the one AdmissionCheck that it answers."""
+    names = (settings.operator.admission_check,)
+    return (
+        Grant(KUEUE_GROUP, ("admissionchecks",), ("get",), "find out whether its check is there", names),
+        Grant(KUEUE_GROUP, ("admissionchecks/status",), ("patch",), "mark it active, so that Kueue admits Jobs", names),
+    )
+
+
 def service_account(settings: Settings, name: str, component: ProgramName) -> Manifest:
     """A ServiceAccount whose token is mounted only where a pod asks for it."""
     return {
@@ -123,7 +137,8 @@ def agent_reads_secret(settings: Settings) -> Manifest:
 
 def operator_role(settings: Settings, namespace: str) -> Manifest:
     """The operator's rights in one watched namespace."""
-    return _role(settings, naming.OPERATOR, ProgramName.OPERATOR, OPERATOR_GRANTS, namespace)
+    grants = OPERATOR_GRANTS + (KUEUE_GRANTS if kueue.is_used(settings) else ())
+    return _role(settings, naming.OPERATOR, ProgramName.OPERATOR, grants, namespace)
 
 
 def operator_role_binding(settings: Settings, namespace: str) -> Manifest:
@@ -134,12 +149,25 @@ def operator_role_binding(settings: Settings, namespace: str) -> Manifest:
 def operator_cluster_role(settings: Settings) -> Manifest:
     """The operator's rights where it watches by a selector: namespaces to come are not known by name."""
     name = cluster_name(settings, naming.OPERATOR)
-    return _role(settings, name, ProgramName.OPERATOR, OPERATOR_CLUSTER_GRANTS, None)
+    grants = OPERATOR_CLUSTER_GRANTS + (KUEUE_GRANTS if kueue.is_used(settings) else ())
+    return _role(settings, name, ProgramName.OPERATOR, grants, None)
 
 
 def operator_cluster_role_binding(settings: Settings) -> Manifest:
     """Gives them to the operator."""
     name = cluster_name(settings, naming.OPERATOR)
+    return _binding(settings, name, ProgramName.OPERATOR, naming.OPERATOR_ACCOUNT, None)
+
+
+def operator_check_role(settings: Settings) -> Manifest:
+    """Finding Kueue's AdmissionCheck and marking it active: it stands outside namespaces."""
+    name = cluster_name(settings, naming.OPERATOR_CHECK)
+    return _role(settings, name, ProgramName.OPERATOR, check_grants(settings), None)
+
+
+def operator_check_role_binding(settings: Settings) -> Manifest:
+    """Gives it to the operator."""
+    name = cluster_name(settings, naming.OPERATOR_CHECK)
     return _binding(settings, name, ProgramName.OPERATOR, naming.OPERATOR_ACCOUNT, None)
 
 

@@ -17,6 +17,7 @@ from components.manifests import (
     credentials_policy,
     escrow_crd,
     job_gate,
+    kueue,
     ledger_policy,
     mcp_sidecar,
     metrics_server,
@@ -166,6 +167,10 @@ def _operator(settings: Settings) -> Iterator[Manifest]:
     if not operator.watched_namespaces(settings):
         yield rbac.operator_cluster_role(settings)
         yield rbac.operator_cluster_role_binding(settings)
+    if kueue.is_used(settings):
+        yield kueue.admission_check(settings)
+        yield rbac.operator_check_role(settings)
+        yield rbac.operator_check_role_binding(settings)
     yield rbac.operator_lease_role(settings)
     yield rbac.operator_lease_role_binding(settings)
     if settings.operator.replicas > 1:

@@ -101,7 +101,7 @@ def _default(key: Key) -> str:
 
 def rbac_page() -> str:
     """Who may do what, where and why, from the grants that the Roles are made from."""
-    settings = Settings()
+    settings, with_check = Settings(), Settings.parse({"operator": {"admissionCheck": "pf-funding"}})
     granted: list[tuple[str, str, tuple[Grant, ...]]] = [
         (
             naming.AGENT_ACCOUNT,
@@ -110,6 +110,8 @@ def rbac_page() -> str:
         ),
         (naming.OPERATOR_ACCOUNT, "each watched namespace; the cluster with a selector", rbac.OPERATOR_GRANTS),
         (naming.OPERATOR_ACCOUNT, "the cluster, with a selector only", rbac.OPERATOR_CLUSTER_GRANTS[-1:]),
+        (naming.OPERATOR_ACCOUNT, "each watched namespace, with `operator.admissionCheck` only", rbac.KUEUE_GRANTS),
+        (naming.OPERATOR_ACCOUNT, "the cluster, with `operator.admissionCheck` only", rbac.check_grants(with_check)),
         (naming.OPERATOR_ACCOUNT, "the stack's namespace", rbac.CLAIM_GRANTS),
         (naming.OPERATOR_ACCOUNT, "the stack's namespace, with several replicas only", rbac.ELECTION_GRANTS),
         (naming.WORKER_ACCOUNT, "the stack's namespace, with a work log only", rbac.WORKER_GRANTS),

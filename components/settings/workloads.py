@@ -153,6 +153,9 @@ class Operator(Section):
     former_escrow_urls: tuple[UrlPattern, ...] = ()
     """Other URLs of the same escrow service, at which accounts were opened; `*` stands for any characters. The operator
     leaves an account of another service alone."""
+    admission_check: OptionalDnsName = ""
+    """Name of an AdmissionCheck of Kueue's (0.15 or later, which must be installed) that the stack creates and the
+    operator answers: a queued Job gets its money once its quota is reserved. Empty: at once, whatever Kueue says."""
     resources: Resources = resources("50m", "64Mi", "200m", "128Mi")
     """CPU and memory of the operator container."""
     pod_template: PodTemplate = {}

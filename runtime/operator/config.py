@@ -87,6 +87,11 @@ class OperatorConfig:
         most=604_800,
         default=3600,
     )
+    admission_check: str | None = text(
+        Env.KUEUE_ADMISSION_CHECK,
+        "The AdmissionCheck of Kueue's by which a queued Job gets its money once its quota is reserved",
+        default=None,
+    )
     resync_seconds: int = number(
         Env.RESYNC_SECONDS, "Period of the full list that finds what a watch missed", least=1, most=86_400, default=300
     )

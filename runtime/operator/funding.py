@@ -329,6 +329,14 @@ class Funding:
             self._metrics.funded.labels(reason).inc()
         return waiting
 
+    async def wait_for_quota(self, escrow: Escrow) -> Escrow:
+        """The Job waits in Kueue's queue; a condition says so, unless it waited for something else before."""
+        if escrow.condition(FUNDED) is not None:
+            return escrow
+        words = "Kueue has not reserved quota for the Job yet; nothing is locked before that"
+        waiting = escrow.with_condition(condition(FUNDED, False, "QuotaNotReserved", words))
+        return await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=waiting)
+
     async def _nothing_locked(self, job: JobFacts, escrow: Escrow) -> Escrow:
         """The Job ended before anything was sent for it."""
         now = stamp_now()

@@ -31,6 +31,7 @@ from runtime.operator.config import OperatorConfig
 from runtime.operator.funding import Funding
 from runtime.operator.health import Health
 from runtime.operator.jobs import ACTED, JOB, JobFacts, jobs_path, turn
+from runtime.operator.kueue import Kueue
 from runtime.operator.metrics import Metrics
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.queue import WorkQueue
@@ -84,8 +85,17 @@ class Operator:
         serving = Serving.of(config)
         accounts = Accounts(objects, client, funding, serving)
         works = Works(objects, known, rerun_failed=config.rerun_failed_work)
+        self._kueue = Kueue(api, config.admission_check, lambda job: self._queue.look(job.uid, job))
         self._reconciler = Reconciler(
-            objects, works, accounts, funding, settlements, known, serving, auto_release=config.auto_release
+            objects,
+            works,
+            accounts,
+            funding,
+            settlements,
+            known,
+            serving,
+            self._kueue,
+            auto_release=config.auto_release,
         )
         self._queue = WorkQueue(self._reconcile, turn, config.settlements_at_once, metrics)
         self._health = Health(stall_seconds=3 * config.resync_seconds + 5)
@@ -106,8 +116,9 @@ class Operator:
         """Set when nothing new may begin: asked to stop, and the deleted Jobs are settled."""
 
     async def _reconcile(self, job: JobFacts) -> float | None:
-        if not await self._leading():
+        if not await self._leading() or (read := await self._kueue.read(job)) is None:
             return None
+        job = read
         async with self._turn(job):
             with tracing(namespace=job.namespace, job=job.name, escrow=job.escrow_id or ""):
                 try:
@@ -201,6 +212,7 @@ class Operator:
     async def _first_list(self) -> dict[str, str]:
         """List everything once. Retried: an API server refuses for a moment after its start or a new CRD."""
         await self._claims.check()
+        await self._kueue.refresh()
         if self._config.selector:
             await self._resync.look_everywhere()
         versions = await self._resync.run(await self._namespaces())
@@ -213,6 +225,7 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 watches = [group.create_task(self._watch_jobs(*each)) for each in versions.items()]
                 watches += [group.create_task(self._watch_acts(namespace)) for namespace in versions]
+                watches += [group.create_task(self._kueue.watch(namespace)) for namespace in versions]
                 found = await self._list_until_moved(versions)
                 for each in watches:
                     each.cancel()
@@ -241,6 +254,7 @@ class Operator:
 
     async def _list_again(self, passes: int) -> dict[str, str] | None:
         try:
+            await self._kueue.refresh()
             versions = await self._resync.run(await self._namespaces())
             if passes % SWEEP_EVERY == 0:
                 await self._claims.sweep(versions)

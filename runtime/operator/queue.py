@@ -118,6 +118,10 @@ class WorkQueue(Generic[K, V]):
             self._push(key, priority)
         self._metrics.depth.set(len(self._items))
 
+    def look(self, key: K, item: V) -> None:
+        """Have the key processed now, because something that it depends on has changed; `item` only if none waits."""
+        self.add(key, self._items.get(key, item))
+
     def _push(self, key: K, priority: float = NORMAL) -> None:
         turn = self._turn(self._items[key])
         if priority < NORMAL:

@@ -18,6 +18,7 @@ from runtime.operator.accounts import Accounts
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.funding import Funding
 from runtime.operator.jobs import JobFacts, ended_as_recorded, job_of
+from runtime.operator.kueue import Kueue
 from runtime.operator.next_step import Step, next_step
 from runtime.operator.phase_cache import PhaseCache
 from runtime.operator.review import require_review
@@ -54,6 +55,7 @@ class Reconciler:
         settlements: Settlements,
         phases: PhaseCache,
         serving: Serving,
+        kueue: Kueue,
         *,
         auto_release: bool,
     ) -> None:
@@ -64,6 +66,7 @@ class Reconciler:
         self._settlements = settlements
         self._phases = phases
         self._serving = serving
+        self._kueue = kueue
         self._auto_release = auto_release
         self._resumed: dict[str, int] = {}
         """UID → resource version at which a Job was resumed.
@@ -92,7 +95,7 @@ class Reconciler:
             job = job_of(standing.account)
         account = standing.account
         if account is not None and (account := await self._ours(job, account)) is None:
-            return None  # asked again with each pass
+            return await self._kueue.answer(job, standing.account, None)  # asked again with each pass
         state = _State(job, account, first=standing.first)
         try:
             while (step := self._next(state)) not in (Step.NOTHING, Step.FORGET, Step.CLOSE):
@@ -103,7 +106,8 @@ class Reconciler:
                     break
         except ReviewRequired as case:
             state = _State(job, await require_review(self._objects, job, case))
-        return await self._finish(state)
+        delay = await self._finish(state)
+        return await self._kueue.answer(_as_recorded(state), state.escrow, delay)
 
     async def _ours(self, job: JobFacts, account: Escrow) -> Escrow | None:
         """The account, if it is this operator's to act on. Else it says so, and its Job stays as it is."""
@@ -125,6 +129,9 @@ class Reconciler:
     async def _do(self, step: Step, state: _State) -> _State:
         job = _as_recorded(state)
         if state.escrow is not None:
+            delay = self._kueue.waits(job, state.escrow) if step in (Step.FUND, Step.BIND) else None
+            if delay is not None:
+                return _State(job, await self._funding.wait_for_quota(state.escrow), delay)
             return await self._steps[step](job, state.escrow)
         if step is Step.WITHHOLD and state.first is not None:
             job, first = await self._works.withhold(job, state.first)

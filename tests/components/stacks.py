@@ -23,6 +23,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "keda": {"hpa": {"engine": "keda"}},
     "cert-manager": {"hpa": {"metricsServer": {"tls": "certManager"}}},
     "cert-manager-issuer": {"hpa": {"metricsServer": {"tls": "certManager", "issuer": "house-ca"}}},
+    "queued by Kueue": {"operator": {"admissionCheck": "pf-funding"}},
     "several-namespaces": {
         "operator": {"watchNamespace": "agent-jobs,batch,nightly"},
         "budget": {"namespaceUsdc": "5.00"},

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
+from runtime.operator.claims import claim_name
 
 from runtime.contract import Env
 from runtime.kubernetes.shape import stamp
-from runtime.operator.claims import claim_name
 from tests.runtime.operator.proof import agree
 from tests.runtime.operator.test_budgets import asks, poke, waiting
 from tests.runtime.operator.world import PAYER, Escrow, World, eventually

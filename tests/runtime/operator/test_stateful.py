@@ -20,11 +20,11 @@ from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
+from runtime.operator.claims import LABELS
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, WITHHELD_ANNOTATION, WORK_ID_ANNOTATION, Env
 from runtime.kubernetes.shape import stamp
 from runtime.money import ZERO, Usdc
-from runtime.operator.claims import LABELS
 from runtime.sandbox.refused import RefusedError
 from tests.runtime.operator.hostile import hostile, patched, refused
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
