@@ -4,6 +4,7 @@ import base64
 import ssl
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import yaml
 from lightkube.types import PatchType
@@ -18,9 +19,12 @@ ENDS = {"Paid": "released", "Disputed": "disputed", "Refunded": "refunded", "Can
 
 
 @contextmanager
-def numbered(world: World, counter: Counter):
-    """Both servers behind proxies that number the operator's steps: the changed environment, and the API's proxy."""
-    kubeconfig = yaml.safe_load(world.kubeconfig.read_text())
+def numbered(world: World, counter: Counter, login: Path | None = None):
+    """Both servers behind proxies that number a program's steps: the changed environment, and the API's proxy.
+
+    `login` is a kubeconfig of its own; without one it is the operator's.
+    """
+    kubeconfig = yaml.safe_load((login or world.kubeconfig).read_text())
     cluster = kubeconfig["clusters"][0]["cluster"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     tls = ssl.create_default_context(cadata=authority)

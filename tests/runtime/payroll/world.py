@@ -37,7 +37,8 @@ PROJECT = Path(__file__).parents[3]
 _RUN = """
 import os, pathlib, runpy, sys
 from runtime.kubernetes import connection
-connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
+if "KUBECONFIG" not in os.environ:
+    connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
 module = sys.argv.pop(1)
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
@@ -177,7 +178,7 @@ class PayrollWorld(World):
 
     # --- workers
 
-    def worker(self, name: str, *arguments: str, **changes: str) -> WorkerProcess:
+    def worker(self, name: str, *arguments: str, port: int | None = None, **changes: str) -> WorkerProcess:
         """A worker as a pod of that name has it; started again under the name it finds its workspace."""
         workspace = self.folder / name
         workspace.mkdir(exist_ok=True)
@@ -190,7 +191,7 @@ class PayrollWorld(World):
             Env.POD_NAME: name,
             **changes,
         }
-        started = WorkerProcess(environment, free_port(), *arguments)
+        started = WorkerProcess(environment, port or free_port(), *arguments)
         self.processes.append(started)
         return started
 
