@@ -30,11 +30,13 @@ def deployment(settings: Settings, key_digest: Any = None) -> Manifest:
 
 def container(settings: Settings) -> Manifest:
     """The sandbox's container."""
+    # Its Service and NetworkPolicy bound who gets there; `::` is every address of both families.
+    arguments = ["--host", "::", "--linger", str(_LINGER_SECONDS)]
+    arguments += ["--dialect", settings.api.dialect] if settings.sandbox.only_own_dialect else []
     return pod.container(
         settings,
         "sandbox",
-        # Its Service and NetworkPolicy bound who gets there.
-        [*command("sandbox"), "--host", "::", "--linger", str(_LINGER_SECONDS)],  # every address of both families
+        [*command("sandbox"), *arguments],
         settings.sandbox.resources,
         env=[
             credentials.key_env(settings, Env.SANDBOX_API_KEY),

@@ -175,6 +175,8 @@ class Sandbox(Section):
     """Size of the ledger's volume."""
     storage_class: OptionalDnsName = ""
     """StorageClass of the volume; empty: the cluster's default."""
+    only_own_dialect: bool = False
+    """Whether it serves `api.dialect` alone, as the real service does; else all three dialects."""
     resources: Resources = resources("50m", "64Mi", "500m", "256Mi")
     """CPU and memory of the sandbox container."""
     pod_template: PodTemplate = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.contract import Env, Port
+from runtime.contract import MINIMUM_ESCROW_USDC, Env, Port
 from runtime.environment import path, secret
 from runtime.service import Program, Start
 
@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-rate-limits", action="store_true", help="drop the limits per path, address and minute")
     parser.add_argument(
         "--no-claim-per-ip", action="store_true", help="drop the faucet's rule of one claim an address and day"
+    )
+    parser.add_argument(
+        "--exact-balances", action="store_true", help="do not let the server dialect add balances up as binary floats"
+    )
+    parser.add_argument(
+        "--dialect",
+        choices=sorted(MINIMUM_ESCROW_USDC),
+        help="the only one to serve; the paths of the others are 404 (default: all three)",
     )
     parser.add_argument(
         "--linger", type=_whole(LONGEST_LINGER_SECONDS), default=0, metavar="SECONDS",
@@ -78,6 +86,8 @@ async def _serve(start: Start[Settings], database: Path) -> None:
         admin_token=start.settings.admin_token,
         rate_limits=not chosen.no_rate_limits,
         claim_per_ip=not chosen.no_claim_per_ip,
+        float_balances=not chosen.exact_balances,
+        dialect=chosen.dialect,
         linger_seconds=chosen.linger,
     )
     await SandboxServer(options, start.stop).run_until_stopped()

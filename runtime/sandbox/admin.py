@@ -60,8 +60,10 @@ def _clock(service: Service, call: Call) -> dict[str, Any]:
         raise RefusedError(
             400, "invalid_request", f"advance_seconds is a whole number from 0 to {_MAX_ADVANCE_SECONDS}"
         )
+    if not isinstance(sweep := call.body.get("sweep", True), bool):
+        raise RefusedError(400, "invalid_request", "sweep is true or false")
     now = service.clock.advance(seconds)
-    return {"now": now, "refunded": service.escrows.refund_due()}
+    return {"now": now, "refunded": service.escrows.refund_due() if sweep else 0}
 
 
 def _deposit(service: Service, call: Call) -> dict[str, Any]:

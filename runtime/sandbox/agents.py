@@ -82,6 +82,13 @@ class Agents:
             row = connection.execute("SELECT id FROM agents WHERE referral_code = ?", (referral_code,)).fetchone()
         return row["id"] if row and row["id"] != agent_id else None
 
+    def referrer_for(self, agent_id: str, referral_code: str | None) -> str | None:
+        """Who is paid for what this agent does: the owner of the code that it gives, else whom it registered with."""
+        if referral_code is not None:
+            return self.referrer(referral_code, agent_id)
+        agent = self.find(agent_id)
+        return agent["referrer_id"] if agent else None
+
     # --- keys
 
     def issue_key(self, agent_id: str, key: str | None = None) -> str:
@@ -104,16 +111,16 @@ class Agents:
     def authenticate(self, authorization: str | None) -> str | None:
         """The agent whose key an Authorization header carries, or None."""
         scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key:
+        if scheme != "Bearer" or not key:  # the published server knows no other spelling, and no second blank
             return None
-        offered = _hash(key.strip())
+        offered = _hash(key)
         with self._database.transaction() as connection:
             row = connection.execute("SELECT * FROM api_keys WHERE hash = ? AND revoked = 0", (offered,)).fetchone()
         return row["agent_id"] if row and hmac.compare_digest(row["hash"], offered) else None
 
     # --- faucet
 
-    def claim(self, agent_id: str, ip: str, *, per_ip: bool, new_only: bool, referral_code: str | None = None) -> str:
+    def claim(self, agent_id: str, ip: str, *, per_ip: bool, new_only: bool) -> str:
         """Grant the faucet's dollar once per agent id. Returns the claim's id.
 
         `per_ip` and `new_only` are the published server's further rules, in its order: one claim an address and
@@ -136,13 +143,13 @@ class Agents:
                 raise RefusedError(403, "has_deposits", "Faucet is for new agents with no deposits.")
             claim_id = f"clm_{secrets.token_hex(8)}"
             connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?)", (claim_id, agent_id, ip, now))
-            referrer_id = self.referrer(referral_code, agent_id)
-            if referrer_id:
-                connection.execute(
-                    "UPDATE agents SET referrer_id = ? WHERE id = ? AND referrer_id IS NULL", (referrer_id, agent_id)
-                )
             self._ledger.post("claim", FAUCET, [Target(wallet(agent_id), CLAIM_MICROS, "granted")])
         return claim_id
+
+    def claims(self) -> int:
+        """How many claims were granted."""
+        with self._database.transaction() as connection:
+            return connection.execute("SELECT count(*) FROM claims").fetchone()[0]
 
     def _has_deposits(self, agent_id: str) -> bool:
         with self._database.transaction() as connection:

@@ -30,14 +30,16 @@ from runtime.sandbox.statement import statement, statement_csv
 from runtime.service.probes import PAGES, Probes
 
 OPERATIONS: Final = (*SERVER, *KUBERNETES, *FLY)
-_SWEEP_SECONDS: Final = 1.0
+SWEEP_SECONDS: Final = 300.0
+"""The published server's. In between, what is due reads as before and can still be released."""
 _log: Final = logging.getLogger("runtime.sandbox")
 
 
-def build_app(service: Service, admin_token: str | None = None) -> Starlette:
-    """The application around a service; `/admin` exists only with a token."""
+def build_app(service: Service, admin_token: str | None = None, dialect: str | None = None) -> Starlette:
+    """The application around a service; `/admin` exists only with a token, all three dialects unless one is named."""
     service.registry.register(_Books(service))
-    description = describe(OPERATIONS)
+    operations = [op for op in OPERATIONS if dialect in (None, op.dialect) or op.name == "health"]
+    description = describe(operations)
 
     def page(_request: Request) -> Response:
         return render_page(service)
@@ -66,8 +68,9 @@ def build_app(service: Service, admin_token: str | None = None) -> Starlette:
     }
     probes = Probes(ready=ready, registry=service.registry)
     # First, because `GET /escrow/{id}` matches one of their paths, too.
-    routes = [Route(path, server, methods=["GET", "POST"]) for path, server in mcp.servers(service).items()]
-    routes += [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in OPERATIONS]
+    servers = mcp.servers(service, dialect)
+    routes = [Route(path, server, methods=["GET", "POST"]) for path, server in servers.items()]
+    routes += [Route(op.path, Endpoint(service, op), methods=[op.method]) for op in operations]
     routes += [Route(path, handler, methods=["GET"]) for path, handler in plain.items()]
     routes += [Route(path, probes, methods=["GET"]) for path in PAGES]
     routes += admin_routes(service, admin_token) if admin_token else []
@@ -112,13 +115,13 @@ def _sweeping(service: Service) -> Any:
 
 
 async def _sweep(service: Service) -> None:
-    """Refund what is due even when nobody asks."""
+    """Refund what is due, at the start and from time to time."""
     while True:
         try:
             service.escrows.refund_due()
         except sqlite3.Error:
             _log.exception("refunds that are due were not made; trying again")
-        await asyncio.sleep(_SWEEP_SECONDS)
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 class _Books(Collector):

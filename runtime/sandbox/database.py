@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from runtime.errors import BadInput
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x50464C53  # "PFLS": tells our file from any other SQLite database
 _OLDEST_SQLITE: Final = (3, 37)  # STRICT tables
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from runtime.contract import MINIMUM_ESCROW_USDC
 from runtime.money import Usdc
-from runtime.sandbox.dialect_server import dispute, usd
+from runtime.sandbox.dialect_server import disputed, usd
 from runtime.sandbox.escrows import Terms
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, RestOperation, Service
@@ -49,6 +49,10 @@ def _release(service: Service, call: Call) -> dict[str, Any]:
     }
 
 
+def _dispute(service: Service, call: Call) -> dict[str, Any]:
+    return disputed(service, call, call.text("reason", "invalid_request", least=0, most=1000, default=""))
+
+
 def _list(service: Service, call: Call) -> dict[str, Any]:
     status = call.query.get("status", _FIRST_STATUS)
     status = "funded" if status == _FIRST_STATUS else status
@@ -85,7 +89,7 @@ KUBERNETES: Final = (
         answer={"escrow_id": "string", "amount_released": "number", "payee_id": "string"},
     ),
     _operation(
-        "dispute", "/api/escrow/{id}/dispute", dispute, (403, 404, 409), request={"reason": _ID | {"maxLength": 1000}},
+        "dispute", "/api/escrow/{id}/dispute", _dispute, (403, 404, 409), request={"reason": _ID | {"maxLength": 1000}},
         answer={"escrow_id": "string", "status": "string"},
     ),
     RestOperation(

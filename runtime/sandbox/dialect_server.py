@@ -3,18 +3,16 @@
 import sqlite3
 from typing import Any, Final
 
-from runtime.contract import MINIMUM_ESCROW_USDC
-from runtime.money import Usdc
+from runtime.sandbox import published
 from runtime.sandbox.clock import iso_time
-from runtime.sandbox.escrows import DEFAULT_TIMEOUT_HOURS, Terms
+from runtime.sandbox.escrows import Terms
 from runtime.sandbox.ledger import wallet
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, RestOperation, Service
 
-_MINIMUM: Final = Usdc.parse(MINIMUM_ESCROW_USDC["server"])
 _LEDGER_ENTRIES: Final = 50
 _TEXT: Final = {"type": "string"}
-_CODE: Final = {"type": ["string", "null"], "maxLength": 200}
+_CODE: Final = {"type": ["string", "null"]}
 
 
 def usd(micros: int) -> float:
@@ -24,19 +22,25 @@ def usd(micros: int) -> float:
 
 def create(service: Service, call: Call) -> dict[str, Any]:
     """Lock the caller's money."""
-    amount = call.amount("amount_usd", _MINIMUM)
-    description = call.text("description", "invalid_description", least=3, most=1000)
-    counterparty_id = call.text("counterparty_agent_id", "invalid_counterparty")
+    amount, as_double = published.amount(call)
+    description = published.text(call, "description", "invalid_description", least=3)
+    counterparty_id = _agent_id(service, call, "counterparty_agent_id", "invalid_counterparty")
     if counterparty_id == call.caller:
         raise RefusedError(400, "self_escrow", "Cannot create escrow with yourself")
-    hours = call.body.get("timeout_hours", DEFAULT_TIMEOUT_HOURS)
-    if not isinstance(hours, int) or isinstance(hours, bool):
-        raise RefusedError(400, "invalid_request", "timeout_hours is a whole number")
     terms = Terms(
-        counterparty_id, amount, description, timeout_hours=hours, referral_code=call.optional_text("referral_code")
-    )
+        counterparty_id, amount, description, timeout_hours=published.timeout_hours(call),
+        referral_code=published.referral_code(call), as_double=as_double if service.float_balances else None,
+    )  # fmt: skip
     escrow = service.escrows.create(call.caller, terms, payee_must_exist=True)
     return _public(escrow) | {"auto_release_at": iso_time(escrow["auto_release_at"])}
+
+
+def _agent_id(service: Service, call: Call, name: str, code: str) -> str:
+    """An id as the casino gives them, or one that was made here; any other is refused before it is looked up."""
+    agent_id = published.text(call, name, code)
+    if not agent_id.startswith(published.AGENT_PREFIX) and service.agents.find(agent_id) is None:
+        raise RefusedError(400, code, f"{name} must be in {published.AGENT_PREFIX}xxx format")
+    return agent_id
 
 
 def _public(escrow: sqlite3.Row) -> dict[str, Any]:
@@ -76,10 +80,15 @@ def _release(service: Service, call: Call) -> dict[str, Any]:
 
 
 def dispute(service: Service, call: Call) -> dict[str, Any]:
-    """Dispute; the `kubernetes` dialect answers the same."""
-    reason = call.text("reason", "invalid_request", least=0, most=1000, default="") or "No reason provided"
-    escrow = service.escrows.dispute(call.path["id"], call.caller, reason)
-    return {"escrow_id": escrow["id"], "status": escrow["status"], "reason": reason}
+    """Have the service decide."""
+    return disputed(service, call, published.text(call, "reason", "invalid_request", least=0))
+
+
+def disputed(service: Service, call: Call, reason: str) -> dict[str, Any]:
+    """The dispute done and its answer, the same in the `kubernetes` dialect."""
+    reason = reason or "No reason provided"
+    escrow = service.escrows.dispute(call.path["id"], call.caller, reason, judged_status=call.judged_status)
+    return {"escrow_id": escrow["id"], "status": "disputed", "reason": reason}
 
 
 def _read(service: Service, call: Call) -> dict[str, Any]:
@@ -101,7 +110,8 @@ def stats(service: Service, _call: Call) -> dict[str, Any]:
     with service.database.transaction() as connection:
         row = connection.execute(
             "SELECT count(*) AS created, ifnull(sum(amount), 0) AS volume,"
-            " count(*) FILTER (WHERE status = 'released') AS released, count(disputed_at) AS disputed,"
+            " count(*) FILTER (WHERE status = 'released') AS released,"
+            " (SELECT count(*) FROM events WHERE event = 'disputed') AS disputed,"
             " ifnull(sum(fee) FILTER (WHERE status = 'released'), 0) AS fees FROM escrows"
         ).fetchone()
     return {
@@ -119,28 +129,35 @@ def _health(_service: Service, _call: Call) -> dict[str, Any]:
     return {"status": "ok", "service": "agent-escrow"}
 
 
-def _claim(service: Service, call: Call) -> dict[str, Any]:
-    agent_id = call.text("agent_casino_id", "invalid_request")
-    code = call.optional_text("referral_code")
-    claim_id = service.agents.claim(agent_id, call.ip, per_ip=service.claim_per_ip, new_only=True, referral_code=code)
-    agent = service.agents.find(agent_id)
+def claim(service: Service, call: Call, *, per_ip: bool) -> dict[str, Any]:
+    """Grant the faucet's dollar. A code is told as tracked and pays nobody: only a registration's does, later."""
+    agent_id = _agent_id(service, call, "agent_casino_id", "invalid_request")
+    code = published.referral_code(call)
     return {
         "credited": 1,
-        "claim_id": claim_id,
+        "claim_id": service.agents.claim(agent_id, call.ip, per_ip=per_ip, new_only=True),
         "agent_id": agent_id,
-        "referral_tracked": agent is not None and agent["referrer_id"] is not None,
+        "referral_tracked": service.agents.referrer_for(agent_id, code) is not None,
     }
 
 
+def _claim(service: Service, call: Call) -> dict[str, Any]:
+    return claim(service, call, per_ip=service.claim_per_ip)
+
+
+def _faucet_stats(service: Service, _call: Call) -> dict[str, Any]:
+    claims = service.agents.claims()  # one an agent, of one dollar each
+    return {"total_claims": claims, "total_agents": claims, "total_value_usd": claims, "avg_per_agent": min(claims, 1)}
+
+
 def _register(service: Service, call: Call) -> dict[str, Any]:
-    agent_id, key = service.agents.register_new(call.optional_text("referral_code"))
+    agent_id, key = service.agents.register_new(published.referral_code(call))
     agent = service.agents.find(agent_id)
     return {"agent_id": agent_id, "api_key": key, "referral_code": agent and agent["referral_code"], "balance": 0}
 
 
 def _ledger(service: Service, call: Call) -> dict[str, Any]:
     """The caller's account as the casino keeps it: its newest entries, without pages."""
-    entries = service.ledger.newest(wallet(call.caller), _LEDGER_ENTRIES)
     return {
         "entries": [
             {
@@ -148,14 +165,14 @@ def _ledger(service: Service, call: Call) -> dict[str, Any]:
                 "agentId": call.caller,
                 "type": "credit" if entry["amount"] > 0 else "debit",
                 "amount": usd(abs(entry["amount"])),
-                "balanceAfter": usd(entry["balance_after"]),
+                "balanceAfter": as_floats if service.float_balances else usd(balance),
                 "reason": f"{entry['kind']}:{entry['escrow_id'] or call.caller}",
                 "reference": entry["escrow_id"],
                 "service": "escrow" if entry["escrow_id"] else "casino",
                 "createdAt": entry["at"],
                 "at": iso_time(entry["at"]),
             }
-            for entry in entries
+            for entry, balance, as_floats in service.ledger.newest(wallet(call.caller), _LEDGER_ENTRIES)
         ]
     }
 
@@ -173,9 +190,9 @@ SERVER: Final = (
         "create", "server", "POST", "/escrow/create", create, success=201, per_minute=20,
         request={
             "amount_usd": {"type": "number", "minimum": 0.1},
-            "description": {"type": "string", "minLength": 3, "maxLength": 1000},
-            "counterparty_agent_id": {"type": "string", "minLength": 1, "maxLength": 200},
-            "timeout_hours": {"type": "integer"},
+            "description": _TEXT | {"minLength": 3},
+            "counterparty_agent_id": _TEXT | {"minLength": 1},
+            "timeout_hours": {"type": ["number", "null"]},
             "referral_code": _CODE,
         },
         required=("amount_usd", "description", "counterparty_agent_id"),
@@ -184,7 +201,7 @@ SERVER: Final = (
     ),
     _act("complete", _complete, 30, ()),
     _act("release", _release, 30, ()),
-    _act("dispute", dispute, 10, (400,), request={"reason": _TEXT | {"maxLength": 1000}}),
+    _act("dispute", dispute, 10, (400,), request={"reason": {"type": ["string", "null"]}}),
     RestOperation(
         "stats", "server", "GET", "/escrow/stats", stats, needs_key=False,
         answer={"total_created": "integer", "total_volume_usd": "number"},
@@ -199,15 +216,18 @@ SERVER: Final = (
     ),
     RestOperation("health", "server", "GET", "/health", _health, needs_key=False, answer={"status": "string"}),
     RestOperation(
-        "claim", "server", "POST", "/faucet/claim", _claim, needs_key=False,
-        request={"agent_casino_id": {"type": "string", "minLength": 1, "maxLength": 200},
-                 "referral_code": _CODE},
+        "claim", "server", "POST", "/faucet/claim", _claim, needs_key=False, per_minute=5,
+        request={"agent_casino_id": _TEXT | {"minLength": 1}, "referral_code": _CODE},
         required=("agent_casino_id",), answer={"credited": "number", "claim_id": "string", "agent_id": "string"},
         refusals=(400, 403, 404, 409, 413, 429, 500),
     ),
     RestOperation(
-        "register", "server", "POST", "/api/v1/auth/register", _register, success=201, needs_key=False,
+        "stats", "server", "GET", "/faucet/stats", _faucet_stats, needs_key=False,
+        answer={"total_claims": "integer", "total_value_usd": "number"},
+    ),
+    RestOperation(
+        "register", "server", "POST", "/api/v1/auth/register", _register, success=201, needs_key=False, per_minute=10,
         request={"referral_code": _CODE}, answer={"agent_id": "string", "api_key": "string"},
-        refusals=(400, 413, 500),
+        refusals=(400, 413, 429, 500),
     ),
 )  # fmt: skip

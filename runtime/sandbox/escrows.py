@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.money import Usdc
+from runtime.money import MICRO, Usdc
 from runtime.sandbox.agents import Agents
 from runtime.sandbox.clock import Clock
 from runtime.sandbox.database import Database
@@ -22,7 +22,11 @@ MAX_TIMEOUT_HOURS: Final = 720
 
 @dataclass(frozen=True)
 class Terms:
-    """What a create asks for; the amount is micro-USDC."""
+    """What a create asks for; the amount is micro-USDC.
+
+    Args:
+        as_double: The amount as the published server compares it with a balance of binary floats; None: exactly.
+    """
 
     payee_id: str
     amount: int
@@ -30,6 +34,7 @@ class Terms:
     metadata: str = "{}"
     timeout_hours: int = DEFAULT_TIMEOUT_HOURS
     referral_code: str | None = None
+    as_double: float | None = None
 
 
 class Escrows:
@@ -50,11 +55,7 @@ class Escrows:
                 if payee_must_exist:
                     raise RefusedError(404, "counterparty_not_found", "Counterparty agent not found")
                 self._agents.ensure(terms.payee_id)
-            balance = self._ledger.balance(wallet(payer_id))
-            if balance < terms.amount:
-                raise RefusedError(
-                    402, "insufficient_balance", "The wallet holds less than the amount", balance=balance / 1e6
-                )
+            self._require_funds(payer_id, terms)
             fee, referral, referrer_id = self._charges(payer_id, terms)
             timeout_hours = min(max(1, terms.timeout_hours), MAX_TIMEOUT_HOURS)
             row = (escrow_id, payer_id, terms.payee_id, terms.amount, fee, referrer_id, referral, terms.description)
@@ -71,6 +72,12 @@ class Escrows:
         if row is None:
             raise RefusedError(404, "not_found", "Escrow not found")
         return row
+
+    def status_of(self, escrow_id: str) -> str | None:
+        """An escrow's status, None where there is none."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT status FROM escrows WHERE id = ?", (escrow_id,)).fetchone()
+        return row["status"] if row else None
 
     def paid_by(self, payer_id: str, status: str, limit: int = -1, offset: int = 0) -> list[sqlite3.Row]:
         """A payer's escrows in one status, oldest first."""
@@ -113,12 +120,19 @@ class Escrows:
                     return self._change(escrow, "released", caller_id, "settled_at")
         raise RefusedError(500, "release_failed", "Failed to release funds. Contact support.")
 
-    def dispute(self, escrow_id: str, caller_id: str, reason: str) -> sqlite3.Row:
-        """Freeze the money until a person decides (`resolve`)."""
+    def dispute(self, escrow_id: str, caller_id: str, reason: str, *, judged_status: str | None = None) -> sqlite3.Row:
+        """Freeze the money until a person decides (`resolve`).
+
+        The published server judges a dispute by the status that it read before the body had come. With that as
+        `judged_status`, an escrow that was settled meanwhile stays so, but the dispute is recorded as done.
+        """
         with self._database.transaction():
             escrow = self.get(escrow_id)
             if not any(self._agents.acts_for(caller_id, escrow[party]) for party in ("payer_id", "payee_id")):
                 raise RefusedError(403, "forbidden", "Only escrow participants can dispute")
+            if judged_status in OPEN and escrow["status"] not in OPEN:
+                self._record(escrow_id, "disputed", caller_id, reason)
+                return escrow
             self._require("dispute", escrow, OPEN)
             return self._change(escrow, "disputed", caller_id, "disputed_at", reason)
 
@@ -172,11 +186,17 @@ class Escrows:
 
     # --- steps, each inside its act's transaction
 
+    def _require_funds(self, payer_id: str, terms: Terms) -> None:
+        """The wallet must hold the amount in the books, and as binary floats add up where that is asked for."""
+        exact = self._ledger.balance(wallet(payer_id))
+        shown, wanted = exact / MICRO, terms.amount / MICRO
+        if terms.as_double is not None:
+            shown, wanted = self._ledger.float_balance(wallet(payer_id)), terms.as_double
+        if shown < wanted or exact < terms.amount:
+            raise RefusedError(402, "insufficient_balance", "The wallet holds less than the amount", balance=shown)
+
     def _charges(self, payer_id: str, terms: Terms) -> tuple[int, int, str | None]:
-        payer = self._agents.find(payer_id)
-        referrer_id = payer["referrer_id"] if payer else None
-        if terms.referral_code is not None:
-            referrer_id = self._agents.referrer(terms.referral_code, payer_id)
+        referrer_id = self._agents.referrer_for(payer_id, terms.referral_code)
         amount = Usdc(terms.amount)
         return amount.fee().micro, amount.referral().micro if referrer_id else 0, referrer_id
 

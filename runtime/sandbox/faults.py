@@ -41,7 +41,11 @@ class Moment(StrEnum):
     BEFORE = "before"
     """Nothing is done."""
     BETWEEN = "between"
-    """Release only: the payee is credited, the status is not changed; without another kind the answer is 500."""
+    """A release: the payee is credited, the status is not changed; without another kind the answer is 500.
+
+    A dispute: it is judged by the status that the escrow has when its head comes, then waits for `seconds` and its
+    body; a release that is carried out meanwhile stands, and both are answered as done.
+    """
     AFTER = "after"
     """All is done; only the answer suffers."""
 
@@ -77,8 +81,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         self.kind, self.moment = Kind(self.kind), Moment(self.moment)
-        if self.moment is Moment.BETWEEN and self.operation != "release":
-            raise ValueError("only a release has a moment between credit and status")
+        if self.moment is Moment.BETWEEN and self.operation not in ("release", "dispute"):
+            raise ValueError("only a release and a dispute have a moment between")
         for name, low, high in (
             ("nth", 1, None),
             ("every", 1, None),

@@ -3,7 +3,9 @@
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 
+from runtime.money import MICRO
 from runtime.sandbox.clock import Clock
 from runtime.sandbox.database import Database
 
@@ -82,16 +84,29 @@ class Ledger:
             ).fetchone()
         return row["balance"] if row else 0
 
-    def newest(self, account: Account, limit: int) -> list[sqlite3.Row]:
-        """What changed an account, newest first: entry, time, kind, escrow, micro-USDC, and what it held then."""
+    def float_balance(self, account: Account) -> float:
+        """USDC in an account as binary floats add it up, leg by leg. Never booked: only decided by and shown."""
         with self._database.transaction() as connection:
-            return connection.execute(
-                "SELECT entries.id, at, entries.kind, escrow_id, amount,"
-                " sum(amount) OVER (ORDER BY entries.id, legs.rowid) AS balance_after"
+            row = connection.execute(
+                "SELECT float_balance FROM accounts WHERE kind = ? AND holder = ?", (account.kind, account.holder)
+            ).fetchone()
+        return row["float_balance"] if row else 0.0
+
+    def newest(self, account: Account, limit: int) -> list[tuple[sqlite3.Row, int, float]]:
+        """What changed an account, newest first, and what it held then: in micro-USDC, and as `float_balance` has it.
+
+        A row has the entry's id, time, kind and escrow, and the amount in micro-USDC.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT entries.id, at, entries.kind, escrow_id, amount"
                 " FROM legs JOIN entries ON entries.id = entry_id JOIN accounts ON accounts.id = account_id"
-                " WHERE accounts.kind = ? AND holder = ? ORDER BY entries.id DESC, legs.rowid DESC LIMIT ?",
-                (account.kind, account.holder, limit),
+                " WHERE accounts.kind = ? AND holder = ? ORDER BY entries.id, legs.rowid",
+                (account.kind, account.holder),
             ).fetchall()
+        exact = accumulate(row["amount"] for row in rows)
+        floats = accumulate(row["amount"] / MICRO for row in rows)
+        return list(zip(rows, exact, floats, strict=True))[: -limit - 1 : -1]
 
     def deposit(self, agent_id: str, micros: int) -> None:
         """Money from outside into an agent's wallet."""

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from runtime.contract import VERSION
 from runtime.contract import Route as Path
 from runtime.money import loads
+from runtime.sandbox.faults import Fault
 from runtime.sandbox.mcp_tools import ESCROW_TOOLS, FAUCET_TOOLS, Tool, call_tool
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Endpoint, RestOperation, Service
@@ -115,7 +116,7 @@ class _Exchange(Endpoint):
             f"event: message\ndata: {json.dumps(document, default=float)}\n\n", media_type="text/event-stream"
         )
 
-    async def run(self, request: Request, *, fail_after_credit: bool = False) -> dict[str, Any]:
+    async def run(self, request: Request, fault: Fault | None = None) -> dict[str, Any]:
         """Like the published servers, insist on both media types, on JSON, and on a version that they know."""
         headers = request.headers
         if not all(kind in headers.get("accept", "") for kind in _ACCEPTED):
@@ -126,7 +127,7 @@ class _Exchange(Endpoint):
         if version not in PROTOCOL_VERSIONS:
             known = ", ".join(PROTOCOL_VERSIONS)
             raise RefusedError(400, str(_REFUSED), f"Unsupported protocol version: {version} (supported: {known})")
-        return await super().run(request, fail_after_credit=fail_after_credit)
+        return await super().run(request, fault)
 
 
 async def read_whole(receive: Receive) -> deque[Message]:
@@ -148,10 +149,12 @@ def parsed(messages: deque[Message]) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def servers(service: Service) -> dict[str, McpServer]:
+def servers(service: Service, dialect: str | None = None) -> dict[str, McpServer]:
     """The servers by path; `/mcp` is the faucet's in the `fly` dialect, whose base URL is the sandbox itself."""
-    return {
+    found = {
         Path.SANDBOX_MCP_FAUCET.value: McpServer(service, "agent-faucet", FAUCET_TOOLS),
         Path.SANDBOX_MCP_ESCROW.value: McpServer(service, "agent-escrow", ESCROW_TOOLS),
-        "/mcp": McpServer(service, "agent-faucet", FAUCET_TOOLS, "fly"),
     }
+    if dialect in (None, "fly"):
+        found["/mcp"] = McpServer(service, "agent-faucet", FAUCET_TOOLS, "fly")
+    return found

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from runtime.sandbox import dialect_server
 from runtime.sandbox.dialect_server import usd
-from runtime.sandbox.escrows import DEFAULT_TIMEOUT_HOURS, MAX_TIMEOUT_HOURS
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.rest import Call, Service
 
@@ -104,9 +103,7 @@ def _first_mistake(tool: Tool, arguments: dict[str, Any]) -> str | None:
 
 
 def _create(service: Service, call: Call) -> dict[str, Any]:
-    hours = call.body.get("timeout_hours", DEFAULT_TIMEOUT_HOURS)
-    whole = int(min(max(1, hours), MAX_TIMEOUT_HOURS))  # first into its bounds: 1e999999 has many digits
-    created = dialect_server.create(service, replace(call, body=call.body | {"timeout_hours": whole}))
+    created = dialect_server.create(service, call)
     escrow_id = created["escrow_id"]
     return created | {
         "next_steps": {
@@ -164,12 +161,8 @@ def _claim(service: Service, call: Call) -> dict[str, Any]:
         agent_id = call.text("wallet_address", "invalid_request")
         service.agents.ensure(agent_id)
         claim_id = service.agents.claim(agent_id, call.ip, per_ip=False, new_only=False)
-    else:
-        agent_id, code = call.text("agent_casino_id", "invalid_request"), call.optional_text("referral_code")
-        claim_id = service.agents.claim(agent_id, call.ip, per_ip=False, new_only=True, referral_code=code)
-    agent = service.agents.find(agent_id)
-    tracked = agent is not None and agent["referrer_id"] is not None
-    return {"credited": 1, "claim_id": claim_id, "agent_id": agent_id, "referral_tracked": tracked}
+        return {"credited": 1, "claim_id": claim_id, "agent_id": agent_id, "referral_tracked": False}
+    return dialect_server.claim(service, call, per_ip=False)
 
 
 def _described(kind: str, description: str, **bounds: Any) -> Schema:

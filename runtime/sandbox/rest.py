@@ -19,7 +19,7 @@ from runtime.sandbox.agents import Agents
 from runtime.sandbox.clock import Clock
 from runtime.sandbox.database import Database
 from runtime.sandbox.escrows import Escrows
-from runtime.sandbox.faults import Faults, Kind, Moment
+from runtime.sandbox.faults import Fault, Faults, Kind, Moment
 from runtime.sandbox.ledger import Ledger
 from runtime.sandbox.refused import RefusedError
 from runtime.sandbox.wire import came_whole, send_faulty
@@ -36,11 +36,13 @@ class Service:
     Args:
         rate_limits: Whether the published limits per path, address and minute hold.
         claim_per_ip: Whether the `server` dialect grants one faucet claim an address and day.
+        float_balances: Whether the `server` dialect decides a create by the balance as binary floats add it up.
     """
 
     database: Database
     rate_limits: bool = True
     claim_per_ip: bool = True
+    float_balances: bool = True
     faults: Faults = field(default_factory=Faults)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -83,6 +85,8 @@ class Call:
     query: dict[str, str]
     body: dict[str, Any]
     fail_after_credit: bool = False
+    judged_status: str | None = None
+    """The status that a late dispute is judged by: the escrow's when its head came."""
 
     @property
     def caller(self) -> str:
@@ -93,7 +97,7 @@ class Call:
     def text(self, name: str, code: str, *, least: int = 1, most: int = 200, default: str | None = None) -> str:
         """A text of the body, stripped; refused with `code` when it is missing, too short or too long."""
         value = self.body.get(name, default)
-        if not isinstance(value, str) or not least <= len(value.strip()) <= most or not _is_plain(value):
+        if not isinstance(value, str) or not least <= len(value.strip()) <= most or not is_plain(value):
             raise RefusedError(400, code, f"{name} is required ({least} to {most} characters)")
         return value.strip()
 
@@ -166,8 +170,8 @@ class Endpoint:
             await asyncio.sleep(fault.seconds)
         answer = None
         if fault.kind is Kind.DELAY or not before:
-            answer = await self._answer(Request(scope, receive), fail_after_credit=fault.moment is Moment.BETWEEN)
-        if fault.kind is Kind.DELAY and not before:
+            answer = await self._answer(Request(scope, receive), fault)
+        if fault.kind is Kind.DELAY and not before and not _is_late_dispute(fault):
             await asyncio.sleep(fault.seconds)
         if answer is not None and (
             fault.kind is Kind.DELAY or (fault.kind is Kind.STATUS and fault.moment is Moment.BETWEEN)
@@ -182,10 +186,10 @@ class Endpoint:
             raise RefusedError(401, "unauthorized", "A valid Authorization: Bearer <key> is required")
         return caller_id
 
-    async def _answer(self, request: Request, *, fail_after_credit: bool = False) -> Response:
+    async def _answer(self, request: Request, fault: Fault | None = None) -> Response:
         service, operation = self._service, self._operation
         try:
-            document, status = await self.run(request, fail_after_credit=fail_after_credit), operation.success
+            document, status = await self.run(request, fault), operation.success
         except RefusedError as refusal:
             document, status = refusal.body(), refusal.status
         except sqlite3.Error:
@@ -198,21 +202,34 @@ class Endpoint:
         """The document on the wire."""
         return JSONResponse(document, status)
 
-    async def run(self, request: Request, *, fail_after_credit: bool = False) -> dict[str, Any]:
+    async def run(self, request: Request, fault: Fault | None = None) -> dict[str, Any]:
         """Read the request, do the operation; raises RefusedError for every answer that is no success."""
         service, operation = self._service, self._operation
         ip = request.client.host if request.client else "unknown"
         if operation.per_minute is not None and service.rate_limits:
             service.count_against_limit(request.url.path, ip, operation.per_minute)
-        body = await read_object(request)
-        service.escrows.refund_due()
+        judged_status = None
+        if fault and _is_late_dispute(fault):  # before the body is awaited: what comes meanwhile is not seen
+            judged_status = service.escrows.status_of(request.path_params.get("id", ""))
+            await asyncio.sleep(fault.seconds)
+        body = await read_object(request, null_fails=operation.dialect == "server" and bool(operation.request))
         caller_id = self.admit(request.headers.get("authorization"))
-        call = Call(caller_id, ip, dict(request.path_params), dict(request.query_params), body, fail_after_credit)
+        call = Call(
+            caller_id, ip, dict(request.path_params), dict(request.query_params), body,
+            fail_after_credit=fault is not None and fault.moment is Moment.BETWEEN, judged_status=judged_status,
+        )  # fmt: skip
         return operation.run(service, call)
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """The JSON object of the body; like the published server, anything else counts as `{}`."""
+def _is_late_dispute(fault: Fault) -> bool:
+    return fault.operation == "dispute" and fault.moment is Moment.BETWEEN
+
+
+async def read_object(request: Request, *, null_fails: bool = False) -> dict[str, Any]:
+    """The JSON object of the body; anything else counts as `{}`.
+
+    So it is on the published server, which however answers 500 to `null` where it looks for fields (`null_fails`).
+    """
     content = bytearray()
     try:
         async for chunk in request.stream():
@@ -226,9 +243,11 @@ async def read_object(request: Request) -> dict[str, Any]:
         return {}  # whoever gives up waiting for the answer is still served
     except ValueError:
         return {}
+    if document is None and null_fails:
+        raise RefusedError(500, "internal_error")
     return document if isinstance(document, dict) else {}
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """No control characters, and no half of a surrogate pair, which JSON can spell and no UTF-8 file can hold."""
     return all(character.isprintable() or character in "\n\t" for character in text)

@@ -1,4 +1,4 @@
--- The sandbox's ledger, version 1. Amounts are integer micro-USDC, times integer epoch seconds.
+-- The sandbox's ledger, version 2. Amounts are integer micro-USDC, times integer epoch seconds.
 -- What must never be wrong (legs sum to zero, nothing is rewritten, no overdraft) is enforced here, not in Python.
 
 CREATE TABLE settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -70,6 +70,7 @@ CREATE TABLE accounts (
   kind    TEXT NOT NULL CHECK (kind IN ('wallet', 'escrow', 'fees', 'faucet', 'deposits')),
   holder  TEXT NOT NULL,  -- agent id, escrow id, or empty
   balance INTEGER NOT NULL DEFAULT 0 CHECK (balance >= 0 OR kind IN ('faucet', 'deposits')),
+  float_balance REAL NOT NULL DEFAULT 0,  -- USDC as the published server adds it up; drifts, and no part of the books
   UNIQUE (kind, holder)
 ) STRICT;
 
@@ -100,7 +101,10 @@ WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.entry_id)
 BEGIN SELECT RAISE (ABORT, 'an entry that is written takes no further leg'); END;
 
 CREATE TRIGGER leg_moves_balance AFTER INSERT ON legs
-BEGIN UPDATE accounts SET balance = balance + NEW.amount WHERE id = NEW.account_id; END;
+BEGIN
+  UPDATE accounts SET balance = balance + NEW.amount, float_balance = float_balance + NEW.amount / 1000000.0
+   WHERE id = NEW.account_id;
+END;
 
 CREATE TRIGGER entries_are_never_changed BEFORE UPDATE ON entries BEGIN SELECT RAISE (ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries BEGIN SELECT RAISE (ABORT, 'the ledger is append-only'); END;

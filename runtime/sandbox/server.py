@@ -34,6 +34,8 @@ class Options:
         host: An address, or `::` for every one of both families.
         start_key: A key that works from the first request on; its agent has a funded wallet.
         admin_token: Opens `/admin`.
+        float_balances: Whether the `server` dialect decides a create by binary floats, as published.
+        dialect: The only one that is served; None: all three.
         linger_seconds: How long a stop is put off at most while money is locked, so that a payer that ends at the
             same moment (a namespace is deleted) can still settle.
         protocol: The connection's class; its bounds are what a test may want to shorten.
@@ -46,6 +48,8 @@ class Options:
     admin_token: str | None = None
     rate_limits: bool = True
     claim_per_ip: bool = True
+    float_balances: bool = True
+    dialect: str | None = None
     linger_seconds: int = 0
     protocol: type[BoundedProtocol] = FaultableProtocol
 
@@ -67,7 +71,9 @@ class SandboxServer:
     ) -> None:
         (self._socket,) = listen(options.host, options.port)
         try:
-            self.service = Service(Database(options.database), options.rate_limits, options.claim_per_ip)
+            self.service = Service(
+                Database(options.database), options.rate_limits, options.claim_per_ip, options.float_balances
+            )
         except BaseException:
             self._socket.close()
             raise
@@ -79,7 +85,7 @@ class SandboxServer:
         self._linger_seconds = options.linger_seconds
         self._stop = stop
         self._ended = asyncio.Event()
-        app = build_app(self.service, options.admin_token)
+        app = build_app(self.service, options.admin_token, options.dialect)
         self.http = HttpServer(app, [self._socket], self._ended, options.protocol, lifespan=True, on_ready=self._ready)
         self._loop: asyncio.AbstractEventLoop | None = None
 

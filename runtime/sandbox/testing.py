@@ -85,9 +85,12 @@ class _Control:
         """Money from outside into the agent's wallet."""
         self._call("POST", "/admin/deposits", {"agent_id": agent_id, "amount_usdc": amount_usdc})
 
-    def advance(self, *, seconds: int = 0, hours: int = 0) -> int:
-        """Move the sandbox's clock forward, refund what falls due; returns its epoch seconds."""
-        return self._call("POST", "/admin/clock", {"advance_seconds": seconds + 3600 * hours})["now"]
+    def advance(self, *, seconds: int = 0, hours: int = 0, sweep: bool = True) -> int:
+        """Move the sandbox's clock forward; returns its epoch seconds.
+
+        What falls due is refunded, unless `sweep` is false: it then stays as it is until the next sweep.
+        """
+        return self._call("POST", "/admin/clock", {"advance_seconds": seconds + 3600 * hours, "sweep": sweep})["now"]
 
     def resolve(self, escrow_id: str, outcome: str) -> str:
         """Decide as the service's support would: `release` or `refund`. Returns the new status."""
@@ -200,17 +203,17 @@ class RunningSandbox(_Control):
 
 @contextmanager
 def running_sandbox(
-    database: Path | None = None, *, rate_limits: bool = False, claim_per_ip: bool = True, start_key: str | None = None
+    database: Path | None = None, *, rate_limits: bool = False, **options: Any
 ) -> Generator[RunningSandbox]:
-    """A sandbox on a free loopback port for the length of the block; its database is temporary unless given."""
+    """A sandbox on a free loopback port for the length of the block; its database is temporary unless given.
+
+    Further arguments are `runtime.sandbox.server.Options`'.
+    """
     token = secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="purpleflea-sandbox-") as scratch:
-        options = Options(
-            database or Path(scratch) / "ledger.db",
-            start_key=start_key, admin_token=token, rate_limits=rate_limits, claim_per_ip=claim_per_ip,
-        )  # fmt: skip
+        chosen = Options(database or Path(scratch) / "ledger.db", admin_token=token, rate_limits=rate_limits, **options)
         ready = threading.Event()
-        server = SandboxServer(options, asyncio.Event(), lambda _server: ready.set())
+        server = SandboxServer(chosen, asyncio.Event(), lambda _server: ready.set())
         sandbox = RunningSandbox(server, token)
         thread = threading.Thread(target=lambda: asyncio.run(server.run_until_stopped()), name="sandbox", daemon=True)
         thread.start()

@@ -28,7 +28,7 @@ def test_the_clock_does_not_go_back(tmp_path):
 def write_other_version(path):
     Database(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=3")
     connection.close()
 
 
@@ -41,7 +41,7 @@ def write_other_program(path):
 @pytest.mark.parametrize(
     ("prepare", "says"),
     [
-        (write_other_version, "schema version 2, this sandbox writes version 1"),
+        (write_other_version, "schema version 3, this sandbox writes version 2"),
         (write_other_program, "another program"),
         (lambda path: path.write_bytes(b"this is no database at all" * 100), "not a usable sandbox ledger"),
         (lambda path: path.mkdir(), "Cannot open"),

@@ -1,4 +1,4 @@
-"""Schemathesis against the sandbox's own description: no 500, and no answer that the description does not know."""
+"""Schemathesis against the sandbox's own description: no crash, and no answer that the description does not know."""
 
 import pytest
 import schemathesis
@@ -42,9 +42,11 @@ def rich():
 def test_no_request_upsets_it(case, rich):
     sandbox, headers = rich
     body = case.operation.definition.raw.get("requestBody", {"required": False})
-    checks = (
-        CHECKS if body["required"] else CHECKS[:-1]
-    )  # unknown parameters are ignored, and a body that is no object counts as {}
+    # Unknown parameters are ignored, and a body that is no object counts as {}. In `server` a wrong type is the
+    # published 500 (test_published.py has which); a crash is found all the same: its answer is no JSON.
+    checks = CHECKS if body["required"] else CHECKS[:-1]
+    if body != {"required": False} and case.operation.definition.raw["tags"] == ["server"]:
+        checks = CHECKS[1:-1]
     case.call_and_validate(base_url=sandbox.url, headers=headers, checks=checks)
 
 
