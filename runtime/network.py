@@ -62,6 +62,25 @@ def proxies() -> Mapping[str, str]:
     return found
 
 
+def proxy_for(url: str) -> str | None:
+    """The environment's proxy on the way to a URL, with its scheme; None: it is asked directly.
+
+    Raises:
+        BadInput: As `proxies`.
+    """
+    if not any(name in os.environ or name.lower() in os.environ for name in VARIABLES if name.endswith("_PROXY")):
+        return None  # most processes; they need not load what the next line loads
+    from urllib.request import proxy_bypass_environment  # ty: ignore[missing-module-member]
+
+    found = proxies()
+    parts = urlsplit(url)
+    proxy = found.get(parts.scheme) or found.get("all")
+    # Without a `no` of its own it would look at the whole environment, to the same effect.
+    if not proxy or proxy_bypass_environment(parts.netloc, {"no": "", **found}):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
 _SCHEMES: Final = ("https", "http", "all", "no")
 
 

@@ -25,8 +25,9 @@ _TABLE: Final = ("| variable | meaning | takes | unset |", "|---|---|---|---|")
 _CLIENTS: Final = """
 ## Proxies and certificates
 
-Read by every program that calls the payment service, by their usual names in either case, unless `PF_ALLOW_HTTP` is
-`true`: a sandbox is near then. `KUBECONFIG` tells the operator outside a pod, and `escrowctl`, where the cluster is.
+Read by every program that calls the payment service or an MCP server, by their usual names in either case, unless
+`PF_ALLOW_HTTP` is `true`: a sandbox is near then. The MCP sidecar speaks to `http://` and `https://` proxies, no SOCKS.
+`KUBECONFIG` tells the operator outside a pod, and `escrowctl`, where the cluster is.
 
 | variable | meaning |
 |---|---|

@@ -24,14 +24,17 @@ async def run(start: Start[Settings]) -> None:
     from runtime.mcp_proxy.http_server import HttpServer
     from runtime.mcp_proxy.proxy import Proxy
     from runtime.mcp_proxy.rules_file import RulesFile
+    from runtime.mcp_proxy.tunnel import proxy_of
     from runtime.mcp_proxy.upstream import Upstream
     from runtime.network import trust_store
     from runtime.service.sockets import EVERY_ADDRESS, listen
 
     settings = start.settings
     tls = trust_store(plain=False) if any(url.startswith("https") for url in settings.urls.values()) else None
+    # Beside a sandbox none is used, as by every program.
+    through = {} if settings.allow_http else {name: proxy_of(url, tls) for name, url in settings.urls.items()}
     upstreams = [
-        Upstream(name, HttpClient(url, tls), settings.call_seconds, Cache(settings.cache_seconds))
+        Upstream(name, HttpClient(url, tls, through.get(name)), settings.call_seconds, Cache(settings.cache_seconds))
         for name, url in settings.urls.items()
     ]
     rules = RulesFile(settings.rules_file, settings.urls, keeps_books=settings.state.directory is not None)

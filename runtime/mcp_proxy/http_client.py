@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import h11
 
+from runtime.mcp_proxy.tunnel import HttpProxy
+
 Headers = list[tuple[bytes, bytes]]
 
 ANSWER_BYTES: Final = 4 * 1024 * 1024
@@ -85,15 +87,17 @@ class HttpClient:
     Args:
         url: `http(s)://host[:port][/path]`.
         tls: The trust store; used for `https`.
+        proxy: The HTTP proxy on the way there; for `https` only.
     """
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None, proxy: HttpProxy | None = None) -> None:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.target = (parts.path or "/").encode("ascii")
         self.authority = parts.netloc.encode("ascii")
         self._tls = tls if parts.scheme == "https" else None
+        self._proxy = proxy
         self._idle: list[_Connection] = []
 
     async def send(
@@ -140,7 +144,10 @@ class HttpClient:
     async def _opened(self) -> "_Connection":
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self._tls)
+                if self._proxy and self._tls:
+                    reader, writer = await self._proxy.open(self.host, self.port, self._tls)
+                else:
+                    reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self._tls)
         except TimeoutError:
             raise NotSent(f"no connection to {self.host} within {_CONNECT_SECONDS:g} s") from None
         except OSError as error:  # ssl.SSLError, socket.gaierror, too
