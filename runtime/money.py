@@ -18,6 +18,8 @@ MAX_MICRO: Final = 10**15 - 1
 
 _STEP: Final = Decimal(1).scaleb(-6)
 _TEXT: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_USUAL: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
+"""What needs no look at its bounds or its last decimal: nearly every amount there is."""
 
 
 @dataclass(frozen=True, order=True, slots=True, repr=False)
@@ -46,6 +48,9 @@ class Usdc:
         Raises:
             AmountError: A float, a bool, NaN, infinity, a sign, a seventh decimal, or no number at all.
         """
+        if isinstance(value, str) and (usual := _USUAL.fullmatch(value)):
+            whole, part = usual.groups("")
+            return cls(int(whole) * MICRO + int(part.ljust(6, "0")))
         if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
             raise AmountError(f"an amount is a decimal text or number, not {_shown(value)}; floats drift")
         if isinstance(value, str) and not _TEXT.fullmatch(value):

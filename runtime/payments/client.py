@@ -182,7 +182,9 @@ class PaymentsClient:
                 raise Contradiction("the list gives the same page again, so it may have more", operation=Operation.LIST)
         else:
             raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
-        for escrow in found.values():
+        del page, news  # they would keep what is given out below
+        for escrow_id in [*found]:
+            escrow = found.pop(escrow_id)
             if escrow is not None and escrow.status is status:
                 yield escrow
 

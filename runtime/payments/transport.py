@@ -21,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from runtime.credentials import Credentials
 from runtime.environment import checked_url
 from runtime.errors import (
@@ -51,6 +53,7 @@ from runtime.payments.http import (
     Unwritable,
     named,
 )
+from runtime.payments.model import Operation
 from runtime.redaction import excerpt
 from runtime.trace import outgoing
 
@@ -175,7 +178,10 @@ def _read(request: Request, response: HttpAnswer, body: bytes, facts: Facts) -> 
     status = response.status_code
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     expected = content_type in request.endpoint.accept.split(", ")
-    parsed, flaw = _parse(content_type, body) if expected else (None, f"the answer is {content_type or 'untyped'}")
+    whole = request.operation is not Operation.LIST or status not in (200, 201)
+    parsed, flaw = (
+        _parse(content_type, body, whole=whole) if expected else (None, f"the answer is {content_type or 'untyped'}")
+    )
     if status not in (200, 201):
         raise _refusal(request, response, parsed, facts)
     if parsed is None:
@@ -183,16 +189,16 @@ def _read(request: Request, response: HttpAnswer, body: bytes, facts: Facts) -> 
     return Answer(parsed, _server_time(response), facts["request_id"])
 
 
-def _parse(content_type: str, body: bytes) -> tuple[dict[str, Any] | None, str]:
-    """Return the JSON object, or None and what is wrong."""
+def _parse(content_type: str, body: bytes, *, whole: bool) -> tuple[dict[str, Any] | None, str]:
+    """Return the JSON object, or None and what is wrong; where it is not wanted whole, its fields are left as JSON."""
     if content_type == "text/event-stream":
         events = re.findall(rb"^data: ?(.*)$", body, re.MULTILINE)
         body = events[-1] if events else b""
     if not body:
         return None, "the answer is empty"
     try:
-        parsed = loads(body)
-    except ValueError:
+        parsed = loads(body) if whole else msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
         return None, f"the answer's {len(body)} bytes are not JSON"
     return (parsed, "") if isinstance(parsed, dict) else (None, "the answer is JSON but no object")
 

@@ -27,7 +27,7 @@ AMOUNTS: Final = ("opening", "locked", *FLOWS, *HELD)
 _BOUND: Final = (Phase.FUNDED, Phase.DECIDED, Phase.VERIFYING)
 
 
-class Line(msgspec.Struct, kw_only=True):
+class Line(msgspec.Struct, kw_only=True, gc=False):
     """One account in one period. Amounts are in micro-USDC.
 
     Args:

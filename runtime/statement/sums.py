@@ -97,35 +97,39 @@ class Statement:
     period: Period
     by: Key
     words: str = "namespace"
-    total: Sums = field(default_factory=Sums)
     groups: dict[str, Sums] = field(default_factory=dict)
-    agents: dict[str, Sums] = field(default_factory=dict)
+    agents: dict[str, int] = field(default_factory=dict)
+    """What each agent's accounts paid, in micro-USDC."""
     days: dict[date, int] = field(default_factory=dict)
     """What was paid on each day, in micro-USDC."""
     doubts: list[str] = field(default_factory=list)
     flaws: list[str] = field(default_factory=list)
 
+    @property
+    def total(self) -> Sums:
+        """All groups together."""
+        total = Sums()
+        for group in self.groups.values():
+            total.join(group)
+        return total
+
     def add(self, line: Line) -> None:
         """One line more; what does not add up in it becomes a flaw."""
-        self.total.add(line)
-        _of(self.groups, self.by(line)).add(line)
-        _of(self.agents, line.agent or NONE).add(line)
+        key = self.by(line)
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Sums()
+        group.add(line)
         if line.paid and line.closed_at is not None:
-            day = self.period.day(line.closed_at)
+            day, agent = self.period.day(line.closed_at), line.agent or NONE
             self.days[day] = self.days.get(day, 0) + line.paid
+            self.agents[agent] = self.agents.get(agent, 0) + line.paid
         if line.imbalance:
             came, went = line.opening + line.locked, line.paid + line.fee + line.refunded
             self.flaws.append(
                 f"{line.account}: {shown(came)} came in, {shown(went)} went out and {shown(line.held)} is held;"
                 f" {shown(line.imbalance)} USDC apart"
             )
-
-
-def _of(groups: dict[str, Sums], key: str) -> Sums:
-    found = groups.get(key)
-    if found is None:
-        found = groups[key] = Sums()
-    return found
 
 
 def shown(micro: int) -> str:
