@@ -1,20 +1,14 @@
 """Locks the money for Jobs that ask for it: one escrow a Job, within the budgets."""
 
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, MINIMUM_ESCROW_USDC, Phase
 from runtime.errors import (
-    BadInput,
-    Contradiction,
     Permanent,
-    Problem,
     Rejected,
     Retryable,
     Unauthorized,
-    Unavailable,
-    Unsupported,
 )
 from runtime.kubernetes.budget import BUSY
 from runtime.kubernetes.claims import ReviewRequired
@@ -25,14 +19,14 @@ from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
+from runtime.operator.earlier_creates import EarlierCreates, check_found
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts, parse_request
 from runtime.operator.metrics import Metrics
 from runtime.operator.settlements import Settlements
 from runtime.operator.waits import LONGEST_SECONDS, Waits, condition, reason_of, seconds_until_next_try
-from runtime.payments import DialectName, EscrowRequest, EscrowStatus, Operation, PaymentsClient
+from runtime.payments import DialectName, EscrowRequest, EscrowStatus, PaymentsClient
 from runtime.payments import Escrow as FoundEscrow
-from runtime.payments.creation import GRACE, Created, NeedsReview, NotCreatedError, create_once
-from runtime.payments.search import Search, find_escrow
+from runtime.payments.creation import Created, NeedsReview, NotCreatedError, create_once
 
 WAIT_ENDED: Final = "WaitEnded"
 """Reason of the condition of a scheduled run for which no money came in time: it ends without having run."""
@@ -42,7 +36,6 @@ BUSY_SECONDS: Final = 2.0
 
 INSUFFICIENT: Final = "insufficient_balance"
 """The service's word for a payer without funds; 402 says the same."""
-
 
 _NOTHING_SENT: Final = (
     "Nothing was sent. Create the Job anew with a right annotation, then close this with escrowctl resolve."
@@ -66,7 +59,7 @@ class Funding:
         self._metrics = metrics
         self._config = config
         self._settlements = settlements
-        self._search = Search(client)
+        self._earlier = EarlierCreates(client)
         self._budgets = objects.budgets
         self._waits = Waits(objects.escrows, objects.events)
 
@@ -89,16 +82,16 @@ class Funding:
             if _wait_ended(escrow):
                 await self._objects.jobs.end_unrun(job)
                 return escrow, None
-        if begun and (delay := await self._perhaps_under_way(escrow)):
+        if begun and (delay := await self._earlier.seconds_under_way(escrow)):
             return escrow, delay
         reserved = None if begun else await self._reserve(job, escrow)
         if isinstance(reserved, Refusal):
             return await self.held_back(job, escrow, reserved)
-        journal = CreationJournal(self._escrows, escrow, reserved, self._sender)
+        journal = CreationJournal(self._escrows, escrow, reserved, self._earlier.sender)
         version = escrow.metadata.resource_version
         try:
-            await self._check_sender(escrow)
-            if not begun and (lost := await self._lost(escrow)):
+            await self._earlier.check_sender(escrow)
+            if not begun and (lost := await self._earlier.lost(escrow)):
                 return await self._found_again(job, escrow, lost, reserved), None
             await self._client.ask_time()  # another operator, with another clock, may read when this was sent
             over = bool(job.ending or job.gone)
@@ -148,30 +141,6 @@ class Funding:
             return escrow, BUSY_SECONDS  # somebody took it off: it is held again first
         self._check_asked(job, escrow)
         return None
-
-    @property
-    def _sender(self) -> str:
-        """Digest of the key; empty while there is none, and then nothing is sent."""
-        with suppress(Unauthorized, BadInput):
-            return self._client.sender
-        return ""
-
-    async def _check_sender(self, escrow: Escrow) -> None:
-        """Raise `ReviewRequired` unless a create that was sent with another key is found with this one.
-
-        The key may be another payer's, who cannot see the first one's escrows and would pay a second one.
-        """
-        creation = escrow.status.creation
-        if creation is None or creation.sender in ("", self._sender):
-            return
-        problem = f"a create was sent at {stamp(creation.sent_at)} with another API key, and is not found with this one"
-        with suppress(Unsupported):
-            if await find_escrow(self._client, escrow.spec.token, creation.sent_at):
-                return
-        if (left := GRACE - (self._client.now() - creation.sent_at)) > timedelta(0):
-            raise Unavailable(problem, operation=Operation.CREATE, delay_seconds=left.total_seconds())
-        remedy = f"Look for an escrow that carries {escrow.spec.token} with the earlier key, then escrowctl resolve."
-        raise ReviewRequired(escrow, problem, remedy)
 
     def _check_asked(self, job: JobFacts, escrow: Escrow) -> None:
         """Raise `ReviewRequired` unless the Job asks for what its account says, whoever wrote that."""
@@ -235,36 +204,11 @@ class Funding:
         await self._objects.jobs.end_unrun(job)
         return escrow, None
 
-    async def _lost(self, escrow: Escrow) -> FoundEscrow | None:
-        """The escrow of this work at the service, where the cluster lost its account, e.g. by a restored snapshot.
-
-        None where there is none or the dialect cannot be asked. Raises `Retryable`.
-        """
-        if escrow.work.id is None:
-            return None
-        try:
-            return await self._search.find(escrow.spec.token)
-        except Contradiction as error:
-            if error.problem is Problem.DUPLICATE:
-                raise
-            # A line that makes no sense may be about any escrow, also about this one.
-            raise Unavailable(
-                f"the service's list cannot be understood: {error}",
-                operation=Operation.LIST,
-                delay_seconds=LONGEST_SECONDS,
-            ) from error
-
     async def _found_again(
         self, job: JobFacts, escrow: Escrow, found: FoundEscrow, reserved: Reservation | None
     ) -> Escrow:
         """Bind the escrow that the work has already; closed at the service, it ends the account."""
-        payee, amount = _agreed(escrow)
-        if found.amount not in (None, amount) or found.payee not in (None, payee):
-            problem = f"escrow {found.id} carries the token of this work, but another amount or payee; nothing was sent"
-            raise ReviewRequired(escrow, problem, "Compare it with what the Job asks for, then escrowctl resolve.")
-        if found.status is EscrowStatus.AUTO_RELEASED:
-            problem = f"escrow {found.id} of this work reads {found.status}, which does not say who got the money"
-            raise ReviewRequired(escrow, problem, "Ask the payment service, then escrowctl resolve as what it says.")
+        check_found(escrow, found)
         if escrow.escrow_id is None:
             escrow = await self._escrows.set_spec(escrow, escrowId=found.id)
         if reserved is not None:
@@ -276,21 +220,6 @@ class Funding:
             return await self._funded(job, escrow, Created(escrow_id=found.id, escrow=found))
         await self._settlements.record_closing_by_others(escrow, found)
         return await self._escrows.get(escrow.namespace, escrow.name) or escrow
-
-    async def _perhaps_under_way(self, escrow: Escrow) -> float:
-        """Seconds until a create that cannot be searched for is over; 0 where it can be searched for.
-
-        Another operator may be sending it right now. Trying again before it is over could create a second escrow.
-        """
-        creation = escrow.status.creation
-        left = GRACE - (self._client.now() - creation.sent_at) if creation else timedelta(0)
-        if left <= timedelta(0):
-            return 0.0
-        try:
-            await find_escrow(self._client, escrow.spec.token, creation.sent_at if creation else None)
-        except (Unsupported, Retryable):
-            return left.total_seconds()
-        return 0.0
 
     def _order(self, job: JobFacts, escrow: Escrow) -> EscrowRequest:
         payee, amount = _agreed(escrow)
