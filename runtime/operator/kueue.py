@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -23,7 +24,7 @@ from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import ObjectNotFound
 from runtime.kubernetes.escrow import FUNDED, Escrow
 from runtime.kubernetes.events import one_line
-from runtime.kubernetes.shape import Json, Metadata, Shape, stamp_now
+from runtime.kubernetes.shape import Json, Metadata, Shape
 from runtime.kubernetes.watch import watch
 from runtime.operator.jobs import JOB, JobFacts, absent_job
 
@@ -112,7 +113,8 @@ def _read_workload(found: _Workload, gone: bool) -> Workload:
         uid=metadata.labels.get(KUEUE_JOB_UID_LABEL) or metadata.uid,
         job=next((owner.name for owner in metadata.owner_references if owner.kind == "Job"), ""),
         version=metadata.resource_version,
-        reserved="QuotaReserved" in true,
+        # An eviction is written before its quota is given back, with the checks set back to Pending.
+        reserved="QuotaReserved" in true and "Evicted" not in true,
         admitted="Admitted" in true,
         over=gone or "Finished" in true,
         checks={check.name: check.state for check in status.admission_checks},
@@ -157,7 +159,7 @@ class Kueue:
             return
         if _Condition("Active", "True") not in found.status.conditions:
             words = {"reason": "Serving", "message": "the escrow operator locks the money of admitted Jobs"}
-            active = {"type": "Active", "status": "True", "lastTransitionTime": stamp_now(), **words}
+            active = {"type": "Active", "status": "True", "lastTransitionTime": _now(), **words}
             await self._apply(path, "AdmissionCheck", {"name": self._check}, {"conditions": [active]})
         self._serve("")
 
@@ -249,8 +251,9 @@ class Kueue:
             return left
         elif delay is None or delay > SOON_SECONDS:
             seconds = math.ceil(WAITS_SECONDS if delay is None else delay)
-            await self._answer(job.uid, _RETRY, _why(job, escrow), requeueAfterSeconds=seconds)
-            # Kueue may not wait so long; then its quota waits, rather than the service being asked at every turn.
+            await self._answer(job.uid, _RETRY, _why(job, escrow))
+            # No `requeueAfterSeconds`: Kueue 0.19 keeps the quota until they are over, and evicts only then. Without it
+            # others come first, and what is reserved again sooner waits: else the service were asked at every turn.
             self._retries[job.uid] = asyncio.get_running_loop().time() + seconds
         return delay
 
@@ -258,10 +261,10 @@ class Kueue:
         """Seconds until the Job may ask for its money again."""
         return self._retries.get(uid, 0.0) - asyncio.get_running_loop().time()
 
-    async def _answer(self, uid: str, state: str, message: str, **more: int) -> None:
+    async def _answer(self, uid: str, state: str, message: str) -> None:
         if (workload := self._workloads.get(uid)) is None or not self._is_asked(workload):
             return
-        entry = {"name": self._check, "state": state, "lastTransitionTime": stamp_now(), "message": message, **more}
+        entry = {"name": self._check, "state": state, "lastTransitionTime": _now(), "message": message}
         path = f"{_API}/namespaces/{workload.namespace}/workloads/{workload.name}"
         identity = {"name": workload.name, "namespace": workload.namespace, "resourceVersion": workload.version}
         try:
@@ -276,6 +279,11 @@ class Kueue:
         body = {"apiVersion": f"{KUEUE_GROUP}/{KUEUE_VERSION}", "kind": kind, "metadata": metadata, "status": status}
         # Forced: Kueue owns the entry since it made or reset it, and waits for whoever answers.
         return await self._api.request("PATCH", f"{path}/status", body, params={"force": "true"}, content_type=_APPLY)
+
+
+def _now() -> str:
+    """In whole seconds, as Kueue writes them."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _unread(workload: Workload) -> JobFacts:
