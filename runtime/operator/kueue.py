@@ -253,7 +253,7 @@ class Kueue:
             seconds = math.ceil(WAITS_SECONDS if delay is None else delay)
             await self._answer(job.uid, _RETRY, _why(job, escrow))
             # No `requeueAfterSeconds`: Kueue 0.19 keeps the quota until they are over, and evicts only then. Without it
-            # others come first, and what is reserved again sooner waits: else the service were asked at every turn.
+            # the quota may be reserved again at once, and waits: else the service were asked at every turn.
             self._retries[job.uid] = asyncio.get_running_loop().time() + seconds
         return delay
 
