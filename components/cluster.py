@@ -14,6 +14,7 @@ from components.credentials import Credentials
 from components.escrow_ledger import EscrowLedger
 from components.escrow_operator import EscrowOperator
 from components.extra_manifests import ExtraManifests
+from components.monitoring import Monitoring
 from components.network_policies import NetworkPolicies
 from components.payroll import Payroll
 from components.sandbox import Sandbox
@@ -42,6 +43,8 @@ def declare(stack: StackConfig) -> None:
             Autoscaling("autoscaling", args, _after(workers, *ground))
         if settings.payroll.enabled:
             Payroll("payroll", args, _after(ledger, workers, *ground))
+    if settings.monitoring.enabled:
+        Monitoring("monitoring", args, _after(namespace))
     extras = ExtraManifests("extra", {**args, "manifests": stack.extra_manifests}, _after(ledger, *ground, *payer))
     # Last, so that they go first: a Job is only gone when the operator has settled it and removed its finalizer.
     AgentJobs("jobs", args, _after(ledger, *ground, *payer, extras))

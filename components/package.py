@@ -10,6 +10,7 @@ from components.escrow_ledger import EscrowLedger
 from components.escrow_operator import EscrowOperator
 from components.extra_manifests import ExtraManifests
 from components.fly_app import FlyApp
+from components.monitoring import Monitoring
 from components.network_policies import NetworkPolicies
 from components.payroll import Payroll
 from components.sandbox import Sandbox
@@ -25,6 +26,7 @@ COMPONENTS = [
     AgentWorkers,
     Autoscaling,
     Payroll,
+    Monitoring,
     AgentJobs,
     ExtraManifests,
     FlyApp,

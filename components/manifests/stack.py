@@ -21,6 +21,7 @@ from components.manifests import (
     ledger_policy,
     mcp_sidecar,
     metrics_server,
+    monitoring,
     namespace,
     naming,
     network_policy,
@@ -52,6 +53,7 @@ PURPOSES: Final = {
     "AgentWorkers": "Long-running agents; each takes one task after the other.",
     "Autoscaling": "The queue as a metric, and the autoscaler that reads it: Kubernetes' own, or KEDA.",
     "Payroll": "Pays long-running workers for the tasks in their work logs.",
+    "Monitoring": "Alerting rules for Prometheus and a dashboard for Grafana, as ConfigMaps.",
     "AgentJobs": "One Job for each agent, or a CronJob where it has a schedule.",
 }
 """Part of a stack → what its objects are for. A part is named like the component that declares its objects."""
@@ -76,6 +78,7 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
         "AgentWorkers": [*_workers(settings)] if settings.worker.enabled else [],
         "Autoscaling": [*_scaling(settings)] if settings.scales_workers else [],
         "Payroll": [*_payroll(settings)] if settings.pays_workers else [],
+        "Monitoring": [*_monitoring(settings)] if settings.monitoring.enabled else [],
         "AgentJobs": [agent_job.build(settings, agent) for agent in settings.agents],
     }
     return {part: manifests for part, manifests in found.items() if manifests}
@@ -207,6 +210,11 @@ def _scaling(settings: Settings) -> Iterator[Manifest]:
     for version in CUSTOM_METRICS_VERSIONS:
         yield metrics_server.api_service(settings, version)
     yield autoscaling.horizontal_pod_autoscaler(settings)
+
+
+def _monitoring(settings: Settings) -> Iterator[Manifest]:
+    yield monitoring.rules_map(settings)
+    yield monitoring.dashboard_map(settings)
 
 
 def _payroll(settings: Settings) -> Iterator[Manifest]:

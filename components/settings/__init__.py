@@ -20,7 +20,7 @@ from components.settings.payments import (
     Sandbox,
     Services,
 )
-from components.settings.platform import Encryption, Images, Network, NetworkPolicy
+from components.settings.platform import Encryption, Images, Monitoring, Network, NetworkPolicy
 from components.settings.problems import BadSettings, Problem, dotted, from_pydantic, removable, rests_on, without
 from components.settings.section import Section
 from components.settings.values import DnsLabel, ManifestPath, usdc_text
@@ -97,6 +97,8 @@ class Settings(Section):
     """YAML files of your own, relative to the stack file's folder: checked, and carried wherever the stack goes."""
     retention: Retention = Retention()
     """What outlives the stack."""
+    monitoring: Monitoring = Monitoring()
+    """Alerts and a dashboard."""
     fly: FlySettings = FlySettings()
     """The Fly.io app."""
 

@@ -1,4 +1,4 @@
-"""Sections about the platform: images, network policy, encryption at rest."""
+"""Sections about the platform: images, network policy, encryption at rest, monitoring."""
 
 from typing import Annotated, Literal
 
@@ -148,3 +148,12 @@ class Encryption(Section):
     """Unix socket of the KMS plug-in on the control-plane nodes."""
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds the API server waits for the plug-in."""
+
+
+class Monitoring(Section):
+    """Alerting rules for Prometheus and a dashboard for Grafana, as ConfigMaps."""
+
+    enabled: bool = False
+    """Whether the stack has them."""
+    runbook_url: OptionalUrl = ""
+    """Where docs/runbook.md is published; each alert links to its section. Empty: the path of the page."""

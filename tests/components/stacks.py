@@ -45,6 +45,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "networkPolicy": {"dns": {"namespace": "openshift-dns", "ports": [5353]}},
     },
     "somebody else's cluster": {"createNamespace": False, "createCrd": False, "createPolicies": False},
+    "watched by Prometheus": {"monitoring": {"enabled": True}},
     "an agent's own key": {"agents": [{"name": "own", "credential": "own"}]},
     "bare": {
         **{name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")},
