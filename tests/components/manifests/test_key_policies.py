@@ -47,6 +47,7 @@ STACK = {
 USUAL = [
     {"apiGroups": [""], "resources": ["pods", "configmaps", "secrets"], "verbs": ["create", "update", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["pods", "configmaps"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["deletecollection"]},
     {"apiGroups": [""], "resources": ["pods/exec", "pods/attach", "pods/portforward"], "verbs": ["create", "get"]},
     {"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]},
     {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
@@ -374,6 +375,9 @@ def test_what_the_sidecar_may_spend_is_no_tenants_to_say(guarded):
     assert "may change them" in patched
     assert "may change them" in refusal(lambda: guarded.tenant.delete(ConfigMap, RULES))
     assert refusal(lambda: guarded.tenant.delete(ConfigMap, "mine")) == ""
+    many = refusal(lambda: guarded.tenant.deletecollection(ConfigMap))
+    assert "may change them" in many, "its request names no object, so each one's name has to count"
+    assert guarded.admin.get(ConfigMap, RULES)
 
 
 def test_the_controllers_go_on_making_pods(guarded):

@@ -6,13 +6,10 @@ Asked of a real API server, with the policies as rendered and the operator's own
 import json
 
 import pytest
-from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
 from runtime.operator.claims import claim_name
 
-from components.manifests import naming
 from runtime.contract import BUDGET_LABEL, BUDGET_NAME, Env
 from tests.runtime.operator.hostile import account, client_of, hostile, patched, refused
 from tests.runtime.operator.test_budgets import asks, waiting
@@ -60,13 +57,6 @@ def test_accounts_claims_and_budgets_are_no_tenants_to_write(world, tenant):
         assert world.await_phase(job, "Settled")["status"]["outcome"] == "Paid"
         world.eventually(lambda job=job: not world.get_job(job).metadata.finalizers, "nothing holds it")
     assert "policy" not in operator.log()
-
-
-def test_a_deletion_of_many_is_asked_about_each(world, tenant):
-    """It names no object in the request, so that a rule about the request's name would let it pass."""
-    world.client.create(ConfigMap(metadata=ObjectMeta(name=naming.MCP_RULES), data={"rules.json": "{}"}))
-    assert naming.MCP_RULES in refused(lambda: tenant.deletecollection(ConfigMap))
-    assert world.client.get(ConfigMap, naming.MCP_RULES)
 
 
 def test_payroll_writes_accounts_of_tasks_alone(world, tenant):
