@@ -79,11 +79,12 @@ def _rules(settings: Settings) -> Refusal:
 
 def _claims(settings: Settings) -> Refusal:
     """A claim binds an escrow to one work: whoever removed it could have the money paid, or disputed, for another."""
-    operator = f"system:serviceaccount:{settings.namespace}:{naming.OPERATOR_ACCOUNT}"
+    payers = (naming.OPERATOR_ACCOUNT, naming.PAYROLL_ACCOUNT)
+    users = [f"system:serviceaccount:{settings.namespace}:{account}" for account in payers]
     return Refusal(
         f"variables.kind != 'leases/' || !variables.name.startsWith('{CLAIM_PREFIX}') || variables.trusted"
-        f" || request.userInfo.username == '{operator}'",
-        f"the Leases {CLAIM_PREFIX}... say which work an escrow pays for; they are the operator's",
+        f" || request.userInfo.username in {cel(users)}",
+        f"the Leases {CLAIM_PREFIX}... say which work an escrow pays for; they are the operator's and payroll's",
     )
 
 

@@ -65,6 +65,8 @@ def test_payroll_writes_accounts_of_tasks_alone(world, tenant):
     task = account("none")
     task["spec"] = {"dialect": "server", "token": "pf-token-9", "work": {"kind": "Task", "name": "t", "taskId": "t-1"}}
     assert refused(lambda: payroll.create(task)) == ""
+    claim = Lease.from_dict({"metadata": {"name": claim_name("esc_task")}, "spec": {}})
+    assert refused(lambda: payroll.create(claim)) == ""
     assert patched(payroll, Escrow.Status, "job-none", {"status": {"payee": "somebody"}}) == ""
     world.client.create(account("of-a-job"))
     assert "written by the operator" in patched(payroll, Escrow.Status, "job-of-a-job", {"status": {"payee": "me"}})
