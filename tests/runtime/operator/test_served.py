@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
-from runtime.operator.claims import claim_name
 
 from runtime.contract import Env
+from runtime.kubernetes.claims import claim_name
 from runtime.kubernetes.shape import stamp
 from tests.runtime.operator.proof import agree
 from tests.runtime.operator.test_budgets import asks, poke, waiting

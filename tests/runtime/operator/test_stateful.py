@@ -20,9 +20,9 @@ from lightkube import ApiError
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
-from runtime.operator.claims import LABELS
 
 from runtime.contract import ESCROW_ID_ANNOTATION, SETTLEMENT_FINALIZER, WITHHELD_ANNOTATION, WORK_ID_ANNOTATION, Env
+from runtime.kubernetes.claims import LABELS
 from runtime.kubernetes.shape import stamp
 from runtime.money import ZERO, Usdc
 from runtime.sandbox.refused import RefusedError

@@ -8,9 +8,9 @@ import json
 import pytest
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
-from runtime.operator.claims import claim_name
 
 from runtime.contract import BUDGET_LABEL, BUDGET_NAME, Env
+from runtime.kubernetes.claims import claim_name
 from tests.runtime.operator.hostile import account, client_of, hostile, patched, refused
 from tests.runtime.operator.test_budgets import asks, waiting
 from tests.runtime.operator.world import STRICT, Budget, Escrow
