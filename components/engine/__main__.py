@@ -18,6 +18,7 @@ from pulumi import automation
 
 from components.engine import pulumi_cli
 from components.engine.program import run_program
+from components.engine.summary import summary
 from components.errors import BadInput
 from components.outputs import LETTING_GO, NEXT, RETAINED
 from components.settings import BadSettings
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         values = StackValues.from_files(ROOT, options.stack)
         settings = values.settings()
+        if options.operation != "destroy":
+            _say(f"{summary(settings)}\n")
         stack = select(values)
         asks = not options.yes and (options.operation == "destroy" or settings.target == "cluster")
         if options.operation != "preview" and asks and not _agreed(stack, options.operation, values):
