@@ -26,6 +26,7 @@ from runtime.environment import read
 from runtime.errors import BadInput
 from runtime.escrowctl import finding
 from runtime.escrowctl.accounts import NAME, Accounts
+from runtime.escrowctl.completion import answer_shell
 from runtime.escrowctl.doctor import Doctor
 from runtime.escrowctl.funding import FundSettings, fund
 from runtime.escrowctl.repeats import Repeats, words_about
@@ -211,7 +212,13 @@ PROGRAM = Program(
         "statement --reconcile": PaymentSettings,
     },
 )
-main = PROGRAM.main
+
+
+def main() -> int:
+    """Run it, or complete its words for a shell that asks."""
+    answer_shell(PROGRAM.parser())
+    return PROGRAM.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

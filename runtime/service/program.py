@@ -103,7 +103,7 @@ class Program(Generic[S]):
         ending.listen()
         keep_private()  # before the first setting, and with it the key, is read
         try:
-            parsed = self._parser().parse_args(arguments)
+            parsed = self.parser().parse_args(arguments)
             settings = self._configured(environ)
             bound = self.stop_seconds
             bound = bound if isinstance(bound, int | float) else bound(parsed)
@@ -128,7 +128,8 @@ class Program(Generic[S]):
             raise BadInput("\n".join(mistake.message for mistake in mistakes))
         return settings
 
-    def _parser(self) -> argparse.ArgumentParser:
+    def parser(self) -> argparse.ArgumentParser:
+        """Its arguments, and what `--help` says."""
         parser = argparse.ArgumentParser(
             self.name,
             description=self.summary,
