@@ -31,8 +31,9 @@ from runtime.settlement.record import Case, CaseMismatch, JournalConflict, Settl
 from runtime.settlement.table import Intent
 from runtime.trace import tracing
 
-AT_ONCE: Final = 256
-"""Escrows that are worked on at one time. Where there are only lists those share one reading of them."""
+AT_ONCE: Final = 48
+"""Escrows that are worked on at one time: with more than the client has connections, at 200m of CPU, they run into its
+time-outs. Where there are only lists those at work share one reading of them."""
 
 PATIENCE_SECONDS: Final = 120.0
 """For what is not settled at once; the next run goes on with what is not settled then."""

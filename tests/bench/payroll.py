@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from aiohttp import web
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, ServiceAccount
@@ -72,7 +73,7 @@ def _ours(world: PayrollWorld, limited: bool) -> tuple[float, float, float]:
         while run.process.poll() is None:
             try:
                 cpu, (_, peak) = cost.cpu_seconds(), cost.memory_mib()
-            except (OSError, ValueError, IndexError):
+            except (OSError, StopIteration, psutil.Error):  # it has ended
                 break
             time.sleep(0.05)
         code = run.wait(3600)
@@ -116,6 +117,14 @@ def _measure(running: cluster.Cluster, folder: Path, escrows: int, pods: int) ->
     limited = os.geteuid() == 0
     mine = locked[:escrows]
     logs = [b"".join(map(line, mine[number::pods])) for number in range(pods)]
+    try:
+        _compare(world, logs, limited)
+    finally:
+        world.sandbox.stop()
+
+
+def _compare(world: PayrollWorld, logs: list[bytes], limited: bool) -> None:
+    pods, escrows = len(logs), sum(log.count(b"\n") for log in logs)
     with worker_pods(logs) as port:
         for number in range(pods):
             world.pod(f"worker-{number:04d}", port, f"127.1.{number // 250}.{number % 250 + 1}")
