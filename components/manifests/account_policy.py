@@ -8,7 +8,7 @@ Without this policy, whoever may create a Job may name any account of the namesp
 Deployment or the pod; the controllers that make the rest of it are believed, since what they work from was asked about.
 """
 
-from components.manifests import admission, naming
+from components.manifests import admission, agent_workers, naming
 from components.manifests.admission import Refusal, cel, may, on
 from components.manifests.credentials_policy import allowed_accounts
 from components.manifests.naming import Manifest, selector
@@ -88,17 +88,22 @@ def _claims(settings: Settings) -> Refusal:
     )
 
 
-def _labels(settings: Settings) -> Refusal:
-    """By component, whose pods bear the stack's labels; a pod's labels can be changed at any time."""
-    agents = [naming.AGENT_ACCOUNT, *settings.admission.allowed_service_accounts]
-    accounts = {
-        ProgramName.AGENT.value: agents,
-        ProgramName.WORKER.value: agents,
+def accounts_by_component(settings: Settings) -> dict[str, list[str]]:
+    """Whose pods bear the label of each component."""
+    theirs = settings.admission.allowed_service_accounts
+    return {
+        ProgramName.AGENT.value: [naming.AGENT_ACCOUNT, *theirs],
+        ProgramName.WORKER.value: [agent_workers.account(settings), *theirs],
         ProgramName.OPERATOR.value: [naming.OPERATOR_ACCOUNT],
         ProgramName.PAYROLL.value: [naming.PAYROLL_ACCOUNT],
         ProgramName.METRICS.value: [naming.METRICS_ACCOUNT],
         ProgramName.SANDBOX.value: [naming.SANDBOX_ACCOUNT],
     }
+
+
+def _labels(settings: Settings) -> Refusal:
+    """By component, whose pods bear the stack's labels; a pod's labels can be changed at any time."""
+    accounts = accounts_by_component(settings)
     of, part = [*selector(ProgramName.AGENT)]
     labels = "dyn(object).metadata.?labels"
     same = " && ".join(f"{labels}[?'{key}'] == dyn(oldObject).metadata.?labels[?'{key}']" for key in (of, part))

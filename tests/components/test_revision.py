@@ -18,7 +18,7 @@ def repository(tmp_path):
         pytest.skip("git is not on the PATH; install it")
     repository = tmp_path / "project"
     (repository / "runtime").mkdir(parents=True)
-    for name in ("__init__.py", "contract.py"):
+    for name in ("__init__.py", "contract.py", "schedule.py"):
         shutil.copy(ROOT / "runtime" / name, repository / "runtime")
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

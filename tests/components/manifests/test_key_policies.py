@@ -182,22 +182,25 @@ def _judged_by_its_own(guarded, settings) -> int:
     place = f"test-{secrets.token_hex(4)}"
     settings = settings.model_copy(update={"namespace": place})
     guarded.admin.create(Namespace(metadata=ObjectMeta(name=place, labels=RESTRICTED)))
-    policy = credentials_policy.policy(settings)
-    made = [policy, admission.binding(settings, policy)]
+    policies = [credentials_policy.policy(settings), account_policy.policy(settings)]
+    made = [part for policy in policies for part in (policy, admission.binding(settings, policy))]
     for account in credentials_policy.allowed_accounts(settings):
         guarded.admin.create(ServiceAccount(metadata=ObjectMeta(name=account, namespace=place)), namespace=place)
     for each in made:
         guarded.admin.apply(codecs.from_dict(each), field_manager="tests", force=True)
 
-    def asked(spec) -> str:
-        pod = Pod.from_dict({"metadata": {"generateName": "pod-", "namespace": place}, "spec": spec})
+    def asked(spec, labels=None) -> str:
+        metadata = {"generateName": "pod-", "namespace": place, "labels": labels or {}}
+        pod = Pod.from_dict({"metadata": metadata, "spec": spec})
         return refusal(lambda: guarded.admin.create(pod, namespace=place, dry_run=True))
 
     try:
         waiting.until("the policy acts", lambda: asked(plain_spec({"env": [KEY]}, account="pf-agent-sa")))
-        specs = rendered(settings)
-        assert {name: words for name, spec in specs.items() if (words := asked(spec))} == {}
-        return len(specs)
+        stranger = {"app.kubernetes.io/part-of": "purpleflea", "app.kubernetes.io/component": "sandbox"}
+        waiting.until("so does the other", lambda: asked(plain_spec(), stranger))
+        pods = [(o["metadata"]["name"], *pod) for o in stack.objects(settings) for pod in pod_specs(o)]
+        assert {name: words for name, labels, spec in pods if (words := asked(spec, labels))} == {}
+        return len(pods)
     finally:
         for each in reversed(made):
             guarded.admin.delete(type(codecs.from_dict(each)), each["metadata"]["name"])
