@@ -76,7 +76,7 @@ class Funding:
         """Create the escrow of a pending Escrow object, once; the object, and the seconds until the next try."""
         begun = escrow.status.creation is not None
         if not begun:
-            job = job if job.gone else await self._objects.jobs.now(job)  # the queue's may be a minute old
+            job = await self._objects.jobs.now(job)  # the queue's may be a minute old
             if found := await self._not_due(job, escrow):
                 return found
             if _wait_ended(escrow):

@@ -28,7 +28,12 @@ class JobObjects:
         return replace(job, version=metadata.resource_version, finalizers=metadata.finalizers)
 
     async def now(self, job: JobFacts) -> JobFacts:
-        """The Job as the API server has it at this moment; `gone` where it is no longer there."""
+        """The Job as the API server has it at this moment; `gone` where it is no longer there.
+
+        One that has ended stays so: of a namespace that ends, its Jobs do not know yet.
+        """
+        if job.ending or job.gone:
+            return job
         try:
             found = await self._api.get(job.path, JOB)
         except ObjectNotFound:

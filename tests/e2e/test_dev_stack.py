@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.manifests import naming
 from components.manifests.credentials import SANDBOX_API_KEY as API_KEY
 from components.settings import Settings
 from components.synth import __main__ as synth
@@ -124,8 +123,9 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
     assert "bad luck" in failed["reason"], "its last words, by terminationMessagePolicy"
     name = paid["job"]["name"]
     kubectl("wait", "job/runs-on", "--for=jsonpath={.status.ready}=1", PATIENCE)
-    claims = kubectl("logs", "--selector", f"app={naming.AGENT_APP}", "--container", "faucet-claim")
-    assert claims.count("granted for agent-sandbox-001: 1.00") == 1, "one agent, one dollar, however many Jobs"
+    pods = "app.kubernetes.io/component in (agent, worker)"
+    claims = kubectl("logs", "--selector", pods, "--container", "faucet-claim")
+    assert claims.count("granted for agent-sandbox-001: 1.00") == 1, "one agent, one dollar, however many pods"
     assert '"message": "done: ' in kubectl("logs", f"job/{name}")
     reasons = {event["reason"] for event in kubectl.get("events") if event["involvedObject"]["name"] == name}
     assert {"Suspended", "EscrowFunded", "Resumed", "Completed", "EscrowPaid"} <= reasons

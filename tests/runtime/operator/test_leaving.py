@@ -168,6 +168,8 @@ def test_a_namespace_that_is_deleted_with_its_operator_goes(world):
     escrow_id = world.fund()
     world.job("inside", escrow_id)
     world.await_phase("inside", "Funded")
+    world.job("waits", request=json.dumps({"payee": PAYEE, "amountUsdc": "5000.00"}), suspend=True)
+    world.await_event("waits", "InsufficientBalance")
     hold = Pod.from_dict(
         {
             "metadata": {"name": "hold", "finalizers": ["example.com/hold"]},
@@ -179,6 +181,7 @@ def test_a_namespace_that_is_deleted_with_its_operator_goes(world):
     assert operator.stop() == 0
     assert world.payments() == {escrow_id: "disputed"}, operator.log()
     assert "namespace was deleted" in world.escrow("inside")["status"]["reason"]
+    assert (world.escrow("waits") or {"status": {"phase": "gone"}})["status"]["phase"] in ("Settled", "gone")
     world.client.patch(Pod, "hold", {"metadata": {"finalizers": None}}, patch_type=PatchType.MERGE)
     eventually(lambda: not world.exists(), "the namespace is gone")
 
