@@ -1,6 +1,6 @@
 """Ports for programs that are told where to listen."""
 
-import random
+import secrets
 import socket
 from typing import Final
 
@@ -12,7 +12,7 @@ program that was told to listen there has started. Below Kubernetes' node ports 
 def free_port() -> int:
     """A port of the loopback interface on which nobody listens."""
     while True:
-        port = random.choice(RANGE)
+        port = secrets.choice(RANGE)  # hypothesis seeds `random`, so that two processes would choose the same
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

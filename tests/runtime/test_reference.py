@@ -8,9 +8,9 @@ from runtime.reference import page, programs
 
 DOC = Path(__file__).parents[2] / "docs" / "environment.md"
 YET_TO_COME = {
-    "TRADING_URL", "WALLET_URL", "DOMAINS_URL", "TASK_DESCRIPTION", "TASK_BUDGET_USDC",  # agents
+    "TRADING_URL", "WALLET_URL", "DOMAINS_URL",  # agents
     "MCP_PROXY_URL",  # agents, too: where the sidecar is
-    "RELEASE_AGE_MINUTES", "POLL_SECONDS", "TLS_DIRECTORY",  # payroll and metrics server
+    "TLS_DIRECTORY",  # metrics server
 }  # fmt: skip
 """Of programs that there are not yet; each takes its own off this list."""
 

@@ -180,7 +180,7 @@ def test_killed_at_every_step_it_pays_once(world, course):
         _bring_home(killing)
     for killing in (rehearsal, *killings):
         (phase,) = agree(killing.world).values()
-        assert phase in course.allowed(world.dialect), killing.world.escrow(killing.name)
+        assert phase in course.allowed(world.dialect), json.dumps(killing.world.escrow(killing.name)["status"])
         expected = [(course.act, True)] if phase == "Settled" else []
         assert killing.sent() == expected, f"killed {killing.when} {killing.target}"
         killing.world.eventually(lambda k=killing, p=phase: _is_returned(k, p), f"the budget of {killing.name}")

@@ -183,7 +183,7 @@ def test_periods_of_a_command_line(words, since, until_):
     [
         ((None, None, "2026-13", "UTC"), "--month 2026-13: expected a month like 2026-11"),
         (("2026-11-01", None, "2026-11", "UTC"), "--month is a period of its own"),
-        (("yesterday", None, None, "UTC"), "--since yesterday: expected a date like"),
+        (("last Monday", None, None, "UTC"), "--since last Monday: expected a date like"),
         (("2026-11-02", "2026-11-02", None, "UTC"), "the period is empty"),
         ((None, None, None, "Mars/Olympus"), "--time-zone Mars/Olympus: not in this machine's database"),
         ((None, None, None, "../etc/passwd"), "--time-zone ../etc/passwd"),
