@@ -149,6 +149,14 @@ class Budgets:
             name, reservation_id = escrow.name, found.id
             self._budget(escrow.namespace).change_later(lambda book: book.confirm(name, reservation_id))
 
+    async def yield_to_others(self, escrow: Escrow) -> None:
+        """Somebody else wrote the Escrow first: what was reserved beside a reservation of theirs is taken back."""
+        if not self.are_kept(escrow.namespace):
+            return
+        found = await self._escrows.get(escrow.namespace, escrow.name)
+        if found is not None and (theirs := found.status.reservation) is not None:
+            await self._budget(escrow.namespace).change(lambda book: book.confirm(escrow.name, theirs.id))
+
     async def release(self, escrow: Escrow) -> None:
         """Nothing was locked for the Escrow, which says so since it was last written."""
         if self.are_kept(escrow.namespace):

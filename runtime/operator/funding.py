@@ -12,6 +12,7 @@ from runtime.errors import (
 )
 from runtime.kubernetes.budget import BUSY
 from runtime.kubernetes.claims import ReviewRequired
+from runtime.kubernetes.errors import WriteConflict
 from runtime.kubernetes.escrow import FUNDED, Escrow, Reservation
 from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.limits import Refusal
@@ -74,6 +75,13 @@ class Funding:
 
     async def fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         """Create the escrow of a pending Escrow object, once; the object, and the seconds until the next try."""
+        try:
+            return await self._fund(job, escrow)
+        except WriteConflict:
+            await self._budgets.yield_to_others(escrow)
+            raise
+
+    async def _fund(self, job: JobFacts, escrow: Escrow) -> tuple[Escrow, float | None]:
         begun = escrow.status.creation is not None
         if not begun:
             job = await self._objects.jobs.now(job)  # the queue's may be a minute old

@@ -197,7 +197,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.changes = Changes(lambda: self.cluster.async_client(self.namespace), (Job, Pod, Escrow, Event, Budget))
-        self.key = self.sandbox.issue_key(PAYER)
+        self.key = self.key or self.sandbox.issue_key(PAYER)
         self.sandbox.issue_key(PAYEE)
         self.sandbox.deposit(PAYER, "100.00")
         for manifest in self.manifests():
@@ -220,11 +220,11 @@ class World:
         ]
 
     def sibling(self, suffix: str) -> "World":
-        """Another namespace beside this one, on the same sandbox, with the same payer."""
+        """Another namespace beside this one, on the same sandbox, with the same payer and key."""
         name = f"{self.namespace}-{suffix}"
         client = self.cluster.client(name)
         client.create(Namespace(metadata=ObjectMeta(name=name)))
-        other = World(self.cluster, name, client, self.sandbox, self.dialect)
+        other = World(self.cluster, name, client, self.sandbox, self.dialect, key=self.key)
         self.siblings.append(other)
         return other
 
