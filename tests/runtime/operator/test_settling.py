@@ -327,12 +327,13 @@ def test_a_copy_of_a_settled_job_is_not_taken_for_settled(world):
 def bound_twice(world) -> tuple[str, str, str]:
     """Two Jobs bound to one escrow, as operators may have done before there were claims: their names, its id."""
     escrow_id = world.fund()
-    for name in ("one", "two"):
+    for second, name in enumerate(("one", "two")):
         job = world.job(name, escrow_id)
         spec = {"job": {"name": name, "uid": job.metadata.uid}, "dialect": "server", "token": f"pf-token-{name}"}
         metadata = {"name": f"job-{job.metadata.uid}"}
         world.client.create(Escrow({"metadata": metadata, "spec": {**spec, "escrowId": escrow_id}}))
-        bound = {"status": {"phase": "Funded", "lockedUsdc": "1.00"}}
+        locked_at = f"2026-11-01T00:00:0{second}Z"  # the first one bound is the one that is paid
+        bound = {"status": {"phase": "Funded", "lockedUsdc": "1.00", "lockedAt": locked_at}}
         world.client.patch(Escrow.Status, metadata["name"], bound, patch_type=PatchType.MERGE)
     return "one", "two", escrow_id
 
