@@ -194,8 +194,7 @@ def worker_role_binding(settings: Settings) -> Manifest:
 
 def worker_auth_delegator(settings: Settings) -> Manifest:
     """Lets a worker ask the API server who wants to read its work log."""
-    name = cluster_name(settings, f"{naming.WORKERS}-auth-delegator")
-    return _binding(settings, name, ProgramName.WORKER, naming.WORKER_ACCOUNT, None, role="system:auth-delegator")
+    return _auth_delegator(settings, naming.WORKERS, ProgramName.WORKER, naming.WORKER_ACCOUNT)
 
 
 def payroll_role(settings: Settings) -> Manifest:
@@ -210,8 +209,12 @@ def payroll_role_binding(settings: Settings) -> Manifest:
 
 def metrics_auth_delegator(settings: Settings) -> Manifest:
     """Lets the metrics server ask the API server who may read a metric."""
-    name = cluster_name(settings, f"{naming.METRICS_SERVER}-auth-delegator")
-    return _binding(settings, name, ProgramName.METRICS, naming.METRICS_ACCOUNT, None, role="system:auth-delegator")
+    return _auth_delegator(settings, naming.METRICS_SERVER, ProgramName.METRICS, naming.METRICS_ACCOUNT)
+
+
+def _auth_delegator(settings: Settings, of: str, program: ProgramName, account: str) -> Manifest:
+    name = cluster_name(settings, f"{of}-auth-delegator")
+    return _binding(settings, name, program, account, None, role="system:auth-delegator")
 
 
 def metrics_auth_reader(settings: Settings) -> Manifest:

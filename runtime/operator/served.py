@@ -57,10 +57,12 @@ class Serving:
 
 def is_marked(escrow: Escrow, why: Refusal | None = None) -> bool:
     """Whether the account says that it is left alone, for that reason or for any."""
-    return any(c.type == SERVED and (why is None or c.reason == why.reason) for c in escrow.status.conditions)
+    told = escrow.condition(SERVED)
+    return told is not None and (why is None or told.reason == why.reason)
 
 
 def with_mark(escrow: Escrow, why: Refusal | None) -> list[dict]:
     """The account's conditions with this one, or without it."""
-    others = [condition.as_written() for condition in escrow.status.conditions if condition.type != SERVED]
-    return others if why is None else [*others, Condition(SERVED, "False", why.reason, None, why.message).as_written()]
+    if why is not None:
+        return escrow.with_condition(Condition(SERVED, "False", why.reason, None, why.message))
+    return [condition.as_written() for condition in escrow.status.conditions if condition.type != SERVED]
