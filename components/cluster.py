@@ -17,6 +17,7 @@ from components.extra_manifests import ExtraManifests
 from components.monitoring import Monitoring
 from components.network_policies import NetworkPolicies
 from components.payroll import Payroll
+from components.retention import Retention
 from components.sandbox import Sandbox
 from components.stack_config import StackConfig
 
@@ -43,6 +44,8 @@ def declare(stack: StackConfig) -> None:
             Autoscaling("autoscaling", args, _after(workers, *ground))
         if settings.payroll.enabled:
             Payroll("payroll", args, _after(ledger, workers, *ground))
+    if settings.retention.archives:
+        Retention("retention", args, _after(ledger, *ground, *payer))
     if settings.monitoring.enabled:
         Monitoring("monitoring", args, _after(namespace))
     extras = ExtraManifests("extra", {**args, "manifests": stack.extra_manifests}, _after(ledger, *ground, *payer))

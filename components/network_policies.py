@@ -22,6 +22,8 @@ class NetworkPolicies(Component):
             self._declare(NetworkPolicy, network_policy.workers(settings))
         if settings.pays_workers:
             self._declare(NetworkPolicy, network_policy.payroll(settings))
+        if settings.retention.archives:
+            self._declare(NetworkPolicy, network_policy.retention(settings))
         if settings.scales_workers:
             self._declare(NetworkPolicy, network_policy.metrics_server(settings))
         if settings.sandbox.enabled:

@@ -13,6 +13,7 @@ from components.fly_app import FlyApp
 from components.monitoring import Monitoring
 from components.network_policies import NetworkPolicies
 from components.payroll import Payroll
+from components.retention import Retention
 from components.sandbox import Sandbox
 
 NAME = "purpleflea"
@@ -26,6 +27,7 @@ COMPONENTS = [
     AgentWorkers,
     Autoscaling,
     Payroll,
+    Retention,
     Monitoring,
     AgentJobs,
     ExtraManifests,

@@ -88,6 +88,7 @@ class ProgramName(StrEnum):
     WORKER = "worker"
     OPERATOR = "operator"
     PAYROLL = "payroll"
+    RETENTION = "retention"
     METRICS = "metrics-server"
     MCP_PROXY = "mcp-proxy"
     SANDBOX = "sandbox"
@@ -389,6 +390,7 @@ class MountPath(StrEnum):
     TLS = "/var/run/tls"
     CA_BUNDLE = "/var/run/ca"
     SANDBOX_DATA = "/data"
+    ARCHIVE = "/archive"
     FLY_DATA = "/data"
 
 

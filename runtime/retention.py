@@ -2,8 +2,9 @@
 
 An account leaves when all of this holds: it was settled longer ago than PF_ARCHIVE_AFTER_DAYS; each micro-USDC of it
 is explained, so nothing of it is disputed or unknown; it holds nothing in a Budget; nobody can ask for its work again.
-That is so for a Job without a work id once it is gone, because its UID never comes back, and for a past run of a
-schedule. The account of a Task, or of a work that may be created anew, stays: without it the work would be paid again.
+That is so for a Job without a work id once it is gone, because its UID never comes back, for a past run of a schedule,
+and for a Task: payroll pays what the service has open, and what is settled is not. The account of a work with an id
+that may be created anew stays: without it the work would be paid again.
 
 Written, read back, then removed, a file at a time: whenever it is stopped, what is not in the archive is still an
 object, and what is in both is counted once.
@@ -22,7 +23,6 @@ import msgspec
 
 from runtime.contract import BUDGET_LABEL, Env, ExitCode, Phase, WorkKind
 from runtime.environment import number, text
-from runtime.errors import BadInput
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.command import run_for_people
 from runtime.kubernetes.errors import ObjectNotFound, WriteConflict
@@ -30,6 +30,7 @@ from runtime.kubernetes.escrow import ESCROW, Escrow
 from runtime.kubernetes.escrow_objects import escrow_path, escrows_path
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import NAMED, Shape
+from runtime.kubernetes.watched import Watched
 from runtime.service import Kind, Program, Start
 from runtime.statement.archive import FILE_BYTES, Archive
 from runtime.statement.lines import line_of, locked_at
@@ -38,7 +39,6 @@ from runtime.statement.period import Period
 NAME: Final = "purpleflea-retention"
 """Its user agent."""
 
-_SELECTOR: Final = "selector:"
 _SCHEDULED: Final = re.compile(r".+@\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _ALL: Final = Period(None, None)
 _log = logging.getLogger(__name__)
@@ -48,21 +48,14 @@ _log = logging.getLogger(__name__)
 class Settings:
     """What goes where, and when."""
 
-    watch: str = text(Env.WATCH_NAMESPACE, "Whose accounts: a namespace, `a,b,c`, or a selector for those of all")
+    watch: str = text(Env.WATCH_NAMESPACE, "Whose accounts: a namespace, `a,b,c`, or `selector:team=agents`")
     archive: str = text(Env.ARCHIVE_URL, "Where to: `file:///folder` or `s3://bucket/folder`")
     after_days: int = number(
         Env.ARCHIVE_AFTER_DAYS, "How long an account stays after it was settled", least=1, most=3650
     )
 
-    @property
-    def namespaces(self) -> list[str]:
-        """Each of them; one empty name for all."""
-        if self.watch.startswith(_SELECTOR):
-            return [""]
-        names = [name.strip() for name in self.watch.split(",") if name.strip()]
-        if not names:
-            raise BadInput(f"{Env.WATCH_NAMESPACE} names nothing: expected a namespace, a,b,c or selector:team=agents")
-        return names
+    def __post_init__(self) -> None:
+        Watched.parse(self.watch)  # a mistake is told at the start
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -86,7 +79,7 @@ def may_leave(escrow: Escrow, before: datetime, job_uids: set[str]) -> bool:
         return False
     if metadata.finalizers or metadata.deletion_timestamp or BUDGET_LABEL in metadata.labels or status.run is not None:
         return False
-    if work.kind is not WorkKind.JOB or work.uid in job_uids or (work.id and not _SCHEDULED.fullmatch(work.id)):
+    if work.kind is WorkKind.JOB and (work.uid in job_uids or (work.id and not _SCHEDULED.fullmatch(work.id))):
         return False
     if locked_at(escrow) is None:
         return True  # nothing was ever locked for it
@@ -104,9 +97,8 @@ class Retention:
         self.archived = self.files = 0
 
     async def move(self, namespace: str) -> None:
-        """Everything of one namespace that may leave; of all for an empty name."""
-        within = f"/namespaces/{namespace}" if namespace else ""
-        jobs = Listing(self._api, f"/apis/batch/v1{within}/jobs", NAMED, only_metadata=True)
+        """Everything of one namespace that may leave."""
+        jobs = Listing(self._api, f"/apis/batch/v1/namespaces/{namespace}/jobs", NAMED, only_metadata=True)
         # The Jobs first: one that is created afterwards has a UID that no account of the past can have.
         uids = {job.metadata.uid async for job in jobs}
         waiting: dict[tuple[str, date], list[Settled]] = defaultdict(list)
@@ -153,11 +145,11 @@ class Retention:
 
 async def move(settings: Settings) -> int:
     """One run over every namespace; how many accounts left."""
-    archive = Archive(settings.archive)
+    archive = Archive(settings.archive, create=True)
     before = datetime.now(UTC) - timedelta(days=settings.after_days)
     async with KubernetesApi(NAME) as api:
         retention = Retention(api, archive, before)
-        for namespace in settings.namespaces:
+        for namespace in await Watched.parse(settings.watch).namespaces(api):
             await retention.move(namespace)
     _log.info("%d accounts left for %s in %d files", retention.archived, settings.archive, retention.files)
     return retention.archived

@@ -12,7 +12,7 @@ from components.manifests import admission, job_gate, naming
 from components.manifests.admission import Refusal, cel
 from components.manifests.naming import Manifest
 from components.settings import Settings
-from runtime.contract import BUDGET_LABEL, BUDGET_PLURAL, ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION
+from runtime.contract import BUDGET_LABEL, BUDGET_PLURAL, ESCROW_GROUP, ESCROW_PLURAL, ESCROW_VERSION, Phase
 
 _KEPT = (
     *("claim", "creation", "reservation", "payee", "jobEnding", "lockedAt", "autoReleaseAt"),
@@ -24,7 +24,9 @@ _KEPT = (
 def policy(settings: Settings) -> Manifest:
     """The ValidatingAdmissionPolicy."""
     account = f"system:serviceaccount:{settings.namespace}:"
-    operator, payroll = (cel(account + name) for name in (naming.OPERATOR_ACCOUNT, naming.PAYROLL_ACCOUNT))
+    operator, payroll, retention = (
+        cel(account + name) for name in (naming.OPERATOR_ACCOUNT, naming.PAYROLL_ACCOUNT, naming.RETENTION_ACCOUNT)
+    )
     kind = "(request.operation == 'DELETE' ? dyn(oldObject) : dyn(object)).?spec.?work.?kind.orValue('')"
     acts = "(has({0}.acts) ? size({0}.acts) : 0) + (has({0}.earlierActs) ? {0}.earlierActs.count : 0)"
     return admission.policy(
@@ -39,6 +41,8 @@ def policy(settings: Settings) -> Manifest:
             "operator": f"request.userInfo.username == {operator}",
             # Payroll's accounts are those of Tasks; a Job's are none of its business.
             "ours": f"variables.operator || (request.userInfo.username == {payroll} && {kind} == 'Task')",
+            "archived": f"request.operation == 'DELETE' && request.userInfo.username == {retention}"
+            f" && oldObject.?status.?phase.orValue('') == {cel(Phase.SETTLED)}",
             "controller": "'system:serviceaccounts:kube-system' in request.userInfo.?groups.orValue([])",
             "platform": f"variables.controller || {_everywhere(ESCROW_PLURAL)}",
             "limits": f"variables.controller || {_everywhere(BUDGET_PLURAL)}",
@@ -67,9 +71,9 @@ def _escrows() -> Iterable[Refusal]:
     label = f"metadata.?labels[?'{BUDGET_LABEL}']"
     yield Refusal(
         f"variables.kind != '{ESCROW_PLURAL}/' || request.operation == 'UPDATE' || variables.ours"
-        " || variables.platform",
-        "accounts are opened by the operator and by payroll, and removed by whoever may update escrows in all"
-        " namespaces: a work whose account is gone would be paid again",
+        " || variables.platform || variables.archived",
+        "accounts are opened by the operator and by payroll, and removed by retention once they are archived, or by"
+        " whoever may update escrows in all namespaces: a work whose account is gone would be paid again",
     )
     work = "dyn(object).spec.?work"
     yield Refusal(

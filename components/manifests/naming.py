@@ -14,6 +14,7 @@ AGENT_ACCOUNT: Final = "pf-agent-sa"
 OPERATOR_ACCOUNT: Final = "pf-operator-sa"
 WORKER_ACCOUNT: Final = "pf-worker-sa"
 PAYROLL_ACCOUNT: Final = "pf-payroll-sa"
+RETENTION_ACCOUNT: Final = "pf-retention-sa"
 METRICS_ACCOUNT: Final = "pf-metrics-sa"
 SANDBOX_ACCOUNT: Final = "pf-sandbox-sa"
 
@@ -22,6 +23,7 @@ AGENT_READS_SECRET: Final = "pf-agent-reads-secret"  # noqa: S105 - the name of 
 OPERATOR: Final = OPERATOR_LEASE
 OPERATOR_CHECK: Final = f"{OPERATOR}-check"
 PAYROLL: Final = "pf-agent-payroll"
+RETENTION: Final = "pf-retention"
 WORKERS: Final = "pf-agent-workers"
 AUTOSCALER: Final = "pf-agent-hpa"
 METRICS_SERVER: Final = METRICS_SERVICE

@@ -73,6 +73,15 @@ def payroll(settings: Settings) -> Manifest:
     return _component(settings, ProgramName.PAYROLL, [], egress)
 
 
+def retention(settings: Settings) -> Manifest:
+    """Retention reaches the API server and, where the archive is one, its bucket."""
+    egress = [_api_server(settings)]
+    if not settings.retention.in_folder:
+        ports = [_tcp(port) for port in settings.network_policy.egress.ports]
+        egress.append({"to": _outside(settings), "ports": ports})
+    return _component(settings, ProgramName.RETENTION, [], egress)
+
+
 def metrics_server(settings: Settings) -> Manifest:
     """The aggregator, KEDA and the collector of metrics reach the metrics server; it reaches the queue."""
     place = settings.network_policy

@@ -17,6 +17,7 @@ from components.manifests import (
     naming,
     operator,
     payroll,
+    retention,
     sandbox,
 )
 from components.manifests.naming import Manifest
@@ -31,8 +32,16 @@ from runtime.contract import DOMAIN, FAUCET_CONTAINER
 _METADATA: Final = ("labels", "annotations")
 _OURS_IN_A_CONTAINER: Final = ("resources", "imagePullPolicy")
 """Of one of the stack's own containers, all that may be changed."""
-_OUR_CONTAINERS: Final = (FAUCET_CONTAINER, naming.MCP_PROXY, "operator", "payroll", "metrics-server", "sandbox")
-_OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle", "mcp-state", naming.MCP_RULES)
+_OUR_CONTAINERS: Final = (
+    FAUCET_CONTAINER,
+    naming.MCP_PROXY,
+    "operator",
+    "payroll",
+    "metrics-server",
+    "sandbox",
+    "retention",
+)
+_OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle", "mcp-state", "archive", naming.MCP_RULES)
 _OURS_IN_A_JOB: Final = {
     "template": "write it as podTemplate",
     "suspend": "the job gate and the operator suspend and resume a Job",
@@ -78,6 +87,7 @@ def _parts(settings: Settings) -> Iterator[tuple[_Part, Any]]:
         "worker": (settings.worker.pod_template, settings.worker.enabled, agent_workers.deployment),
         "operator": (settings.operator.pod_template, settings.operator.enabled, operator.deployment),
         "payroll": (settings.payroll.pod_template, settings.pays_workers, payroll.cron_job),
+        "retention": (settings.retention.pod_template, settings.retention.archives, retention.cron_job),
         "hpa.metricsServer": (
             settings.hpa.metrics_server.pod_template, settings.scales_workers, metrics_server.deployment,
         ),

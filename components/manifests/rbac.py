@@ -89,6 +89,14 @@ PAYROLL_GRANTS: Final = (
     Grant("coordination.k8s.io", ("leases",), ("patch",), "drop what it has settled", TASK_CLAIMS),
     Grant("", ("events",), ("create",), "say what was paid"),
 )
+RETENTION_GRANTS: Final = (
+    Grant("batch", ("jobs",), ("list",), "keep the accounts of Jobs that are there"),
+    Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("list", "delete"), "remove settled accounts that the archive holds"),
+)
+RETENTION_CLUSTER_GRANTS: Final = (
+    *RETENTION_GRANTS,
+    Grant("", ("namespaces",), ("list",), "find the namespaces that the selector picks"),
+)
 METRICS_CA_GRANTS: Final = (
     Grant(
         "apiregistration.k8s.io",
@@ -205,6 +213,19 @@ def payroll_role(settings: Settings) -> Manifest:
 def payroll_role_binding(settings: Settings) -> Manifest:
     """Gives them to payroll."""
     return _binding(settings, naming.PAYROLL, ProgramName.PAYROLL, naming.PAYROLL_ACCOUNT)
+
+
+def retention_role(settings: Settings, namespace: str | None) -> Manifest:
+    """Retention's rights in one watched namespace; in all of them for None."""
+    name = naming.RETENTION if namespace else cluster_name(settings, naming.RETENTION)
+    grants = RETENTION_GRANTS if namespace else RETENTION_CLUSTER_GRANTS
+    return _role(settings, name, ProgramName.RETENTION, grants, namespace)
+
+
+def retention_role_binding(settings: Settings, namespace: str | None) -> Manifest:
+    """Gives them to retention."""
+    name = naming.RETENTION if namespace else cluster_name(settings, naming.RETENTION)
+    return _binding(settings, name, ProgramName.RETENTION, naming.RETENTION_ACCOUNT, namespace)
 
 
 def metrics_auth_delegator(settings: Settings) -> Manifest:

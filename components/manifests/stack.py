@@ -28,6 +28,7 @@ from components.manifests import (
     operator,
     payroll,
     rbac,
+    retention,
     sandbox,
     session_policy,
 )
@@ -53,6 +54,7 @@ PURPOSES: Final = {
     "AgentWorkers": "Long-running agents; each takes one task after the other.",
     "Autoscaling": "The queue as a metric, and the autoscaler that reads it: Kubernetes' own, or KEDA.",
     "Payroll": "Pays long-running workers for the tasks in their work logs.",
+    "Retention": "Moves settled accounts into an archive, and removes them only then.",
     "Monitoring": "Alerting rules for Prometheus and a dashboard for Grafana, as ConfigMaps.",
     "AgentJobs": "One Job for each agent, or a CronJob where it has a schedule.",
 }
@@ -78,6 +80,7 @@ def parts(settings: Settings, api_key: str = PLACEHOLDER) -> dict[str, list[Mani
         "AgentWorkers": [*_workers(settings)] if settings.worker.enabled else [],
         "Autoscaling": [*_scaling(settings)] if settings.scales_workers else [],
         "Payroll": [*_payroll(settings)] if settings.pays_workers else [],
+        "Retention": [*retention.objects(settings)] if settings.retention.archives else [],
         "Monitoring": [*_monitoring(settings)] if settings.monitoring.enabled else [],
         "AgentJobs": [agent_job.build(settings, agent) for agent in settings.agents],
     }
@@ -130,6 +133,8 @@ def _network(settings: Settings) -> Iterator[Manifest]:
         yield network_policy.operator(settings)
     if settings.pays_workers:
         yield network_policy.payroll(settings)
+    if settings.retention.archives:
+        yield network_policy.retention(settings)
     if settings.scales_workers:
         yield network_policy.metrics_server(settings)
     if settings.sandbox.enabled:

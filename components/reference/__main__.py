@@ -116,6 +116,8 @@ def rbac_page() -> str:
         (naming.OPERATOR_ACCOUNT, "the stack's namespace, with several replicas only", rbac.ELECTION_GRANTS),
         (naming.WORKER_ACCOUNT, "the stack's namespace, with a work log only", rbac.WORKER_GRANTS),
         (naming.PAYROLL_ACCOUNT, "the stack's namespace", rbac.PAYROLL_GRANTS),
+        (naming.RETENTION_ACCOUNT, "each watched namespace; the cluster with a selector", rbac.RETENTION_GRANTS),
+        (naming.RETENTION_ACCOUNT, "the cluster, with a selector only", rbac.RETENTION_CLUSTER_GRANTS[-1:]),
         (naming.METRICS_ACCOUNT, "the cluster, unless cert-manager or KEDA is used", rbac.METRICS_CA_GRANTS),
     ]
     rows = [
@@ -138,7 +140,8 @@ _RBAC_HEAD = f"""# Who may do what, and why
 {_WRITTEN}
 
 Every program has a ServiceAccount of its own, and a token is mounted only into pods that talk to the API server: the
-operator, workers, payroll and the metrics server. Agents, workers without a work log, and the sandbox get none.
+operator, workers, payroll, retention and the metrics server. Agents, workers without a work log, and the sandbox get
+none.
 
 """
 _RBAC_TAIL = """
@@ -148,8 +151,9 @@ Workers are also bound to the cluster's own `system:auth-delegator`: whose token
 The metrics server is also bound to the cluster's own `system:auth-delegator` (may this caller read the metric?) and to
 `extension-apiserver-authentication-reader` in `kube-system` (which front proxy may be believed?), unless KEDA is used.
 
-No one may delete an Escrow, create or delete a Job, or read any Secret. People who resolve a `NeedsReview` do so with
-their own rights: `get`, `list`, `patch` on `escrows` and `escrows/status`.
+Nobody but retention may delete an Escrow, and it only a settled one, which an admission policy holds it to. No one may
+create or delete a Job, or read any Secret. People who resolve a `NeedsReview` do so with their own rights: `get`,
+`list`, `patch` on `escrows` and `escrows/status`.
 
 A Role does not keep a pod from a `secretKeyRef`, because the kubelet resolves it, nor anybody who may create pods from
 naming one of these accounts. Admission policies do both: [who holds the key](credentials.md), with the rights that

@@ -16,12 +16,12 @@ from components.settings.payments import (
     Faucet,
     Funding,
     Payroll,
-    Retention,
     Sandbox,
     Services,
 )
 from components.settings.platform import Encryption, Images, Monitoring, Network, NetworkPolicy
 from components.settings.problems import BadSettings, Problem, dotted, from_pydantic, removable, rests_on, without
+from components.settings.retention import Retention
 from components.settings.section import Section
 from components.settings.values import DnsLabel, ManifestPath, usdc_text
 from components.settings.workloads import Admission, Agent, Hpa, JobDefaults, Mcp, Operator, Worker

@@ -15,7 +15,7 @@ from components.settings.image_reference import ImageReference
 from components.settings.problems import ROOT, Problem
 from components.settings.section import Resources
 from components.settings.values import usdc_text
-from runtime.contract import MINIMUM_ESCROW_USDC, Env, Port
+from runtime.contract import MINIMUM_ESCROW_USDC, Env, MountPath, Port
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -40,6 +40,7 @@ def problems(settings: "Settings") -> Iterator[Problem]:
     yield from _minimum(settings)
     yield from _cap(settings)
     yield from _limits(settings)
+    yield from _archive(settings)
     if settings.fly.enabled:
         yield from (replace(found, concerns=(f"{ROOT}.fly",)) for found in fly_problems(settings.fly))
 
@@ -175,6 +176,24 @@ def _workers(settings: "Settings") -> Iterator[Problem]:
     if settings.scales_workers and settings.api.dialect == "fly":
         message = "the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false"
         yield _problem(f"{path}.enabled", message, f"{ROOT}.api", f"{ROOT}.worker")
+
+
+def _archive(settings: "Settings") -> Iterator[Problem]:
+    keeping, path = settings.retention, f"{ROOT}.retention"
+    if not keeping.archives:
+        return
+    if not keeping.archive_url:
+        yield _problem(f"{path}.archiveUrl", "is required with archiveAfterDays: where do accounts go?", path)
+    elif keeping.archive_url.startswith("file:") and not keeping.in_folder:
+        message = f"must lie below {MountPath.ARCHIVE}, where archiveClaim is mounted: file://{MountPath.ARCHIVE}"
+        yield _problem(f"{path}.archiveUrl", message, path)
+    elif keeping.in_folder and not keeping.archive_claim:
+        message = "is required for a folder: what a container keeps for itself is gone with it, and the accounts too"
+        yield _problem(f"{path}.archiveClaim", message, path)
+    if not settings.operator.enabled:
+        yield _problem(
+            f"{path}.archiveAfterDays", "needs the operator (operator.enabled: true)", f"{ROOT}.operator", path
+        )
 
 
 def _minimum(settings: "Settings") -> Iterator[Problem]:

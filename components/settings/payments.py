@@ -181,10 +181,3 @@ class Sandbox(Section):
     """CPU and memory of the sandbox container."""
     pod_template: PodTemplate = {}
     """What else its pods have, in Kubernetes' own words: node selectors, tolerations, annotations, a priority."""
-
-
-class Retention(Section):
-    """What outlives the stack."""
-
-    keep_escrows: bool = True
-    """Whether the Escrow definition, and with it every account, survives `pulumi destroy`."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Final
 
 from runtime.contract import Env
 from runtime.escrowctl import money_checks, system_checks
@@ -12,10 +11,7 @@ from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import Forbidden, KubernetesError
 from runtime.kubernetes.escrow import NOT_SETTLED
 from runtime.kubernetes.escrow_objects import EscrowObjects
-from runtime.kubernetes.listing import Listing
-from runtime.kubernetes.shape import NAMED
-
-SELECTOR: Final = "selector:"
+from runtime.kubernetes.watched import Watched
 
 
 class Doctor:
@@ -71,13 +67,8 @@ class Doctor:
     async def _served(self, operator: Deployment | None) -> list[str]:
         """The namespaces that the operator serves; its own where it does not say, or its selector cannot be asked."""
         watch = operator.env.get(Env.WATCH_NAMESPACE, "") if operator else ""
-        watch = watch or self._namespace
-        if not watch.startswith(SELECTOR):
-            return [name.strip() for name in watch.split(",") if name.strip()]
-        selector = {"labelSelector": watch.removeprefix(SELECTOR).strip()}
         try:
-            found = Listing(self._api, "/api/v1/namespaces", NAMED, selector, only_metadata=True)
-            return sorted([each.metadata.name async for each in found])
+            return [*await Watched.parse(watch or self._namespace).namespaces(self._api)]
         except Forbidden:
             return [self._namespace]
 

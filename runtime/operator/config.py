@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from runtime.contract import Env
 from runtime.environment import amount, flag, group, number, text, texts
-from runtime.errors import BadInput
 from runtime.kubernetes.limits import Limit, Limits
+from runtime.kubernetes.watched import Watched
 from runtime.money import Usdc
 from runtime.payments.settings import PayerSettings
 from runtime.service import ProbeSettings
-
-_SELECTOR = "selector:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +117,12 @@ class OperatorConfig:
     """Looks that run at once."""
 
     def __post_init__(self) -> None:
-        if not (self.selector or self.namespaces):
-            raise BadInput(f"{Env.WATCH_NAMESPACE} names nothing: expected a namespace, a,b,c or selector:team=agents")
+        Watched.parse(self.watch)  # a mistake is told at the start
 
     @property
-    def selector(self) -> str:
-        """Label selector of the namespaces to serve; empty when they are listed."""
-        return self.watch.removeprefix(_SELECTOR).strip() if self.watch.startswith(_SELECTOR) else ""
-
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """Namespaces whose Jobs it serves; empty when a selector chooses them."""
-        if self.watch.startswith(_SELECTOR):
-            return ()
-        return tuple(name.strip() for name in self.watch.split(",") if name.strip())
+    def watched(self) -> Watched:
+        """The namespaces whose Jobs it serves."""
+        return Watched.parse(self.watch)
 
     @property
     def pod_name(self) -> str:
@@ -142,4 +132,4 @@ class OperatorConfig:
     @property
     def pod_namespace(self) -> str:
         """Where its Leases are."""
-        return self.own_namespace or next(iter(self.namespaces), "default")
+        return self.own_namespace or next(iter(self.watched.names), "default")

@@ -21,8 +21,6 @@ from runtime.kubernetes.errors import (
 from runtime.kubernetes.escrow_objects import escrows_path
 from runtime.kubernetes.failures import explained
 from runtime.kubernetes.leader import RETRY_SECONDS, Leader
-from runtime.kubernetes.listing import Listing
-from runtime.kubernetes.shape import NAMED
 from runtime.kubernetes.watch import watch
 from runtime.operator.accounts import Accounts
 from runtime.operator.cluster_objects import ClusterObjects
@@ -213,7 +211,7 @@ class Operator:
         """List everything once. Retried: an API server refuses for a moment after its start or a new CRD."""
         await self._claims.check()
         await self._kueue.refresh()
-        if self._config.selector:
+        if self._config.watched.selector:
             await self._resync.look_everywhere()
         versions = await self._resync.run(await self._namespaces())
         await self._claims.rebuild(versions)
@@ -265,10 +263,7 @@ class Operator:
         return versions
 
     async def _namespaces(self) -> tuple[str, ...]:
-        if not self._config.selector:
-            return self._config.namespaces
-        found = Listing(self._api, "/api/v1/namespaces", NAMED, {"labelSelector": self._config.selector})
-        return tuple(sorted([namespace.metadata.name async for namespace in found]))
+        return await self._config.watched.namespaces(self._api)
 
 
 async def serve(start: Start[OperatorConfig]) -> None:

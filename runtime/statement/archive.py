@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -42,15 +43,19 @@ class Archive:
         url: `file:///folder`, `s3://bucket/folder`, `gs://` or `az://`; who may, and where, comes from the environment
             as their own programs read it, e.g. `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`.
 
+        create: Whether a folder is made where there is none; not those above it, which a volume would hide.
+
     Raises:
         BadInput: No such kind of URL, or no folder there.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = False) -> None:
         self.url = url
         try:
+            if create and url.startswith("file:"):
+                Path(urlsplit(url).path).mkdir(exist_ok=True)
             self._store = from_url(url)
-        except (BaseError, ValueError) as error:
+        except (BaseError, OSError, ValueError) as error:
             raise BadInput(f"archive {url}: {_first_line(error)}") from None
 
     def write(self, namespace: str, day: date, objects: Sequence[bytes]) -> str:

@@ -23,6 +23,8 @@ def dangling(settings: Settings, objects: list[Manifest]) -> list[str]:
     declared |= {("Secret", here, agent_pod.Identity.of(agent).secret) for agent in settings.agents}
     bundle = settings.network.ca_bundle
     declared |= {("Secret", here, bundle.secret), ("ConfigMap", here, bundle.config_map)}
+    keeping = settings.retention
+    declared |= {("Secret", here, keeping.archive_secret), ("PersistentVolumeClaim", here, keeping.archive_claim)}
     declared |= {("Issuer", here, settings.hpa.metrics_server.issuer)}
     declared |= {("Secret", here, o["spec"]["secretName"]) for o in objects if o["kind"] == "Certificate"}
     missing = []
@@ -82,7 +84,9 @@ def _pod_references(pod: Manifest) -> Iterator[tuple[str, str]]:
         else:
             assert {"emptyDir", "projected"} & {*volume}, f"a kind of volume that this test does not know: {volume}"
     for container in containers(pod):
-        assert "envFrom" not in container, "this test does not know envFrom"
+        for source in container.get("envFrom", ()):
+            [(kind, of)] = source.items()
+            yield {"secretRef": "Secret", "configMapRef": "ConfigMap"}[kind], of["name"]
         for source in (variable.get("valueFrom", {}) for variable in container.get("env", ())):
             assert set(source) <= {"secretKeyRef", "fieldRef"}, f"a source that this test does not know: {source}"
             if "secretKeyRef" in source:

@@ -46,6 +46,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "somebody else's cluster": {"createNamespace": False, "createCrd": False, "createPolicies": False},
     "watched by Prometheus": {"monitoring": {"enabled": True}},
+    "archive in a bucket": {
+        "retention": {"archiveAfterDays": 30, "archiveUrl": "s3://accounts/pf", "archiveSecret": "bucket"},
+        "operator": {"watchNamespace": "selector:purpleflea=yes"},
+        "budget": {"namespaceUsdc": "5.00"},
+    },
+    "archive in a folder": {
+        "retention": {"archiveAfterDays": 1, "archiveUrl": "file:///archive/pf", "archiveClaim": "accounts"},
+    },
     "an agent's own key": {"agents": [{"name": "own", "credential": "own"}]},
     "bare": {
         **{name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")},
@@ -166,5 +174,6 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
             "egress": {"cidrs": draw(st.sampled_from([["0.0.0.0/0"], ["198.51.100.0/24", "::/0"]]))},
         },
         "admission": {"enabled": draw(flag), "allowedServiceAccounts": draw(st.lists(_labels, max_size=2))},
+        "retention": draw(st.sampled_from([{}, {"archiveAfterDays": 7, "archiveUrl": "s3://b/f"}] if funded else [{}])),
         "sandbox": {"enabled": sandbox, "storageClass": draw(st.sampled_from(["", "fast"]))},
     }

@@ -1,6 +1,7 @@
 """The seven agents in `examples/agents` in real pods: each finds what its file asks for, and its Job completes.
 
-The node is given what the files want of one (labels, a GPU, a runtime class, a priority); only images and commands are ours.
+The node is given what the files want of one (labels, a GPU, a runtime class, a priority); only images and commands are
+ours.
 """
 
 import json
@@ -44,7 +45,7 @@ print(json.dumps({
 """
 BESIDE = {
     "clone": "import pathlib; at = pathlib.Path('/workspace/app'); at.mkdir(); (at / 'cloned').touch()",
-    "database": "import os, signal; assert os.environ['NODE']; signal.signal(15, lambda *_: os._exit(0)); signal.pause()",
+    "database": "import os, signal as s; assert os.environ['NODE']; s.signal(15, lambda *_: os._exit(0)); s.pause()",
 }
 """What stands in for the other containers' programs."""
 

@@ -83,6 +83,15 @@ def test_keda_reads_the_queue_and_the_aggregator_has_no_business():
     assert table({"hpa": {"engine": "keda"}}) == COMMON | PUBLIC | {"keda → metrics-server:9090"}
 
 
+def test_retention_reaches_its_bucket_and_no_other_payment():
+    keeping = {"archiveAfterDays": 1, "archiveUrl": "s3://b/f"}
+    api = to("api-server:443", "api-server:6443", of=("retention",))
+    bucket = to("service:443", "service-v6:443", "service-by-nat64:443", of=("retention",))
+    assert table({"retention": keeping}) == COMMON | PUBLIC | AGGREGATOR | api | bucket
+    folder = {**keeping, "archiveUrl": "file:///archive", "archiveClaim": "accounts"}
+    assert table({"retention": folder}) == COMMON | PUBLIC | AGGREGATOR | api
+
+
 def test_service_on_a_port_of_its_own():
     services = {f"{name}Url": "https://pay.example:8443" for name in ("faucet", "escrow")}
     found = table({"services": services})

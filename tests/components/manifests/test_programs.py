@@ -4,9 +4,10 @@ import importlib.util
 
 import pytest
 
-from components.manifests import agent_job, agent_workers, operator, payroll, services, stack
+from components.manifests import agent_job, agent_workers, operator, payroll, retention, services, stack
 from components.settings import Settings
 from runtime import faucet_claim, network
+from runtime import retention as runtime_retention
 from runtime.agent_worker import settings as agent_worker_settings
 from runtime.contract import Env, NetworkEnv
 from runtime.environment import read
@@ -55,7 +56,7 @@ def test_operator_reads_what_its_deployment_declares():
     }
     [container] = operator.deployment(Settings.parse(mapping))["spec"]["template"]["spec"]["containers"]
     config = read(OperatorConfig, with_key(environment(container)))
-    assert (config.selector, config.leader_election, config.resync_seconds) == ("team=a", True, 60)
+    assert (config.watched.selector, config.leader_election, config.resync_seconds) == ("team=a", True, 60)
     assert str(config.default_budget) == "0.25"
     bounds = [config.budget.limits.namespace, config.budget.limits.agent, config.budget.limits.payee]
     assert [(str(limit.locked), str(limit.daily)) for limit in bounds] == [
@@ -101,6 +102,14 @@ def test_workers_and_payroll_read_what_their_containers_declare(tmp_path):
     pays = read(payroll_settings.Settings, environment(payroll.container(by_age)))
     assert (pays.wallet, pays.has_work_log, pays.release_age_minutes) == ("agent-1", False, 40)
     assert agent_workers.deployment(by_age)["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+def test_retention_reads_what_its_container_declares():
+    mapping = {"retention": {"archiveAfterDays": 7, "archiveUrl": "s3://b/f", "archiveSecret": "bucket"}}
+    container = retention.container(Settings.parse(mapping | {"operator": {"watchNamespace": "agent-jobs,b"}}))
+    found = read(runtime_retention.Settings, environment(container))
+    assert (found.watch, found.archive, found.after_days) == ("agent-jobs,b", "s3://b/f", 7)
+    assert container["envFrom"] == [{"secretRef": {"name": "bucket"}}]
 
 
 def test_faucet_claim_reads_what_its_container_declares():

@@ -98,6 +98,11 @@ TABLE = {
     "a port in use": ({"mcp": {"containerPort": 8081}}, "purpleflea.mcp.containerPort: 8081: 1024 to 65535"),
     "a queue nobody can list": ({"api": {"dialect": "fly"}}, "purpleflea.hpa.enabled: the fly dialect cannot list escrows"),
     "no key for encryption": ({"encryption": {"provider": "aws"}}, "purpleflea.encryption.keyId: is required for provider 'aws'"),
+    "an archive nowhere": ({"retention": {"archiveAfterDays": 9}}, "purpleflea.retention.archiveUrl: is required with archiveAfterDays"),
+    "an archive in the container": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "file:///archive"}}, "purpleflea.retention.archiveClaim: is required for a folder"),
+    "an archive beside the claim": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "file:///tmp"}}, "purpleflea.retention.archiveUrl: must lie below /archive"),
+    "an archive of another kind": ({"retention": {"archiveUrl": "ftp://a/b"}}, "purpleflea.retention.archiveUrl: 'ftp://a/b': a folder or a bucket"),
+    "an archive at once": ({"retention": {"archiveAfterDays": 0, "archiveUrl": "s3://b/f"}}, "purpleflea.retention.archiveAfterDays: 0"),
     "over the cap": ({"budget": {"capUsdc": "2.12"}}, "purpleflea.budget.capUsdc: 2.12 USDC is less than the stack may lock at one time: 20 workers x 0.10 + 1 Jobs x 0.10 = 2.10 USDC, and 0.021 USDC of fees, together 2.121 USDC"),
 }  # fmt: skip
 

@@ -40,7 +40,7 @@ TEXTS = (
         "lhr",
         "unix:///x",
     ),
-    *("0.50", "batch,agent-jobs", "selector:team=a", "arn:aws:kms:eu-west-1:111122223333:key/1"),
+    *("0.50", "batch,agent-jobs", "selector:team=a", "s3://other/place", "arn:aws:kms:eu-west-1:111122223333:key/1"),
 )
 VALUES: dict[str, tuple[Any, ...]] = {
     "boolean": (True, False),

@@ -72,6 +72,18 @@ def test_payroll_writes_accounts_of_tasks_alone(world, tenant):
     assert "written by the operator" in patched(payroll, Escrow.Status, "job-of-a-job", {"status": {"payee": "me"}})
 
 
+def test_retention_removes_what_is_settled_and_writes_nothing(world, tenant):
+    retention = client_of(world, "pf-retention-sa")
+    for uid, phase in (("old", "Settled"), ("open", "Funded")):
+        world.client.create(account(uid))
+        status = {"phase": phase, "outcome": "Paid", "closedAt": NOW} if phase == "Settled" else {"phase": phase}
+        assert patched(world.client, Escrow.Status, f"job-{uid}", {"status": status}) == ""
+    assert "written by the operator" in patched(retention, Escrow.Status, "job-open", {"status": {"payee": "me"}})
+    assert "once they are archived" in refused(lambda: retention.delete(Escrow, "job-open"))
+    assert "opened by the operator" in refused(lambda: retention.create(account("another")))
+    assert refused(lambda: retention.delete(Escrow, "job-old")) == ""
+
+
 def test_whoever_decides_a_review_is_who_the_api_server_says(world, tenant):
     world.operator(**STRICT)
     world.job("lost", "esc_of_nobody", suspend=True)
