@@ -190,6 +190,8 @@ def _archive(settings: "Settings") -> Iterator[Problem]:
     elif keeping.in_folder and not keeping.archive_claim:
         message = "is required for a folder: what a container keeps for itself is gone with it, and the accounts too"
         yield _problem(f"{path}.archiveClaim", message, path)
+    if keeping.archive_secret == settings.payer_secret:
+        yield _problem(f"{path}.archiveSecret", "is the payer's Secret, and retention pays nobody", path)
     if not settings.operator.enabled:
         yield _problem(
             f"{path}.archiveAfterDays", "needs the operator (operator.enabled: true)", f"{ROOT}.operator", path

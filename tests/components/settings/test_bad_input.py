@@ -102,6 +102,7 @@ TABLE = {
     "an archive in the container": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "file:///archive"}}, "purpleflea.retention.archiveClaim: is required for a folder"),
     "an archive beside the claim": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "file:///tmp"}}, "purpleflea.retention.archiveUrl: must lie below /archive"),
     "an archive of another kind": ({"retention": {"archiveUrl": "ftp://a/b"}}, "purpleflea.retention.archiveUrl: 'ftp://a/b': a folder or a bucket"),
+    "the payer's key for an archive": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "s3://b/f", "archiveSecret": "purpleflea-creds"}}, "purpleflea.retention.archiveSecret: is the payer's Secret"),
     "an archive at once": ({"retention": {"archiveAfterDays": 0, "archiveUrl": "s3://b/f"}}, "purpleflea.retention.archiveAfterDays: 0"),
     "over the cap": ({"budget": {"capUsdc": "2.12"}}, "purpleflea.budget.capUsdc: 2.12 USDC is less than the stack may lock at one time: 20 workers x 0.10 + 1 Jobs x 0.10 = 2.10 USDC, and 0.021 USDC of fees, together 2.121 USDC"),
 }  # fmt: skip
