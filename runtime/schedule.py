@@ -8,9 +8,10 @@ robfig/cron itself in the tests.
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
+from zoneinfo import ZoneInfo
 
 _BLANK = re.compile("[\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -45,6 +46,7 @@ _NANOSECONDS: Final = {
 }
 _DURATION = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
+_MINUTE: Final = timedelta(minutes=1)
 _INT64 = 2**63
 EXAMPLE: Final = "e.g. '0 * * * *' or '@hourly'"
 
@@ -104,6 +106,18 @@ class Schedule:
     def runs_at(self, moment: datetime) -> bool:
         """Whether it runs in the minute of that local time; of an `@every` schedule nobody knows."""
         return moment.minute in self.minutes and moment.hour in self.hours and self._runs_on(moment.date())
+
+    def runs_between(self, start: datetime, end: datetime, zone: ZoneInfo, most: int) -> int:
+        """How often it runs after `start`, until `end`, counted to `most`. A local time that is twice counts twice."""
+        minute, found = start.astimezone(UTC).replace(second=0, microsecond=0) + _MINUTE, 0
+        while minute <= end and found < most:
+            local = minute.astimezone(zone)
+            if self._runs_on(local.date()):
+                found += self.runs_at(local)
+                minute += _MINUTE
+            else:  # every zone's days begin at a quarter of an hour
+                minute += timedelta(minutes=15 - minute.minute % 15)
+        return found
 
     def _runs_on(self, day: date) -> bool:
         if day.month not in self.months:

@@ -40,8 +40,8 @@ ONLY_METADATA_LIST: Final = ONLY_METADATA.replace("Metadata;", "MetadataList;")
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
-TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
-WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=90)
+TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
 """The API server sends a bookmark about every minute, so a watch that is silent for longer is dead."""
 
 
@@ -59,10 +59,12 @@ class KubernetesApi:
     Args:
         manager: Our name: the field manager of every write, and the user agent.
         way: How to log in; by default as a pod, else by the kubeconfig.
+        connections: How many requests there may be at one time; 0 for a program that bounds them itself.
     """
 
-    def __init__(self, manager: str, way: Login | None = None) -> None:
+    def __init__(self, manager: str, way: Login | None = None, *, connections: int = 0) -> None:
         self._manager = manager
+        self._connections = connections
         self._login = way or login()
         self._server: Server | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -79,10 +81,9 @@ class KubernetesApi:
     async def __aenter__(self) -> "KubernetesApi":
         self._server = await self._login.server()
         await self._login.headers()
-        # No limit of its own: a watch keeps its connection, and the workers of the queue bound the rest. Compressed
-        # answers are not asked for: of a megabyte of blanks they would hide how much is to come.
+        # Compressed answers are not asked for: of a megabyte of blanks they would hide how much is to come.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=self._connections),
             timeout=TIMEOUT,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._manager, "Accept-Encoding": "identity"},

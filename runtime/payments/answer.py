@@ -1,7 +1,7 @@
 """Reading an answer's JSON field by field: absent is None, of another kind is an error, and nothing is guessed."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,6 +31,13 @@ T = TypeVar("T")
 
 _TOKEN_AT_END: Final = re.compile(r"\[([A-Za-z0-9._/@-]{3,400})\]\s*\Z")
 """Ours, and `NAMESPACE/JOB` as a person writes it."""
+
+
+class _Identified(msgspec.Struct):
+    escrow_id: str | None = None
+
+
+_IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
 
 
 class AnswerProblem(Exception):
@@ -109,21 +116,27 @@ class Answer:
         found = _TOKEN_AT_END.search(text)
         return found[1] if found else text or None
 
-    def entries(self, name: str) -> Iterator["Answer"]:
+    def entries(self, name: str, among: Collection[str] | None = None) -> Iterator["Answer"]:
         """Yield the objects of a list that has to be there.
 
         Of a list of escrows each is read when its turn comes: a hundred thousand at once are 90 MB of Python objects.
+
+        Args:
+            among: Of a list of escrows, those that are wanted whole; of any other its id alone, at a tenth of the time.
         """
         values = self.body.get(name)
         if isinstance(values, msgspec.Raw):
-            return self._each(name, values)
+            return self._each(name, values, among)
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
             raise AnswerProblem(Problem.MISSING_FIELD, f"{name} is {_kind(values)}, not a list of objects")
         return (Answer(value, self.server_time, self.request_id) for value in values)
 
-    def _each(self, name: str, raw: msgspec.Raw) -> Iterator["Answer"]:
+    def _each(self, name: str, raw: msgspec.Raw, among: Collection[str] | None) -> Iterator["Answer"]:
         try:
             for each in msgspec.json.decode(raw, type=list[msgspec.Raw]):
+                if among is not None and (escrow_id := _IDENTIFIED.decode(each).escrow_id) not in among:
+                    yield Answer({"escrow_id": escrow_id}, self.server_time, self.request_id)
+                    continue
                 value = loads(bytes(each))
                 if not isinstance(value, dict):
                     raise AnswerProblem(Problem.MISSING_FIELD, f"{name} has {_kind(value)}, not only objects")

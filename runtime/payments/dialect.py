@@ -195,7 +195,7 @@ class Dialect:
     ) -> list[tuple[str, Escrow | None]]:
         """Read one page of a list: ids with their escrows, or without where `among` does not have the id."""
         page: list[tuple[str, Escrow | None]] = []
-        for entry in answer.entries("escrows"):
+        for entry in answer.entries("escrows", among):
             escrow_id = required(entry.escrow_id(), "escrow_id")
             page.append((escrow_id, self.escrow(entry, status) if among is None or escrow_id in among else None))
         return page

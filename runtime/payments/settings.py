@@ -6,7 +6,7 @@ from runtime.contract import Env
 from runtime.credentials import KeySettings, NeededKeySettings
 from runtime.environment import choice, flag, group, url
 from runtime.payments.client import PaymentsClient
-from runtime.payments.http import Limits, MakeHttp
+from runtime.payments.http import Limits, MakeHttp, Timeouts
 from runtime.payments.model import DialectName
 
 
@@ -25,7 +25,9 @@ class PaymentSettings:
     allow_http: bool = flag(Env.ALLOW_HTTP, "Permits `http://` URLs; only beside a sandbox", default=False)
     key: KeySettings = group(KeySettings)
 
-    def client(self, http: MakeHttp | None = None, limits: Limits | None = None) -> PaymentsClient:
+    def client(
+        self, http: MakeHttp | None = None, limits: Limits | None = None, timeouts: Timeouts | None = None
+    ) -> PaymentsClient:
         """The client; raises BadInput for a proxy or CA file in the environment that cannot work."""
         return PaymentsClient(
             self.dialect,
@@ -36,6 +38,7 @@ class PaymentSettings:
             allow_http=self.allow_http,
             http=http,
             limits=limits,
+            timeouts=timeouts,
         )
 
 

@@ -9,6 +9,7 @@ from runtime.payroll.settings import Settings
 from runtime.service import Kind, Program, Start
 
 NAME = "pf-agent-payroll"
+USER_AGENT = "purpleflea-payroll"
 _log = logging.getLogger("runtime.payroll")
 
 
@@ -23,13 +24,17 @@ async def run(start: Start[Settings]) -> int:
     from runtime.kubernetes.failures import explained
     from runtime.payments.busy_http import BusyHttp
     from runtime.payroll.missed import missed, read_cron_job
-    from runtime.payroll.run import Run
+    from runtime.payroll.run import CONNECTIONS, TIMEOUTS, Run
     from runtime.payroll.summary import MOST_NAMED, summed_up, table
 
     settings = start.settings
     http = None if getproxies() else BusyHttp  # only httpx supports the proxies that the environment names
     with explained():
-        async with KubernetesApi("purpleflea-payroll") as api, settings.payments.client(http) as client:
+        api, client = (
+            KubernetesApi(USER_AGENT, connections=CONNECTIONS),
+            settings.payments.client(http, timeouts=TIMEOUTS),
+        )
+        async with api, client:
             namespace = settings.namespace or api.namespace
             work = Run(settings, api, client, namespace)
             steps = await work.plan()

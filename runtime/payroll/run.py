@@ -19,7 +19,7 @@ from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.new_escrow import new_task_escrow
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.kubernetes.task_claims import TaskClaims
-from runtime.payments import Operation, PaymentsClient
+from runtime.payments import Operation, PaymentsClient, Timeouts
 from runtime.payroll.evidence import Evidence, read_claims, read_pods
 from runtime.payroll.ledger import Ledger, read_ledger
 from runtime.payroll.plan import Action, Step, plan
@@ -31,9 +31,15 @@ from runtime.settlement.record import Case, CaseMismatch, JournalConflict, Settl
 from runtime.settlement.table import Intent
 from runtime.trace import tracing
 
-AT_ONCE: Final = 48
-"""Escrows that are worked on at one time: with more than the client has connections, at 200m of CPU, they run into its
-time-outs. Where there are only lists those at work share one reading of them."""
+AT_ONCE: Final = 400
+"""Escrows that are worked on at one time. Where there are only lists those at work share one reading of them, so that
+more of them are fewer readings."""
+
+CONNECTIONS: Final = 40
+"""To the API server, which refuses what is more than its fair share."""
+
+TIMEOUTS: Final = Timeouts(pool_seconds=20.0)
+"""So many wait for the client's connections; an act that waits longer was not sent, and is tried again."""
 
 PATIENCE_SECONDS: Final = 120.0
 """For what is not settled at once; the next run goes on with what is not settled then."""

@@ -22,6 +22,10 @@ from runtime.payments import Escrow, EscrowStatus, Operation, PaymentsClient
 from runtime.settlement.record import Case, Settlement
 from runtime.settlement.table import STILL_OPEN, WANTED, ActResult, Intent, Outcome, Seen
 
+PAUSE: Final = 4
+"""Between two readings of one list, in times of how long the one before took."""
+LONGEST_PAUSE: Final = 5.0
+
 CLOSED_BY_OTHERS: Final = {
     EscrowStatus.RELEASED: (Intent.RELEASE, Outcome.PAID),
     EscrowStatus.DISPUTED: (Intent.DISPUTE, Outcome.DISPUTED),
@@ -133,6 +137,7 @@ class _SharedLists:
     def __init__(self, client: PaymentsClient) -> None:
         self._client = client
         self._locks: defaultdict[EscrowStatus, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._next: defaultdict[EscrowStatus, float] = defaultdict(float)
         self._waiting: dict[EscrowStatus, tuple[set[str], asyncio.Task[dict[str, Escrow]]]] = {}
 
     async def find(self, status: EscrowStatus, escrow_id: str) -> Escrow | None:
@@ -145,9 +150,16 @@ class _SharedLists:
         return (await asyncio.shield(reading)).get(escrow_id)
 
     async def _read(self, status: EscrowStatus, wanted: set[str]) -> dict[str, Escrow]:
+        loop = asyncio.get_running_loop()
         async with self._locks[status]:
+            # A long list is read a fifth of the time at most: those who come meanwhile share the next reading.
+            await asyncio.sleep(self._next[status] - loop.time())
             del self._waiting[status]  # whoever comes from now on may have acted since, and needs a later list
-            return {escrow.id: escrow async for escrow in self._client.list_escrows(status, wanted)}
+            begun = loop.time()
+            found = {escrow.id: escrow async for escrow in self._client.list_escrows(status, wanted)}
+            ended = loop.time()
+            self._next[status] = ended + min(PAUSE * (ended - begun), LONGEST_PAUSE)
+            return found
 
 
 def _disagreement(record: Settlement, escrow: Escrow) -> str:
