@@ -279,7 +279,7 @@ def _acts() -> Manifest:
 
 def _columns() -> list[Manifest]:
     paths = {
-        "Job": ".spec.job.name",
+        "Work": ".spec.work.name",
         "Phase": ".status.phase",
         "Locked": ".status.lockedUsdc",
         "Payee": ".status.payee",
@@ -287,7 +287,7 @@ def _columns() -> list[Manifest]:
         "Outcome": ".status.outcome",
     }
     columns: list[Manifest] = [{"name": name, "type": "string", "jsonPath": path} for name, path in paths.items()]
-    columns.append({"name": "Work", "type": "string", "jsonPath": ".spec.work.name", "priority": 1})
+    columns.append({"name": "Kind", "type": "string", "jsonPath": ".spec.work.kind", "priority": 1})
     columns.append({"name": "Reason", "type": "string", "jsonPath": ".status.reason", "priority": 1})
     return [*columns, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
 

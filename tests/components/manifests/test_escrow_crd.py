@@ -287,7 +287,7 @@ def test_a_status_is_never_taken_away(escrows, namespace):
 def test_statement_in_a_terminal(escrows, namespace):
     """`kubectl get escrows` needs no program of ours."""
     columns = escrow_crd.custom_resource_definition(Settings())["spec"]["versions"][0]["additionalPrinterColumns"]
-    assert [column["name"] for column in columns if not column.get("priority")][:2] == ["Job", "Phase"]
+    assert [column["name"] for column in columns if not column.get("priority")][:2] == ["Work", "Phase"]
     properties = escrow_crd.schema()["properties"]
     for column in columns[:-1]:
         _, section, *path = column["jsonPath"].split(".")
