@@ -269,9 +269,22 @@ class Settler:
             )
         elif receipt is None and record.version:  # to wait, with nothing new to write down
             return self._progress(record, observed.delay_seconds, observed.error)
-        record = await self._journal.write(record)
+        try:
+            record = await self._journal.write(record)
+        except JournalConflict:
+            if receipt is None:
+                raise
+            record = await self._add_money(record.key, receipt)
         self._observe(Step.RECORDED, record)
         return self._progress(record, observed.delay_seconds, observed.error)
+
+    async def _add_money(self, key: str, receipt: Receipt) -> Settlement:
+        """Add what our act was told to the record of whoever read its effect and wrote first: nobody else knows it."""
+        latest = await self._journal.load(key)
+        if latest is None or latest.outcome is not Outcome.PAID or latest.paid is not None:
+            raise JournalConflict(key)
+        told, wrong = _with_money(latest, None, receipt)
+        return latest if wrong else await self._journal.write(told)
 
     def _progress(
         self, record: Settlement, delay_seconds: float | None = None, error: PurpleFleaError | None = None
