@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 import yaml
 
-from components.manifests.kubernetes_yaml import MOST_NESTED, MOST_VALUES, NotReadable, refuse_depth
+from runtime.kubernetes_yaml import MOST_NESTED, MOST_VALUES, NotReadable, refuse_depth
 
 _PLAIN: Final = "plain"
 _PREFIX: Final = "tag:yaml.org,2002:"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from components.manifests import kinds, stack
-from components.manifests.kubernetes_yaml import NotReadable, documents
 from components.manifests.naming import Manifest, content_hash
 from components.settings import BadSettings, Problem, Settings
 from runtime.contract import DOMAIN, ESCROW_REQUEST_ANNOTATION
+from runtime.kubernetes_yaml import NotReadable, documents
 
 MOST_BYTES = 1 << 20
 """Of one file; etcd holds no object of more than 1.5 MiB."""

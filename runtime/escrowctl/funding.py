@@ -14,7 +14,6 @@ from runtime.kubernetes.shape import stamp
 from runtime.operator.jobs import AnnotationError, parse_request
 from runtime.operator.work_ids import by_hand_token
 from runtime.payments import (
-    Created,
     Creation,
     DialectName,
     EscrowRequest,
@@ -40,14 +39,16 @@ async def fund(file: Path, settings: FundSettings, namespace: str | None = None)
 
     The token comes from the Job's namespace and name, the payee and the amount: by it the operator knows for which Job
     the escrow was made. It is looked for before anything is sent: run twice, this creates one escrow. Where the dialect
-    cannot look, a file beside the manifest remembers. All that can be wrong with the manifest is found before anything
-    is paid.
+    cannot look, a file beside the manifest remembers. The manifest is checked before anything is paid; what only
+    the API server refuses can be mended, and keeps its escrow.
 
     Raises:
         BadInput: The manifest cannot be used, what was sent needs a person, or its escrow is spent.
     """
     manifest = read_manifest(file, namespace)
     if manifest.escrow_id is not None:
+        async with settings.payments.client() as client:
+            await _refuse_spent(client, manifest.escrow_id)
         return manifest.text
     order = _order(file, manifest)
     async with settings.payments.client() as client:
@@ -56,7 +57,7 @@ async def fund(file: Path, settings: FundSettings, namespace: str | None = None)
         created = await create_once(client, FileJournal(file.with_name(f".{file.name}.escrow.json")), order)
         if isinstance(created, NeedsReview):
             raise BadInput(f"nothing more was sent: {created.reason}; look for {created.token} at the payment service")
-        await _refuse_spent(client, created)
+        await _refuse_spent(client, created.escrow_id, created.escrow.status if created.escrow else None)
     return manifest.funded(created.escrow_id)
 
 
@@ -75,21 +76,20 @@ def _order(file: Path, manifest: JobManifest) -> EscrowRequest:
     )
 
 
-async def _refuse_spent(client: PaymentsClient, created: Created) -> None:
+async def _refuse_spent(client: PaymentsClient, escrow_id: str, status: EscrowStatus | None = None) -> None:
     """An escrow of an earlier run may have ended since, and a Job that names it would not be paid for.
 
     Where the service tells of one escrow it is asked, else its list of open ones; `fly` has neither.
     """
-    status = created.escrow.status if created.escrow else None
     if status is None and client.supports(Operation.READ):
-        status = (await client.read_escrow(created.escrow_id)).status
+        status = (await client.read_escrow(escrow_id)).status
     elif status is None and client.supports(Operation.LIST):
-        listed = [escrow.status async for escrow in client.list_escrows(among={created.escrow_id})]
+        listed = [escrow.status async for escrow in client.list_escrows(among={escrow_id})]
         status = listed[0] if listed else EscrowStatus.RELEASED
     if status not in (None, EscrowStatus.LOCKED, EscrowStatus.COMPLETED):
         raise BadInput(
-            f"escrow {created.escrow_id} of this request has ended already, and nothing was paid now; "
-            "for new work give the Job another name"
+            f"escrow {escrow_id} of this Job has ended already, and nothing was paid now; "
+            "for new work give the Job another name, and a request in the place of the escrow's id"
         )
 
 

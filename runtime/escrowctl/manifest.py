@@ -5,6 +5,7 @@ The text is never written anew: YAML has dialects, and a value that Kubernetes r
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +14,14 @@ import yaml
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
 from runtime.errors import BadInput
+from runtime.kubernetes_yaml import NotReadable, documents
 
-_TEXT: Final = "tag:yaml.org,2002:str"
+_API_VERSION: Final = "batch/v1"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NAME_LIMIT: Final = 63
 """Of a Job, whose name is a label of its pods, and of a namespace."""
 _SAMPLE_ID: Final = "esc_0"
+_Nodes: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class JobManifest:
     """A Job's manifest.
 
     Args:
-        text: The file, to the last byte.
+        text: The file, as it is but for a byte order mark.
         name: Of the Job.
         namespace: Its namespace, `default` where it names none.
         escrow_id: The annotation that names its escrow, where it has one.
@@ -45,21 +48,23 @@ class JobManifest:
         Raises:
             BadInput: The request stands where it cannot be exchanged, as behind an anchor.
         """
-        entry = _entry(_annotations(_compose(self.text)), ESCROW_REQUEST_ANNOTATION)
-        if entry is None:
-            raise BadInput(f"it has no annotation {ESCROW_REQUEST_ANNOTATION}")
-        key, value = entry
+        found = _request_entry(self.text)
+        if found is None:
+            raise BadInput(f"{ESCROW_REQUEST_ANNOTATION} does not stand among the annotations itself; write it there")
+        key, value = found
         start, end = value.start_mark.index, value.end_mark.index
         if start < key.end_mark.index:
             raise BadInput(f"{ESCROW_REQUEST_ANNOTATION} is an alias (`*name`); write the request out")
         tail = "\n" if self.text[start:end].endswith("\n") else ""  # a block ends with the line
         before, between = self.text[: key.start_mark.index], self.text[key.end_mark.index : start]
-        edited = f"{before}{ESCROW_ID_ANNOTATION}{between}{json.dumps(escrow_id)}{tail}{self.text[end:]}"
-        said, says = _plain(self.text), _plain(edited)
+        name = json.dumps(ESCROW_ID_ANNOTATION) if key.style else ESCROW_ID_ANNOTATION  # JSON stays JSON
+        edited = f"{before}{name}{between}{json.dumps(escrow_id)}{tail}{self.text[end:]}"
+        said, says = _object(self.text), _try_object(edited)
         said["metadata"]["annotations"].pop(ESCROW_REQUEST_ANNOTATION)
-        written = says["metadata"]["annotations"].pop(ESCROW_ID_ANNOTATION, None)
-        if written != escrow_id or said != says:
-            raise BadInput(f"{ESCROW_REQUEST_ANNOTATION} cannot be exchanged there; give it a line of its own")
+        if says is None or says["metadata"]["annotations"].pop(ESCROW_ID_ANNOTATION, None) != escrow_id or said != says:
+            raise BadInput(
+                f"{ESCROW_REQUEST_ANNOTATION} cannot be exchanged there; give it a line of its own, without an anchor"
+            )
         return edited
 
 
@@ -69,12 +74,11 @@ def read_manifest(file: Path, namespace: str | None = None) -> JobManifest:
     `namespace` is where it will be created; a manifest that names another one is refused.
 
     Raises:
-        BadInput: No text, no YAML, not one Job, or one that the API server would refuse by its name.
+        BadInput: No text, no YAML, not one Job, or one that the API server would refuse by what is looked at here.
     """
     try:
-        text = file.read_bytes().decode()
-        root = _compose(text)
-        manifest = _job(text, root, namespace)
+        text = file.read_bytes().decode("utf-8-sig")
+        manifest = _job(text, _object(text), namespace)
         if manifest.request is not None and manifest.escrow_id is None:
             manifest.funded(_SAMPLE_ID)
     except UnicodeDecodeError as error:
@@ -86,64 +90,78 @@ def read_manifest(file: Path, namespace: str | None = None) -> JobManifest:
     return manifest
 
 
-def _job(text: str, root: yaml.Node, wanted: str | None) -> JobManifest:
-    kind = _text(_value(root, "kind"), "kind")
-    if kind != "Job":
-        raise BadInput(f"it is one {kind or 'object without a kind'}, and `fund` pays for one Job")
-    metadata = _value(root, "metadata")
-    name = _named(_text(_value(metadata, "name"), "metadata.name"), "metadata.name")
-    given = _text(_value(metadata, "namespace"), "metadata.namespace")
+def _job(text: str, root: dict[str, Any], wanted: str | None) -> JobManifest:
+    if root.get("kind") != "Job" or root.get("apiVersion") != _API_VERSION:
+        found = " ".join(str(root[key]) for key in ("apiVersion", "kind") if root.get(key))
+        raise BadInput(f"it is one {found or 'object without a kind'}, and `fund` pays for one {_API_VERSION} Job")
+    metadata, spec = _part(root, "metadata"), _part(root, "spec")
+    name = _named(_text(metadata.get("name"), "metadata.name"), "metadata.name")
+    given = _text(metadata.get("namespace"), "metadata.namespace")
     namespace = _named(given, "metadata.namespace") if given else _named(wanted or "default", "--namespace")
     if wanted not in (None, namespace):
         raise BadInput(f"metadata.namespace is {namespace}, and --namespace says {wanted}")
-    containers = _value(_value(_value(_value(root, "spec"), "template"), "spec"), "containers")
-    if not isinstance(containers, yaml.SequenceNode) or not containers.value:
+    pod = _part(_part(spec, "template", "spec."), "spec", "spec.template.")
+    if not isinstance(pod.get("containers"), list) or not pod["containers"]:
         raise BadInput("spec.template.spec.containers is missing: there is nothing to pay for")
-    annotations = _annotations(root)
-    escrow_id, request = (
-        _text(_value(annotations, key), f"metadata.annotations[{key}]")
-        for key in (ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION)
-    )
-    return JobManifest(text, name, namespace, escrow_id, request)
+    annotations, _ = (_texts(metadata, part) for part in ("annotations", "labels"))
+    escrow_id = annotations.get(ESCROW_ID_ANNOTATION)
+    if escrow_id is not None and not escrow_id.strip():
+        raise BadInput(f"{ESCROW_ID_ANNOTATION} is empty; remove it, or write the escrow's id")
+    return JobManifest(text, name, namespace, escrow_id, annotations.get(ESCROW_REQUEST_ANNOTATION))
 
 
-def _compose(text: str) -> yaml.Node:
+def _object(text: str) -> dict[str, Any]:
+    """The one object of a file, as kubectl reads it; a document without content is none."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        problem = " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else "it is nested too deep"
-        raise BadInput(f"it is not one YAML document: {problem}") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise BadInput("it holds no object")
-    return node
-
-
-def _annotations(root: yaml.Node) -> yaml.Node | None:
-    return _value(_value(root, "metadata"), "annotations")
-
-
-def _entry(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | None:
-    """Key and value of that name; the API server refuses a key that stands twice."""
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    found = [(key, value) for key, value in node.value if key.value == name]
+        found = [one for one in documents(text) if one is not None]
+    except (NotReadable, RecursionError) as error:
+        raise BadInput(f"it cannot be read as YAML: {error}") from error
     if len(found) > 1:
-        lines = " and ".join(f"{key.start_mark.line + 1}" for key, _ in found)
-        raise BadInput(f"{name} stands more than once, on lines {lines}")
-    return found[0] if found else None
+        raise BadInput(f"it holds {len(found)} documents, and `fund` pays for one Job")
+    if not found or not isinstance(found[0], dict):
+        raise BadInput("it holds no object")
+    return found[0]
 
 
-def _value(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    found = _entry(node, name)
-    return found[1] if found else None
-
-
-def _text(node: yaml.Node | None, where: str) -> str | None:
-    if node is None or node.tag == "tag:yaml.org,2002:null":
+def _try_object(text: str) -> dict[str, Any] | None:
+    try:
+        return _object(text)
+    except BadInput:
         return None
-    if not isinstance(node, yaml.ScalarNode) or node.tag != _TEXT:
+
+
+def _request_entry(text: str) -> tuple[Any, Any] | None:
+    """Where the request stands: the nodes of its key and value, with their places in the text."""
+    for node in yaml.compose_all(text, Loader=_Nodes):
+        for name in ("metadata", "annotations"):
+            node = (_entry(node, name) or (None, None))[1]
+        if found := _entry(node, ESCROW_REQUEST_ANNOTATION):
+            return found
+    return None
+
+
+def _entry(node: yaml.Node | None, name: str) -> tuple[Any, Any] | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next(((k, v) for k, v in pairs if isinstance(k, yaml.ScalarNode) and k.value == name), None)
+
+
+def _part(of: Mapping[str, Any], name: str, above: str = "") -> dict[str, Any]:
+    found = of.get(name)
+    if not isinstance(found, dict | None):
+        raise BadInput(f"{above}{name} must be a mapping of keys")
+    return found or {}
+
+
+def _texts(metadata: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Annotations or labels; where one is empty the API server reads an empty text."""
+    where = f"metadata.{name}"
+    return {key: _text(value, f"{where}[{key}]") or "" for key, value in _part(metadata, name, "metadata.").items()}
+
+
+def _text(value: Any, where: str) -> str | None:
+    if not isinstance(value, str | None):
         raise BadInput(f"{where} must be text; put it in quotes")
-    return node.value
+    return value
 
 
 def _named(name: str | None, where: str) -> str:
@@ -151,8 +169,3 @@ def _named(name: str | None, where: str) -> str:
         wanted = "lower-case letters, digits, '-' and '.', at most 63"
         raise BadInput(f"{where} {name!r} is no name: {wanted}" if name else f"{where} is missing")
     return name
-
-
-def _plain(text: str) -> Any:
-    """What a text says, every value as it is written."""
-    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and mappings only

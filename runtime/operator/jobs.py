@@ -284,8 +284,8 @@ def parse_request(annotation: str) -> FundingRequest:
     if len(annotation) > REQUEST_LIMIT:
         raise AnnotationError(f"{where} is longer than {REQUEST_LIMIT} characters: {example}")
     try:
-        request = json.loads(annotation)
-    except ValueError as error:
+        request = json.loads(annotation, object_pairs_hook=_once_each)
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{where} is not JSON ({error}): {example}") from error
     if not isinstance(request, dict) or set(request) - REQUEST_KEYS:
         raise AnnotationError(f"{where} must be an object with the keys {sorted(REQUEST_KEYS)}: {example}")
@@ -298,6 +298,14 @@ def parse_request(annotation: str) -> FundingRequest:
         return FundingRequest(payee.strip(), Usdc.parse(amount) if amount is not None else None)
     except AmountError as error:
         raise AnnotationError(f"{where}: amountUsdc: {error}") from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # JSON leaves open which of two amounts counts, and money hangs on it.
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def failure_reason(job: JobFacts, pods: Sequence[FailedPod], limit: int = 400) -> str:

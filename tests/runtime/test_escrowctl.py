@@ -244,11 +244,16 @@ def test_what_fund_makes_is_taken_from_the_job_it_was_made_for_and_is_accounted_
     assert "every open escrow of this key has an account" in escrowctl(world, "list", "--unaccounted", **payments)
 
 
-def test_fund_does_not_give_out_an_escrow_that_has_ended(world, by_hand):
+def test_fund_does_not_give_out_an_escrow_that_has_ended(world, by_hand, tmp_path):
     """The Job that names it would run, and never be paid for."""
-    escrow_id = yaml.safe_load(by_hand())["metadata"]["annotations"][ESCROW_ID_ANNOTATION]
+    funded = by_hand()
+    escrow_id = yaml.safe_load(funded)["metadata"]["annotations"][ESCROW_ID_ANNOTATION]
+    kept = tmp_path / "funded.yaml"
+    kept.write_text(funded)
+    assert by_hand("-f", str(kept)) == funded, "it is funded already"
     world.sandbox.resolve(escrow_id, "release")
+    assert f"escrow {escrow_id} of this Job has ended already" in by_hand("-f", str(kept), expect=2)
     complaint = by_hand(expect=2)
-    assert f"escrow {escrow_id} of this request has ended already" in complaint
+    assert f"escrow {escrow_id} of this Job has ended already" in complaint
     assert "another name" in complaint
     assert len(world.payments()) == 1

@@ -1,5 +1,7 @@
 """`escrowctl fund` on manifests as people write them: the id takes the request's place, and nothing else changes."""
 
+import json
+
 import pytest
 
 from runtime.errors import BadInput
@@ -35,7 +37,7 @@ WAYS = {
     ),
     "a quoted key, and neighbours": (
         f"    a: 'b'  # first\n    \"purpleflea.com/escrow-request\": '{REQUEST}'   # why\n    c: d",
-        "    a: 'b'  # first\n    purpleflea.com/escrow-id: \"esc_1\"   # why\n    c: d",
+        '    a: \'b\'  # first\n    "purpleflea.com/escrow-id": "esc_1"   # why\n    c: d',
     ),
     "a folded block": (
         f"    purpleflea.com/escrow-request: >-\n      {REQUEST}\n    c: d",
@@ -69,17 +71,34 @@ def test_only_the_request_is_exchanged(way, line_end, tmp_path):
 
 
 REFUSED = {
-    "an anchor": (f"'{REQUEST}'", "*request", "is not one YAML document"),
+    "an anchor": (f"'{REQUEST}'", "*request", "cannot be read as YAML"),
     "JSON without quotes": (f"'{REQUEST}'", REQUEST, r"annotations\[purpleflea.com/escrow-request\] must be text"),
-    "two documents": ("# as somebody", "a: 1\n---\n# as", "is not one YAML document"),
-    "another kind": ("kind: Job", "kind: CronJob", "it is one CronJob"),
+    "two documents": ("# as somebody", "a: 1\n---\n# as", "it holds 2 documents"),
+    "another kind": ("kind: Job", "kind: CronJob", "it is one batch/v1 CronJob"),
     "a list": ("apiVersion: batch/v1\nkind: Job\n", "kind: List\n", "it is one List"),
+    "another group's Job": ("batch/v1", "batch.volcano.sh/v1alpha1", "batch.volcano.sh/v1alpha1 Job"),
+    "no version": ("apiVersion: batch/v1\n", "", "it is one Job"),
     "no name": ("  name: by-hand\n", "", "metadata.name is missing"),
     "a name that is a number": ("name: by-hand", "name: 2024", "metadata.name must be text"),
+    **{
+        f"a name that kubectl reads as a {what}": (": by-hand", f": {name}", "metadata.name must be text")
+        for what, name in (("truth value", "y"), ("whole number", "0o17"), ("number", "1e3"))
+    },
+    "a label that is no text": ("  name: by-hand", "  name: x\n  labels: {v: 1.10}", r"labels\[v\] must be text"),
+    "an annotation that is none": ("  annotations:", "  annotations:\n    a: 5", r"annotations\[a\] must be text"),
+    "an annotation twice": ("  annotations:", "  annotations:\n    a: b\n    a: c", "the key 'a' stands twice"),
+    "an empty id": ("  annotations:", "  annotations:\n    purpleflea.com/escrow-id: ''", "escrow-id is empty"),
+    "an id that is null": ("  annotations:", "  annotations:\n    purpleflea.com/escrow-id:", "escrow-id is empty"),
+    "a request that others refer to": ("spec:", "    a: *r\nspec:", "without an anchor"),
+    "a request by a merge": (
+        "  annotations:\n    purpleflea",
+        "  annotations:\n    <<:\n      purpleflea",
+        "write it there",
+    ),
     "a name that no Job may have": ("name: by-hand", "name: By_Hand", "'By_Hand' is no name"),
     "a namespace likewise": ("name: by-hand", "name: x\n  namespace: a b", "metadata.namespace 'a b' is no name"),
     "nothing to run": ("containers:", "initContainers:", "containers is missing"),
-    "a key twice": ("kind: Job", "kind: Job\nkind: Job", "kind stands more than once, on lines 3 and 4"),
+    "a key twice": ("kind: Job", "kind: Job\nkind: Job", "the key 'kind' stands twice, at line 4"),
 }
 
 
@@ -87,6 +106,8 @@ REFUSED = {
 def test_what_is_wrong_is_found_before_anything_is_paid(what, tmp_path):
     old, new, words = REFUSED[what]
     text = job(WAYS["single quotes"][0])
+    if "*r" in new:
+        text = text.replace("'{", "&r '{")
     assert old in text
     file = tmp_path / "job.yaml"
     file.write_text(text.replace(old, new, 1))
@@ -116,3 +137,29 @@ def test_a_request_behind_an_anchor_is_refused(tmp_path):
     file.write_text(job(f"    a: &request '{REQUEST}'\n    purpleflea.com/escrow-request: *request"))
     with pytest.raises(BadInput, match="is an alias"):
         read_manifest(file)
+
+
+def test_json_stays_json(tmp_path):
+    metadata = {"name": "by-hand", "annotations": {"purpleflea.com/escrow-request": REQUEST, "\u00e9": "d"}}
+    spec = {"template": {"spec": {"containers": [{"name": "main", "image": "a:1"}]}}}
+    said = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    file = tmp_path / "job.json"
+    for form in ({"indent": 2}, {"indent": "\t"}, {"separators": (",", ":")}, {"ensure_ascii": False}):
+        file.write_text(json.dumps(said, **form))
+        funded = json.loads(read_manifest(file).funded("esc_1"))
+        assert funded["metadata"].pop("annotations") == {"purpleflea.com/escrow-id": "esc_1", "\u00e9": "d"}
+        assert funded == {**said, "metadata": {"name": "by-hand"}}
+
+
+@pytest.mark.parametrize("around", ["\ufeff%s", "---\n%s", "%s---\n", "# why\n---\n%s...\n"])
+def test_what_stands_around_the_one_document_is_no_matter(around, tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(around % job(WAYS["single quotes"][0]))
+    assert read_manifest(file).funded("esc_1") == (around % job(WAYS["single quotes"][1])).lstrip("\ufeff")
+
+
+def test_an_id_that_comes_by_a_merge_is_seen(tmp_path):
+    """As kubectl reads it: what is paid for already is not paid for again."""
+    file = tmp_path / "job.yaml"
+    file.write_text(job(f"    <<: {{purpleflea.com/escrow-id: esc_9}}\n    purpleflea.com/escrow-request: '{REQUEST}'"))
+    assert read_manifest(file).escrow_id == "esc_9"

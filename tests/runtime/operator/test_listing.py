@@ -59,6 +59,15 @@ def test_of_long_annotations_no_more_is_kept_than_tells_that_they_are_too_long()
 
 
 @pytest.mark.parametrize(
+    "request_", ['{"payee": "a", "payee": "b"}', '{"payee": "a", "amountUsdc": "0.10", "amountUsdc": "5"}', "[" * 4000]
+)
+def test_a_request_says_one_thing(request_):
+    """Which of two amounts counts is for no parser to say; and one that nobody can parse ends nothing else."""
+    with pytest.raises(AnnotationError, match="is not JSON"):
+        parse_request(request_)
+
+
+@pytest.mark.parametrize(
     ("ended_at", "ending"), [("10:00:00", Ending.FAILED), ("10:00:01", Ending.FAILED), ("10:00:02", Ending.DELETED)]
 )
 def test_an_ending_that_came_after_the_deletion_is_not_trusted(ended_at, ending):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from components.manifests.kubernetes_yaml import MOST_NESTED, NotReadable, documents
+from runtime.kubernetes_yaml import MOST_NESTED, NotReadable, documents
 from tests.toolchain.fixtures import require
 
 READ = {
