@@ -117,9 +117,21 @@ class TaskClaims:
 
     async def kept(self) -> list[Entry]:
         """All that was done and is not settled yet."""
+        return [entry async for lease in self._all() for entry in lease.done]
+
+    async def overview(self) -> tuple[set[str], int]:
+        """Escrows whose tasks are done and not settled yet; how many claims somebody holds.
+
+        A claim whose holder died counts until it has been seen unchanged for `lease_seconds`.
+        """
+        leases = {lease.metadata.name: lease async for lease in self._all()}
+        done = {entry.escrow for lease in leases.values() for entry in lease.done if entry.escrow}
+        held = [name for name, lease in leases.items() if lease.spec.holder_identity]
+        return done, sum(not self._expired(f"{self.path}/{name}", leases[name]) for name in held)
+
+    def _all(self) -> Listing[ClaimLease]:
         selector = ",".join(f"{label}={value}" for label, value in _LABELS.items())
-        leases = Listing(self.api, self.path, _LEASE, {"labelSelector": selector})
-        return [entry async for lease in leases for entry in lease.done]
+        return Listing(self.api, self.path, _LEASE, {"labelSelector": selector})
 
     async def forget(self, escrow_ids: Iterable[str]) -> None:
         """Drop what payroll has settled long enough ago that nobody's list shows it as pending any more."""

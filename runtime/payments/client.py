@@ -170,30 +170,52 @@ class PaymentsClient:
         All pages are read before the first escrow comes out: whoever releases while paging shifts what the next offset
         means, and would skip some.
         """
-        found: dict[str, Escrow | None] = {}
-        for _ in range(MOST_PAGES):
-            page = await self._page(status, len(found), among)
-            news = {escrow_id: escrow for escrow_id, escrow in page if escrow_id not in found}
-            found |= news
-            # A short page proves no end, because a service may allow fewer entries than we ask for. An empty one does.
-            if self.dialect.page_size is None or not page or (not news and len(page) < self.dialect.page_size):
-                break
-            if not news:
-                raise Contradiction("the list gives the same page again, so it may have more", operation=Operation.LIST)
-        else:
-            raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
-        del page, news  # they would keep what is given out below
+        found = await self._listed(status, lambda answer: self.dialect.read_page(answer, status, among))
         for escrow_id in [*found]:
             escrow = found.pop(escrow_id)
             if escrow is not None and escrow.status is status:
                 yield escrow
 
+    async def fold_escrows(self, fold: Callable[[Escrow], None], status: EscrowStatus = EscrowStatus.LOCKED) -> None:
+        """Give each escrow of the list to `fold` and keep its id alone: a hundred thousand take a tenth of the memory.
+
+        Raises:
+            Contradiction: Also where an escrow stands in the list twice: it changed while it was read, and what slid
+                over the edge of a page is missing. What was folded counts for nothing then.
+        """
+
+        def ids(answer: Answer) -> list[tuple[str, None]]:
+            page: list[tuple[str, None]] = []
+            for escrow in self.dialect.read_escrows(answer, status):
+                page.append((escrow.id, None))
+                if escrow.status is status:
+                    fold(escrow)
+            return page
+
+        await self._listed(status, ids, exact=True)
+
+    async def _listed(
+        self, status: EscrowStatus, read: Callable[[Answer], list[tuple[str, T]]], *, exact: bool = False
+    ) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for _ in range(MOST_PAGES):
+            page = await self._page(status, len(found), read)
+            news = {escrow_id: kept for escrow_id, kept in page if escrow_id not in found}
+            found |= news
+            if exact and len(news) < len(page) and (news or self.dialect.page_size is None):
+                raise Contradiction("the list has an escrow twice", operation=Operation.LIST, problem=Problem.DUPLICATE)
+            # A short page proves no end, because a service may allow fewer entries than we ask for. An empty one does.
+            if self.dialect.page_size is None or not page or (not news and len(page) < self.dialect.page_size):
+                return found
+            if not news:
+                raise Contradiction("the list gives the same page again, so it may have more", operation=Operation.LIST)
+        raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
+
     async def _page(
-        self, status: EscrowStatus, offset: int, among: Collection[str] | None
-    ) -> list[tuple[str, Escrow | None]]:
-        request = self.dialect.list_page(status, offset)
+        self, status: EscrowStatus, offset: int, read: Callable[[Answer], list[tuple[str, T]]]
+    ) -> list[tuple[str, T]]:
         try:
-            return await self._call(request, lambda answer: self.dialect.read_page(answer, status, among))
+            return await self._call(self.dialect.list_page(status, offset), read)
         except NotFound as error:
             # The published server lacks the list that its docs name. That is not an empty list.
             raise Unsupported(

@@ -1,6 +1,6 @@
 """What a dialect is: a table of endpoints and the names of its fields. It builds requests and reads answers; no I/O."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -199,6 +199,10 @@ class Dialect:
             escrow_id = required(entry.escrow_id(), "escrow_id")
             page.append((escrow_id, self.escrow(entry, status) if among is None or escrow_id in among else None))
         return page
+
+    def read_escrows(self, answer: Answer, status: EscrowStatus) -> Iterator[Escrow]:
+        """Read one page of a list, one escrow after the other."""
+        return (self.escrow(entry, status) for entry in answer.entries("escrows"))
 
     def read_ledger(self, answer: Answer) -> RecentLedger:
         """Read the payer's account, where the dialect shows it."""

@@ -6,11 +6,12 @@ answer (uvicorn waits for ever), takes the caller's trace, and ends when its pro
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,6 +22,13 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+PEER_CERTIFICATE: Final = "peer_certificate"
+"""In a request's `scope["state"]`, over TLS: what `ssl` tells of the client's checked certificate; None without one."""
+
+HANDSHAKE_SECONDS: Final = 5.0
+"""How long a peer may take to agree on TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,8 @@ class BoundedProtocol(H11Protocol):
         """Begin, or close at once where there are too many."""
         # asyncio does this only for sockets that it made itself; without it every answer waits 40 ms for an ACK.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls := transport.get_extra_info("ssl_object"):
+            self.app_state = {**self.app_state, PEER_CERTIFICATE: tls.getpeercert()}
         super().connection_made(transport)
         if len(self.connections) > self.bounds.connections:
             transport.abort()
@@ -112,6 +122,7 @@ class HttpServer(uvicorn.Server):
         sockets: See `listen`; closed at the end.
         stop: Set when it shall end.
         protocol: The connection's class, with its bounds.
+        tls: Serve HTTPS; a client's certificate, where the context asks for one, stands in the scope's state.
         lifespan: Whether the application wants to hear of start and end.
         on_ready: Called once it serves.
     """
@@ -123,11 +134,13 @@ class HttpServer(uvicorn.Server):
         stop: asyncio.Event,
         protocol: type[BoundedProtocol] = BoundedProtocol,
         *,
+        tls: ssl.SSLContext | None = None,
         lifespan: bool = False,
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._sockets = sockets
         self._stop = stop
+        self._tls = tls
         self._on_ready = on_ready
         super().__init__(
             uvicorn.Config(
@@ -147,6 +160,29 @@ class HttpServer(uvicorn.Server):
     async def run_until_stopped(self) -> None:
         """Serve until `stop` is set, then finish what has begun."""
         await self.serve(self._sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; uvicorn has no bound on a handshake but asyncio's minute."""
+        if self._tls is None:
+            await super().startup(sockets)
+            return
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS, backlog=2048
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def let_go(self) -> None:
+        """Have every connection end once it has been answered, so that its peer must say anew who it is."""
+        for connection in [*self.server_state.connections]:
+            connection.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
