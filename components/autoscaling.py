@@ -6,7 +6,7 @@ from pulumi_kubernetes.apiregistration.v1 import APIService
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.autoscaling.v2 import HorizontalPodAutoscaler
 from pulumi_kubernetes.core.v1 import Service, ServiceAccount
-from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, RoleBinding
+from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 from components.component import Component, StackArgs
 from components.manifests import autoscaling, metrics_server, naming, rbac
@@ -20,27 +20,39 @@ class Autoscaling(Component):
         super().__init__(name, args, opts)
         settings = self._settings
         account = rbac.service_account(settings, naming.METRICS_ACCOUNT, ProgramName.METRICS)
-        needed: list[pulumi.Resource] = [self._declare(ServiceAccount, account)]
-        keda = settings.hpa.engine == "keda"
-        if not keda:
-            needed += [*self._rights(), *self._certificate()]
+        needed: list[pulumi.Resource] = [
+            self._declare(ServiceAccount, account),
+            self._declare(Role, rbac.metrics_role(settings)),
+            self._declare(RoleBinding, rbac.metrics_role_binding(settings)),
+        ]
+        serves_api, keda = metrics_server.serves_api(settings), settings.hpa.engine == "keda"
+        if serves_api or keda:
+            needed.append(self._declare(ClusterRoleBinding, rbac.metrics_auth_delegator(settings)))
+        if serves_api:
+            needed += [self._declare(RoleBinding, rbac.metrics_auth_reader(settings)), *self._certificate()]
         server = self._declare(Deployment, metrics_server.deployment(settings), after=needed)
         service = self._declare(Service, metrics_server.service(settings), after=needed)
         if keda:
-            self._declare(CustomResource, autoscaling.scaled_object(settings), after=[server, service])
+            reader = self._queue_reader()
+            self._declare(CustomResource, autoscaling.scaled_object(settings), after=[server, service, *reader])
         else:
+            versions = CUSTOM_METRICS_VERSIONS if serves_api else ()
             metrics = [
                 self._declare(APIService, metrics_server.api_service(settings, version), after=[server, service])
-                for version in CUSTOM_METRICS_VERSIONS
+                for version in versions
             ]
-            self._declare(HorizontalPodAutoscaler, autoscaling.horizontal_pod_autoscaler(settings), after=[*metrics])
+            scaler = autoscaling.horizontal_pod_autoscaler(settings)
+            self._declare(HorizontalPodAutoscaler, scaler, after=[server, service, *metrics])
         self.register_outputs({})
 
-    def _rights(self) -> list[pulumi.Resource]:
+    def _queue_reader(self) -> list[pulumi.Resource]:
         settings = self._settings
+        account = rbac.service_account(settings, naming.QUEUE_READER, ProgramName.METRICS)
         return [
-            self._declare(ClusterRoleBinding, rbac.metrics_auth_delegator(settings)),
-            self._declare(RoleBinding, rbac.metrics_auth_reader(settings)),
+            self._declare(ServiceAccount, account),
+            self._declare(Role, rbac.keda_role(settings)),
+            self._declare(RoleBinding, rbac.keda_role_binding(settings)),
+            self._declare(CustomResource, autoscaling.trigger_authentication(settings)),
         ]
 
     def _certificate(self) -> list[pulumi.Resource]:

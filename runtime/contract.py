@@ -322,6 +322,8 @@ CUSTOM_METRICS_VERSIONS: Final = ("v1beta1", "v1beta2")
 TASK_CLAIMS: Final = tuple(f"pf-task-{number:02d}" for number in range(100))
 """Leases by which workers claim tasks. A task has one of them, by a hash of its escrow's id: their names stand in the
 workers' Role, so that no worker can write the operator's claims, which are Leases too."""
+QUEUE_AUDIENCE: Final = "pf-queue"
+"""Of the token that KEDA shows to the metrics server: no API server takes it."""
 WORK_LOG_AUDIENCE: Final = "pf-work-log"
 """Of the token that payroll shows to a worker: no API server takes it."""
 FAUCET_CONTAINER: Final = "faucet-claim"

@@ -1,17 +1,25 @@
-"""Scaling the workers on the escrow queue: an HPA on the custom metrics API, or KEDA's ScaledObject."""
+"""Scaling the workers on the escrow queue: an HPA on one of the metrics APIs, or KEDA's ScaledObject."""
 
 from typing import Final
 
 from components.manifests import naming
 from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
+from components.settings.section import ScalingRule
 from runtime.contract import QUEUE_METRIC, Port, ProgramName, Route
 
-_TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": naming.WORKERS}
-BEHAVIOR: Final[Manifest] = {
-    "scaleUp": {"stabilizationWindowSeconds": 30, "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}]},
-    "scaleDown": {"stabilizationWindowSeconds": 300, "policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]},
-}
+_TARGET: Final = {"apiVersion": "apps/v1", "kind": "Deployment", "name": naming.WORKERS}
+
+
+def behavior(settings: Settings) -> Manifest:
+    """How fast; for both engines the same."""
+    hpa = settings.hpa
+    return {"scaleUp": _rules(hpa.scale_up), "scaleDown": _rules(hpa.scale_down)}
+
+
+def _rules(rule: ScalingRule) -> Manifest:
+    policy = {"type": "Pods", "value": rule.pods, "periodSeconds": rule.period_seconds}
+    return {"stabilizationWindowSeconds": rule.stabilization_seconds, "policies": [policy]}
 
 
 def horizontal_pod_autoscaler(settings: Settings) -> Manifest:
@@ -22,21 +30,32 @@ def horizontal_pod_autoscaler(settings: Settings) -> Manifest:
         "kind": "HorizontalPodAutoscaler",
         "metadata": metadata(settings, naming.AUTOSCALER, ProgramName.WORKER),
         "spec": {
-            "scaleTargetRef": _TARGET,
+            "scaleTargetRef": dict(_TARGET),
             "minReplicas": hpa.min_replicas,
             "maxReplicas": hpa.max_replicas,
-            "metrics": [
-                {
-                    "type": "Object",
-                    "object": {
-                        "metric": {"name": QUEUE_METRIC},
-                        "describedObject": {"apiVersion": "v1", "kind": "Service", "name": naming.METRICS_SERVER},
-                        "target": {"type": "AverageValue", "averageValue": str(hpa.escrow_queue_threshold)},
-                    },
-                }
-            ],
-            "behavior": BEHAVIOR,
+            "metrics": [_metric(settings)],
+            "behavior": behavior(settings),
         },
+    }
+
+
+def _metric(settings: Settings) -> Manifest:
+    metric = {"name": QUEUE_METRIC}
+    target = {"type": "AverageValue", "averageValue": str(settings.hpa.escrow_queue_threshold)}
+    if settings.hpa.engine == "external":
+        return {"type": "External", "external": {"metric": metric, "target": target}}
+    described = {"apiVersion": "v1", "kind": "Service", "name": naming.METRICS_SERVER}
+    return {"type": "Object", "object": {"metric": metric, "describedObject": described, "target": target}}
+
+
+def trigger_authentication(settings: Settings) -> Manifest:
+    """The token that KEDA shows: minted anew each time, and good for reading the queue alone."""
+    token = {"parameter": "token", "serviceAccountName": naming.QUEUE_READER}
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "TriggerAuthentication",
+        "metadata": metadata(settings, naming.QUEUE_READER, ProgramName.METRICS),
+        "spec": {"boundServiceAccountToken": [token]},
     }
 
 
@@ -47,19 +66,26 @@ def scaled_object(settings: Settings) -> Manifest:
     trigger = {
         "type": "metrics-api",
         "metricType": "AverageValue",
-        "metadata": {"url": url, "valueLocation": QUEUE_METRIC, "targetValue": str(hpa.escrow_queue_threshold)},
+        "metadata": {
+            "url": url,
+            "valueLocation": QUEUE_METRIC,
+            "targetValue": str(hpa.escrow_queue_threshold),
+            "authMode": "bearer",
+        },
+        "authenticationRef": {"name": naming.QUEUE_READER},
     }
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": metadata(settings, naming.AUTOSCALER, ProgramName.WORKER),
         "spec": {
-            "scaleTargetRef": _TARGET,
+            "scaleTargetRef": dict(_TARGET),
             "pollingInterval": hpa.metrics_server.poll_seconds,
             "minReplicaCount": hpa.min_replicas,
             "maxReplicaCount": hpa.max_replicas,
-            "fallback": {"failureThreshold": 3, "replicas": hpa.min_replicas, "behavior": "currentReplicasIfHigher"},
-            "advanced": {"horizontalPodAutoscalerConfig": {"name": naming.AUTOSCALER, "behavior": BEHAVIOR}},
+            # `replicas` has to be there, and is not looked at.
+            "fallback": {"failureThreshold": 3, "replicas": max(1, hpa.min_replicas), "behavior": "currentReplicas"},
+            "advanced": {"horizontalPodAutoscalerConfig": {"name": naming.AUTOSCALER, "behavior": behavior(settings)}},
             "triggers": [trigger],
         },
     }

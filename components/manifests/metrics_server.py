@@ -23,9 +23,14 @@ SELF_SIGNED_ISSUER = "pf-metrics-server"
 _TLS_VOLUME = "tls"
 
 
+def serves_api(settings: Settings) -> bool:
+    """Whether it serves the custom metrics API; with any other engine another program does, or none need."""
+    return settings.hpa.engine == "hpa"
+
+
 def uses_cert_manager(settings: Settings) -> bool:
-    """Whether cert-manager makes the certificate; KEDA needs none."""
-    return settings.hpa.engine == "hpa" and settings.hpa.metrics_server.tls == "certManager"
+    """Whether cert-manager makes the certificate; only the custom metrics API needs one."""
+    return serves_api(settings) and settings.hpa.metrics_server.tls == "certManager"
 
 
 def deployment(settings: Settings) -> Manifest:
@@ -37,7 +42,7 @@ def deployment(settings: Settings) -> Manifest:
         settings,
         naming.METRICS_ACCOUNT,
         [container(settings)],
-        api_access=settings.hpa.engine == "hpa",
+        api_access=True,
         volumes=volumes,
     )
     one: Manifest = {"replicas": 1, "strategy": {"type": "Recreate"}}
@@ -48,10 +53,12 @@ def deployment(settings: Settings) -> Manifest:
 def container(settings: Settings) -> Manifest:
     """The metrics server's container."""
     mounts = [credentials.mount()]
-    tls: dict[Env, str] = {}
+    more: dict[Env, str | int] = {} if serves_api(settings) else {Env.CUSTOM_METRICS_PORT: 0}
+    if settings.hpa.engine == "keda":
+        more[Env.QUEUE_READERS] = f"system:serviceaccount:{settings.namespace}:{naming.QUEUE_READER}"
     if uses_cert_manager(settings):
         mounts.append({"name": _TLS_VOLUME, "mountPath": MountPath.TLS.value, "readOnly": True})
-        tls = {Env.TLS_DIRECTORY: MountPath.TLS.value}
+        more[Env.TLS_DIRECTORY] = MountPath.TLS.value
     return pod.container(
         settings,
         "metrics-server",
@@ -60,11 +67,12 @@ def container(settings: Settings) -> Manifest:
         env=[
             credentials.file_env(),
             *pod.api_env(settings),
-            *pod.env({Env.POLL_SECONDS: settings.hpa.metrics_server.poll_seconds, **tls}),
+            *pod.env({Env.POLL_SECONDS: settings.hpa.metrics_server.poll_seconds, **more}),
+            *([credentials.wallet_env(settings)] if settings.worker.work_log else []),
             pod.field_env(Env.POD_NAMESPACE, "metadata.namespace"),
         ],
         ports=[
-            {"name": "custom-metrics", "containerPort": Port.CUSTOM_METRICS.value},
+            *([{"name": "custom-metrics", "containerPort": Port.CUSTOM_METRICS.value}] if serves_api(settings) else []),
             {"name": "metrics", "containerPort": Port.METRICS.value},
             {"name": "health", "containerPort": Port.HEALTH.value},
         ],
@@ -82,7 +90,11 @@ def service(settings: Settings) -> Manifest:
         "spec": {
             "selector": selector(ProgramName.METRICS),
             "ports": [
-                {"name": "custom-metrics", "port": 443, "targetPort": "custom-metrics"},
+                *(
+                    [{"name": "custom-metrics", "port": 443, "targetPort": "custom-metrics"}]
+                    if serves_api(settings)
+                    else []
+                ),
                 {"name": "metrics", "port": Port.METRICS.value, "targetPort": "metrics"},
             ],
         },

@@ -16,6 +16,10 @@ WORKER_ACCOUNT: Final = "pf-worker-sa"
 PAYROLL_ACCOUNT: Final = "pf-payroll-sa"
 RETENTION_ACCOUNT: Final = "pf-retention-sa"
 METRICS_ACCOUNT: Final = "pf-metrics-sa"
+QUEUE_READER: Final = "pf-queue-reader"
+"""ServiceAccount as which KEDA reads the queue."""
+KEDA_ACCOUNT: Final = "keda-operator"
+"""As KEDA's own chart and manifests name it."""
 SANDBOX_ACCOUNT: Final = "pf-sandbox-sa"
 
 SECRET_READER: Final = "pf-secret-reader"  # noqa: S105 - the name of a Role

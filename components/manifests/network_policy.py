@@ -85,12 +85,14 @@ def retention(settings: Settings) -> Manifest:
 def metrics_server(settings: Settings) -> Manifest:
     """The aggregator, KEDA and the collector of metrics reach the metrics server; it reaches the queue."""
     place = settings.network_policy
-    # The aggregator dials from the control plane's own address.
-    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in place.api_server.cidrs]
-    ingress = [{"from": blocks, "ports": [_tcp(Port.CUSTOM_METRICS)]}, _scrape(settings, Port.METRICS)]
+    ingress = [_scrape(settings, Port.METRICS)]
+    if settings.hpa.engine == "hpa":
+        # The aggregator dials from the control plane's own address.
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in place.api_server.cidrs]
+        ingress.insert(0, {"from": blocks, "ports": [_tcp(Port.CUSTOM_METRICS)]})
     if settings.hpa.engine == "keda":
         keda = [{"namespaceSelector": _named(place.keda_namespace)}]
-        ingress = [{"from": keda, "ports": [_tcp(Port.METRICS)]}, _scrape(settings, Port.METRICS)]
+        ingress.insert(0, {"from": keda, "ports": [_tcp(Port.METRICS)]})
     return _component(settings, ProgramName.METRICS, ingress, [_api_server(settings), *_payment(settings)])
 
 

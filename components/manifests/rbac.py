@@ -97,6 +97,19 @@ RETENTION_CLUSTER_GRANTS: Final = (
     *RETENTION_GRANTS,
     Grant("", ("namespaces",), ("list",), "find the namespaces that the selector picks"),
 )
+METRICS_GRANTS: Final = (
+    Grant(ESCROW_GROUP, (ESCROW_PLURAL,), ("list",), "count the tasks that payroll hands out"),
+    Grant("coordination.k8s.io", ("leases",), ("list",), "see which tasks are under way, and which are done"),
+)
+KEDA_GRANTS: Final = (
+    Grant(
+        "",
+        ("serviceaccounts/token",),
+        ("create",),
+        "have KEDA show the metrics server a token of the queue's reader",
+        (naming.QUEUE_READER,),
+    ),
+)
 METRICS_CA_GRANTS: Final = (
     Grant(
         "apiregistration.k8s.io",
@@ -226,6 +239,28 @@ def retention_role_binding(settings: Settings, namespace: str | None) -> Manifes
     """Gives them to retention."""
     name = naming.RETENTION if namespace else cluster_name(settings, naming.RETENTION)
     return _binding(settings, name, ProgramName.RETENTION, naming.RETENTION_ACCOUNT, namespace)
+
+
+def metrics_role(settings: Settings) -> Manifest:
+    """What the metrics server reads of the queue, beside the payer's list."""
+    return _role(settings, naming.METRICS_SERVER, ProgramName.METRICS, METRICS_GRANTS)
+
+
+def metrics_role_binding(settings: Settings) -> Manifest:
+    """Gives it to the metrics server."""
+    return _binding(settings, naming.METRICS_SERVER, ProgramName.METRICS, naming.METRICS_ACCOUNT)
+
+
+def keda_role(settings: Settings) -> Manifest:
+    """KEDA's right to the one token that it reads the queue with."""
+    return _role(settings, naming.QUEUE_READER, ProgramName.METRICS, KEDA_GRANTS)
+
+
+def keda_role_binding(settings: Settings) -> Manifest:
+    """Gives it to KEDA's operator, in its own namespace."""
+    made = _binding(settings, naming.QUEUE_READER, ProgramName.METRICS, naming.KEDA_ACCOUNT)
+    made["subjects"][0]["namespace"] = settings.network_policy.keda_namespace
+    return made
 
 
 def metrics_auth_delegator(settings: Settings) -> Manifest:

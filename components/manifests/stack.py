@@ -197,11 +197,26 @@ def _workers(settings: Settings) -> Iterator[Manifest]:
 
 def _scaling(settings: Settings) -> Iterator[Manifest]:
     yield rbac.service_account(settings, naming.METRICS_ACCOUNT, ProgramName.METRICS)
+    yield rbac.metrics_role(settings)
+    yield rbac.metrics_role_binding(settings)
     yield metrics_server.service(settings)
-    if settings.hpa.engine == "keda":
-        yield metrics_server.deployment(settings)
-        yield autoscaling.scaled_object(settings)
-        return
+    match settings.hpa.engine:
+        case "hpa":
+            yield from _custom_metrics(settings)
+        case "keda":
+            yield rbac.metrics_auth_delegator(settings)
+            yield metrics_server.deployment(settings)
+            yield rbac.service_account(settings, naming.QUEUE_READER, ProgramName.METRICS)
+            yield rbac.keda_role(settings)
+            yield rbac.keda_role_binding(settings)
+            yield autoscaling.trigger_authentication(settings)
+            yield autoscaling.scaled_object(settings)
+        case _:
+            yield metrics_server.deployment(settings)
+            yield autoscaling.horizontal_pod_autoscaler(settings)
+
+
+def _custom_metrics(settings: Settings) -> Iterator[Manifest]:
     yield rbac.metrics_auth_delegator(settings)
     yield rbac.metrics_auth_reader(settings)
     if metrics_server.uses_cert_manager(settings):

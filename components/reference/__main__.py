@@ -118,7 +118,13 @@ def rbac_page() -> str:
         (naming.PAYROLL_ACCOUNT, "the stack's namespace", rbac.PAYROLL_GRANTS),
         (naming.RETENTION_ACCOUNT, "each watched namespace; the cluster with a selector", rbac.RETENTION_GRANTS),
         (naming.RETENTION_ACCOUNT, "the cluster, with a selector only", rbac.RETENTION_CLUSTER_GRANTS[-1:]),
-        (naming.METRICS_ACCOUNT, "the cluster, unless cert-manager or KEDA is used", rbac.METRICS_CA_GRANTS),
+        (naming.METRICS_ACCOUNT, "the stack's namespace", rbac.METRICS_GRANTS),
+        (naming.KEDA_ACCOUNT, "the stack's namespace, with `hpa.engine: keda` only", rbac.KEDA_GRANTS),
+        (
+            naming.METRICS_ACCOUNT,
+            "the cluster, with `hpa.engine: hpa` and without cert-manager",
+            rbac.METRICS_CA_GRANTS,
+        ),
     ]
     rows = [
         f"| `{account}` | {' '.join(grant.verbs)} | `{_what(grant)}` | {where} | {grant.why} |"

@@ -173,9 +173,6 @@ def _workers(settings: "Settings") -> Iterator[Problem]:
     if hpa.min_replicas > hpa.max_replicas:
         message = f"{hpa.min_replicas} must not exceed maxReplicas ({hpa.max_replicas})"
         yield _problem(f"{path}.minReplicas", message, path)
-    if settings.scales_workers and settings.api.dialect == "fly":
-        message = "the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false"
-        yield _problem(f"{path}.enabled", message, f"{ROOT}.api", f"{ROOT}.worker")
 
 
 def _archive(settings: "Settings") -> Iterator[Problem]:

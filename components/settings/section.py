@@ -1,9 +1,9 @@
 """What all sections of the settings have in common."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from components.settings.values import Cpu, Memory
@@ -83,3 +83,21 @@ def resources(cpu_request: str, memory_request: str, cpu_limit: str, memory_limi
     return Resources(
         requests=Amounts(cpu=cpu_request, memory=memory_request), limits=Amounts(cpu=cpu_limit, memory=memory_limit)
     )
+
+
+class ScalingRule(Section):
+    """How fast an autoscaler may go in one direction."""
+
+    model_config = ConfigDict(json_schema_extra=_optional_keys)
+
+    stabilization_seconds: Annotated[int, Field(ge=0, le=3600)]
+    """Of all that was wanted in this time the gentlest change is made."""
+    pods: Annotated[int, Field(ge=1, le=1000)]
+    """Most workers that are added, or taken away, in one period."""
+    period_seconds: Annotated[int, Field(ge=1, le=1800)]
+    """How long a period is."""
+
+
+def scaling_rule(stabilization_seconds: int, pods: int, period_seconds: int) -> ScalingRule:
+    """A rule as a default."""
+    return ScalingRule(stabilization_seconds=stabilization_seconds, pods=pods, period_seconds=period_seconds)

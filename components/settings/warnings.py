@@ -49,7 +49,6 @@ def _without_program(settings: Settings) -> Iterator[Problem]:
     uses = [
         (f"{ROOT}.worker.enabled", settings.worker.enabled, "agent_worker"),
         (f"{ROOT}.payroll.enabled", settings.pays_workers, "payroll"),
-        (f"{ROOT}.hpa.enabled", settings.worker.enabled and settings.hpa.enabled, "metrics_server"),
         (f"{ROOT}.mcp.enabled", settings.mcp.enabled, "mcp_proxy"),
     ]
     for index, agent in enumerate(settings.agents):

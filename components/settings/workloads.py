@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.settings.section import Resources, Section, resources
+from components.settings.section import Resources, ScalingRule, Section, resources, scaling_rule
 from components.settings.values import (
     DnsLabel,
     DnsName,
@@ -212,14 +212,20 @@ class Hpa(Section):
 
     enabled: bool = True
     """Whether an autoscaler owns the number of workers."""
-    engine: Literal["hpa", "keda"] = "hpa"
-    """`hpa`: the custom metrics API of this stack; `keda`: a ScaledObject, where KEDA is installed."""
-    min_replicas: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Fewest workers."""
+    engine: Literal["hpa", "keda", "prometheus", "external"] = "hpa"
+    """Who tells the autoscaler. `hpa`: the custom metrics API of this stack; `keda`: a ScaledObject, where KEDA is
+    installed; `prometheus`: an adapter that serves that API from Prometheus; `external`: one that serves the external
+    metrics API."""
+    min_replicas: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Fewest workers; 0 needs Kubernetes 1.37, or KEDA."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 20
     """Most workers, and so the most money locked at one time."""
     escrow_queue_threshold: Annotated[int, Field(ge=1, le=1000000)] = 10
     """Pending escrows for each worker."""
+    scale_up: ScalingRule = scaling_rule(30, 4, 60)
+    """How fast workers are added; `pods: 20`, `periodSeconds: 15` is fast (docs/autoscaling.md)."""
+    scale_down: ScalingRule = scaling_rule(300, 2, 60)
+    """How fast they are taken away."""
     metrics_server: MetricsServer = MetricsServer()
     """The metric's source."""
 

@@ -39,10 +39,10 @@ class TokenReviews:
     """Asks the API server; a yes is remembered for a minute.
 
     Args:
-        audience: Whom the token must be meant for; empty for the API server itself.
+        audience: Whom the token must be meant for.
     """
 
-    def __init__(self, api: KubernetesApi, audience: str = "") -> None:
+    def __init__(self, api: KubernetesApi, audience: str) -> None:
         self._api = api
         self._audience = audience
         self._known: dict[str, tuple[str, float]] = {}
@@ -58,11 +58,11 @@ class TokenReviews:
         name, until = self._known.get(key, ("", 0.0))
         if time.monotonic() < until:
             return name
-        spec = {"token": token, **({"audiences": [self._audience]} if self._audience else {})}
+        spec = {"token": token, "audiences": [self._audience]}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         status = (await self._api.create(_PATH, body, _REVIEW)).status
         # An authenticator that knows no audiences leaves them out: then the token may be meant for anybody.
-        if not status.authenticated or (self._audience and self._audience not in status.audiences):
+        if not status.authenticated or self._audience not in status.audiences:
             return ""
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from runtime.contract import METRICS_SERVICE
+from runtime.contract import METRICS_SERVICE, QUEUE_AUDIENCE
 from runtime.metrics_server.settings import Settings
 from runtime.service import Program, Start
 
@@ -40,7 +40,7 @@ async def run(start: Start[Settings]) -> None:
         poller = Poller(queue, readings, settings.poll_seconds)
         server = ApiServer(api, readings, namespace, settings.tls_directory) if settings.api_port else None
         unready = server.unready if server else poller.stalled
-        pages = QueuePages(readings, poller, TokenReviews(api), settings.reader_names, unready)
+        pages = QueuePages(readings, poller, TokenReviews(api, QUEUE_AUDIENCE), settings.reader_names, unready)
         async with pages.serving(settings.probes.ports), asyncio.TaskGroup() as group:
             group.create_task(poller.run(start.stop))
             if server:

@@ -10,6 +10,7 @@ Manifest = dict[str, Any]
 BUILT_IN = {
     ("ClusterRole", "system:auth-delegator"),
     ("Role", "extension-apiserver-authentication-reader"),
+    ("ServiceAccount", "keda-operator"),  # KEDA's own, in its namespace
 }
 
 
@@ -59,10 +60,14 @@ def _references(o: Manifest) -> Iterator[tuple[str, str]]:
             yield from (("ServiceAccount", subject["name"]) for subject in o["subjects"])
         case "HorizontalPodAutoscaler":
             yield spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]
-            yield "Service", spec["metrics"][0]["object"]["describedObject"]["name"]
+            if described := spec["metrics"][0].get("object"):
+                yield "Service", described["describedObject"]["name"]
         case "ScaledObject":
             yield spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]
             yield "Service", spec["triggers"][0]["metadata"]["url"].split("/")[2].split(".")[0]
+            yield "TriggerAuthentication", spec["triggers"][0]["authenticationRef"]["name"]
+        case "TriggerAuthentication":
+            yield from (("ServiceAccount", one["serviceAccountName"]) for one in spec["boundServiceAccountToken"])
         case "APIService":
             yield "Service", spec["service"]["name"]
         case "Certificate":

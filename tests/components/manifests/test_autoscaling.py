@@ -24,8 +24,32 @@ def test_one_engine_at_a_time():
     hpa, keda = kinds({}), kinds({"hpa": {"engine": "keda"}})
     assert "HorizontalPodAutoscaler pf-agent-hpa" in hpa - keda
     assert "ScaledObject pf-agent-hpa" in keda - hpa
+    assert "TriggerAuthentication pf-queue-reader" in keda - hpa
+    assert not any(kind.startswith("APIService") for kind in keda)
     without = kinds({"hpa": {"enabled": False}})
-    assert not any(kind.startswith(("APIService", "ClusterRole")) for kind in keda - without)
+    for engine in ("prometheus", "external"):
+        added = kinds({"hpa": {"engine": engine}}) - without
+        assert not any(kind.startswith(("APIService", "ClusterRole")) for kind in added)
+        assert {"HorizontalPodAutoscaler pf-agent-hpa", "Deployment pf-metrics-server"} <= added
+
+
+def test_how_fast_is_a_setting_and_by_default_the_guides():
+    guide = autoscaling.behavior(Settings())
+    assert guide["scaleUp"] == {
+        "stabilizationWindowSeconds": 30,
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}],
+    }
+    faster = autoscaling.behavior(Settings.parse({"hpa": {"scaleUp": {"pods": 20, "periodSeconds": 15}}}))
+    assert faster["scaleUp"]["policies"] == [{"type": "Pods", "value": 20, "periodSeconds": 15}]
+    assert (faster["scaleUp"]["stabilizationWindowSeconds"], faster["scaleDown"]) == (30, guide["scaleDown"])
+
+
+def test_another_ones_adapter_reads_prometheus_or_anything():
+    hpa = autoscaling.horizontal_pod_autoscaler
+    ours, theirs = (hpa(Settings.parse({"hpa": {"engine": engine}})) for engine in ("hpa", "prometheus"))
+    assert ours == theirs
+    (metric,) = hpa(Settings.parse({"hpa": {"engine": "external", "minReplicas": 0}}))["spec"]["metrics"]
+    assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "10"}
 
 
 @pytest.mark.parametrize("tls", ["self", "certManager"])

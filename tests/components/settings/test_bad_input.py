@@ -25,7 +25,7 @@ def resources(requests, limits):
 
 JOBS = "purpleflea.agents[0]"
 TABLE = {
-    "unknown key, near one": ({"hpa": {"minreplicas": 3}}, "purpleflea.hpa.minreplicas: unknown key (allowed: minReplicas, maxReplicas, enabled, engine, escrowQueueThreshold, metricsServer); did you mean minReplicas?"),
+    "unknown key, near one": ({"hpa": {"minreplicas": 3}}, "purpleflea.hpa.minreplicas: unknown key (allowed: minReplicas, maxReplicas, enabled, engine, escrowQueueThreshold, scaleUp, scaleDown, metricsServer); did you mean minReplicas?"),
     "unknown key, near none": ({"hpa": {"zzz": 3}}, "purpleflea.hpa.zzz: unknown key (allowed: enabled, engine,"),
     "python's spelling": ({"hpa": {"min_replicas": 3}}, "purpleflea.hpa.min_replicas: unknown key (allowed: minReplicas"),
     "unknown section": ({"operatr": {}}, "purpleflea.operatr: unknown key (allowed: operator"),
@@ -96,7 +96,6 @@ TABLE = {
     "no Secret and no agent id": ({"credentials": {"existingSecret": ""}}, "purpleflea.credentials.agentWallet: is required"),
     "one key for two things": ({"credentials": {"apiKeyKey": "k", "faucetUrlKey": "k"}}, "purpleflea.credentials: key 'k' stands for 2 different things"),
     "a port in use": ({"mcp": {"containerPort": 8081}}, "purpleflea.mcp.containerPort: 8081: 1024 to 65535"),
-    "a queue nobody can list": ({"api": {"dialect": "fly"}}, "purpleflea.hpa.enabled: the fly dialect cannot list escrows"),
     "no key for encryption": ({"encryption": {"provider": "aws"}}, "purpleflea.encryption.keyId: is required for provider 'aws'"),
     "an archive nowhere": ({"retention": {"archiveAfterDays": 9}}, "purpleflea.retention.archiveUrl: is required with archiveAfterDays"),
     "an archive in the container": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "file:///archive"}}, "purpleflea.retention.archiveClaim: is required for a folder"),
