@@ -209,7 +209,7 @@ class MountedCertificate:
 
     registered = True
 
-    def __init__(self, serving: ServingContext, directory: Path, look_seconds: float = 10.0) -> None:
+    def __init__(self, serving: ServingContext, directory: Path, look_seconds: float = 2.0) -> None:
         self._serving = serving
         self._directory = directory
         self._look_seconds = look_seconds
