@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs render render-check render-diff preview up destroy test check bench requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo docs render render-check render-diff preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ image: ## build the runtime image (ENGINE=docker|podman|buildah IMAGE=name:tag T
 
 bench: $(VENV)/.installed-dev ## measure, side by side with the naive way
 	@$(PY) -m tests.bench
+
+simulate: $(VENV)/.installed-render ## what the autoscaler would do with a queue (TRACE=file STACK=name SVG=file HPA='{"maxReplicas": 50}')
+	@test -n "$(TRACE)" || { echo "make simulate: name a trace, e.g. TRACE=examples/traces/batch.csv" >&2; exit 2; }
+	@$(PY) -m components.autoscaling_sim "$(TRACE)" --stack $(STACK) $(if $(SVG),--svg "$(SVG)") $(if $(HPA),--hpa '$(HPA)')
 
 docs: $(VENV)/.installed-render $(VENV)/.installed-runtime ## write the reference pages in docs/, and Pulumi.yaml, from the code
 	@$(PY) -m components.reference

@@ -22,6 +22,9 @@ MEMORY_MEGABYTES = 700
 ETCD = "unix://etcd:0"
 """A socket file named `etcd:0` in the directory where both etcd and the API server run; etcd insists on a port."""
 
+SCALE_TO_ZERO = "--feature-gates=HPAScaleToZero=true"
+"""On by default from Kubernetes 1.37 on; the controller's code for it is the same in 1.36."""
+
 # Rather memory than time: collecting garbage costs the API server a third of its start. The limit leaves room for the
 # objects of 50,000 Jobs, over a GiB: with less it does little else than collect.
 EAGER = {"GOGC": "400", "GOMEMLIMIT": "6GiB"}
@@ -120,6 +123,7 @@ class ControlPlane:
             f"--proxy-client-key-file={pki}/front-proxy-client.key",
             "--enable-aggregator-routing=true",
             "--enable-priority-and-fairness=false",
+            SCALE_TO_ZERO,
             "--profiling=false",
         ]
 
@@ -142,6 +146,7 @@ class ControlPlane:
             "--allocate-node-cidrs=false",
             f"--flex-volume-plugin-dir={self.directory / 'volume-plugins'}",
             "--horizontal-pod-autoscaler-sync-period=5s",
+            SCALE_TO_ZERO,
             "--kube-api-qps=200",
             "--kube-api-burst=400",
             "--profiling=false",
