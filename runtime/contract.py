@@ -298,6 +298,32 @@ class FlyEnv(StrEnum):
     """Set by Fly: goes into every escrow's metadata."""
     FLY_MACHINE_ID = "FLY_MACHINE_ID"
     """Set by Fly."""
+    FLY_APP_NAME = "FLY_APP_NAME"
+    """Set by Fly: a ledger belongs to one app."""
+    DATA_DIRECTORY = "DATA_DIR"
+    """Where the ledger is: the volume's mount."""
+    PORT = "PORT"
+    """Where the agent serves, unless it is the contract's port."""
+    METRICS_PORT = "PF_METRICS_PORT"
+    """Where its metrics are served, unless it is the contract's port."""
+    PRICE_PER_CHARACTER = "PF_PRICE_PER_CHARACTER_USDC"
+    """What a character of the prompt costs; may be finer than a micro-USDC."""
+    PRICE_LEAST = "PF_PRICE_LEAST_USDC"
+    """What an inference costs at least."""
+    PRICE_MOST = "PF_PRICE_MOST_USDC"
+    """What one costs at most: a prompt that would cost more is refused."""
+    CONCURRENCY = "PF_CONCURRENCY"
+    """Inferences that are worked on at a time, in each server process."""
+    QUEUE_LENGTH = "PF_QUEUE_LENGTH"
+    """Inferences that may wait for their turn; one more is refused with 429."""
+    PATIENCE_SECONDS = "PF_PATIENCE_SECONDS"
+    """How long an act without an answer may still arrive, before a person has to look."""
+    MODEL_URL = "OPENAI_BASE_URL"
+    """An OpenAI-compatible endpoint that does the work."""
+    MODEL_KEY = "OPENAI_API_KEY"
+    """That endpoint's key; a Fly secret."""
+    MODEL = "OPENAI_MODEL"
+    """Which of its models."""
 
 
 class NetworkEnv(StrEnum):
@@ -337,6 +363,52 @@ CLAIM_PREFIX: Final = "escrow-"
 
 SECRET_NAME: Final = "purpleflea-creds"
 SECRET_KEYS: Final = ("api-key", "agent-wallet", "faucet-url", "escrow-url")
+
+
+class LedgerState(StrEnum):
+    """Fly agent: where an inference's escrow stands in the ledger. The first three are open."""
+
+    CREATING = "creating"
+    """The escrow is about to be created, or was: written before the request is sent."""
+    LOCKED = "locked"
+    """There is an escrow, and the work goes on."""
+    SETTLING = "settling"
+    """The work has ended and what it calls for is written down."""
+    RELEASED = "released"
+    """Paid."""
+    COMPLETED = "completed"
+    """The work is done by the agent's own word; the caller, who brought the escrow, has yet to release it."""
+    CANCELLED = "cancelled"
+    """The money is back with the payer."""
+    DISPUTED = "disputed"
+    REFUNDED = "refunded"
+    DECLINED = "declined"
+    """An escrow that the caller brought, whose work failed: nothing was said to the service, and nothing is owed."""
+    REVIEW = "review"
+    """Only a person can tell."""
+
+
+class AgentMetric(StrEnum):
+    """Fly agent: names of its metrics."""
+
+    REQUESTS = "pf_agent_requests_total"
+    """Inferences by outcome."""
+    SECONDS = "pf_agent_request_seconds"
+    """How long they took."""
+    IN_FLIGHT = "pf_agent_in_flight"
+    """Taken and not answered yet."""
+    ESCROWS = "pf_agent_escrows"
+    """The ledger's escrows by state and region."""
+    AMOUNT = "pf_agent_escrows_usdc"
+    """What was locked in them."""
+
+
+LEDGER_APPLICATION_ID: Final = 0x50464C59
+"""SQLite's `application_id` of a ledger (`PFLY`): another program's database is not taken for one."""
+LEDGER_VERSION: Final = 1
+"""SQLite's `user_version` of it."""
+LEDGER_FILE: Final = "ledger.db"
+"""Beside it: `ledger.reserve`, room for what has begun when the disk is full; `slot-N.lock`, a server process's."""
 
 FLY_SECRETS: Final = (Env.API_KEY, FlyEnv.AGENT_WALLET, Env.REFERRAL_CODE)
 """Fly secrets of the agent (guide); the last one may be missing."""
@@ -383,6 +455,10 @@ class Route(StrEnum):
     """Worker: `?since=OFFSET`, lines of its work log; for payroll alone."""
     HEALTH = "/health"
     """Fly agent: what Fly's proxy checks; it never depends on a service elsewhere."""
+    READY = "/ready"
+    """Fly agent: whether an inference would be taken now; 503 says why not."""
+    INFERENCE = "/inference"
+    EARNINGS = "/earnings"
 
 
 class MountPath(StrEnum):

@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -186,6 +187,18 @@ def amount(name: str, meaning: str, *, default: Any = REQUIRED, unset: str = "")
             raise BadInput(error.message) from None
 
     return _declared(Variable(name, meaning, "an amount of USDC like `0.10`", default, convert, unset))
+
+
+def rate(name: str, meaning: str, *, default: Decimal) -> Any:
+    """USDC for a unit of something, as `Decimal`: it may be finer than an amount."""
+
+    def convert(word: str, _: Mapping[str, str]) -> Decimal:
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,12})?", word):
+            raise ValueError(word)
+        return Decimal(word)
+
+    takes = "USDC like `0.0000025`: up to four digits before the point and twelve after it"
+    return _declared(Variable(name, meaning, takes, default, convert, f"`{default:f}`"))
 
 
 def url(name: str, meaning: str, *, default: Any = REQUIRED, unset: str = "") -> Any:

@@ -1,0 +1,447 @@
+"""What every agent does, in whatever language: each check gets a `World` whose agent serves, and leaves it serving.
+
+A check counts from what was there before, so that they can share one agent in any order.
+"""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import httpx
+
+from tests.conformance.model import FAILS, WAITS
+from tests.conformance.world import PAYER, REGION, WALLET, World
+
+Check = Callable[[World], None]
+CHECKS: list[Check] = []
+"""In the order in which they were written."""
+
+
+def check(function: Check) -> Check:
+    CHECKS.append(function)
+    return function
+
+
+class Since:
+    """What has changed since."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._states, self._acts = world.states(), world.acts()
+
+    @property
+    def states(self) -> Counter[str]:
+        return self._world.settled() - self._states
+
+    @property
+    def acts(self) -> Counter[str]:
+        return self._world.acts() - self._acts
+
+
+# --- surface
+
+
+@check
+def health_names_the_region_and_asks_nobody(world: World) -> None:
+    assert world.http.get("/health").json() == {"ok": True, "region": REGION}
+    world.sandbox.fault("health", "reset")
+    assert world.http.get("/health").status_code == 200
+    world.sandbox.clear_faults()
+
+
+@check
+def an_inference_is_locked_worked_and_released(world: World) -> None:
+    since = Since(world)
+    answer = world.infer("hello")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["result"] == "echo: hello"
+    assert (body["cost_usdc"], body["region"], body["status"]) == (0.001, REGION, "released")
+    assert world.escrows()[body["escrow_id"]] == "released"
+    assert body["paid_by"] == "agent"
+    assert (since.states, since.acts) == ({"released": 1}, {"create": 1, "release": 1})
+
+
+@check
+def the_escrow_says_region_and_payer(world: World) -> None:
+    escrow_id = world.infer("where").json()["escrow_id"]
+    kept = world.sandbox.escrows.get(escrow_id)
+    assert f"({REGION})" in kept["description"]
+    metadata = json.loads(kept["metadata"])
+    assert metadata["payer_wallet"] == PAYER
+    assert metadata["metadata"]["fly_region"] == REGION
+
+
+@check
+def prices_are_exact(world: World) -> None:
+    """max(0.001, 0.00001 x characters), characters and not bytes."""
+    for prompt, cost in (("", 0.001), ("x" * 100, 0.001), ("x" * 101, 0.00101), ("\u00e9" * 333, 0.00333)):
+        answer = world.infer(prompt).json()
+        assert answer["cost_usdc"] == cost, (prompt, answer)
+
+
+@check
+def earnings_are_by_region_and_exact(world: World) -> None:
+    before = world.http.get("/earnings").json()
+    world.infer("x" * 700)
+    after = world.http.get("/earnings").json()
+    micro = [round(float(each["earned_usdc"]) * 1_000_000) for each in (before, after)]
+    assert micro[1] - micro[0] == 7000
+    assert (after["wallet"], after["region"]) == (WALLET, REGION)
+    assert after["regions"][REGION]["released"]["escrows"] >= 1
+    assert "key" in after["who_pays"]
+
+
+@check
+def metrics_are_on_their_own_port(world: World) -> None:
+    world.infer()
+    with httpx.Client(trust_env=False) as http:
+        text = http.get(f"http://127.0.0.1:{world.metrics_port}/metrics").text
+    assert 'pf_agent_requests_total{outcome="released"}' in text
+    assert f'pf_agent_escrows{{region="{REGION}",state="released"}}' in text
+    assert "pf_agent_request_seconds_count" in text
+    assert world.environment["PF_API_KEY"] not in text
+
+
+# --- errors
+
+
+@check
+def wrong_requests_are_named_and_cost_nothing(world: World) -> None:
+    since = Since(world)
+    wrong = {
+        "payer_required": [{"payer_wallet": None}, {"payer_wallet": " "}],
+        "invalid_request": [{"prompt": 7}, {"prompt": None, "payer_wallet": 3}, {"payer_wallet": "x" * 300}],
+    }
+    for code, bodies in wrong.items():
+        for body in bodies:
+            answer = world.http.post("/inference", json={"payer_wallet": PAYER, "prompt": "x"} | body)
+            assert (answer.status_code, answer.json()["error"]) == (400, code), (body, answer.text)
+    for content in (b"", b"{", b"[]", b"null", b'{"prompt": NaN}', b"\xff\xfe", b"[" * 10_000):
+        answer = world.http.post("/inference", content=content)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), content[:20]
+    assert world.http.get("/inference").status_code == 405
+    assert world.http.get("/nothing").json()["error"] == "not_found"
+    assert (since.states, since.acts) == ({}, {})
+
+
+@check
+def a_prompt_that_is_too_long_is_refused(world: World) -> None:
+    since = Since(world)
+    assert world.infer("x" * 1_000_001).status_code == 413
+    with suppress(httpx.TransportError):  # it may hang up in the middle of ten megabytes
+        assert world.infer("x" * 10_000_000).status_code == 413
+    assert (since.states, since.acts) == ({}, {})
+
+
+@check
+def half_a_body_costs_nothing(world: World) -> None:
+    since = Since(world)
+    with socket.create_connection(("127.0.0.1", world.port)) as half:
+        half.sendall(b'POST /inference HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\n\r\n{"payer_wallet": "w"')
+    assert world.infer().status_code == 200
+    assert since.acts == {"create": 1, "release": 1}
+
+
+@check
+def failed_work_is_cancelled(world: World) -> None:
+    since = Since(world)
+    answer = world.infer(FAILS)
+    assert (answer.status_code, answer.json()["error"]) == (502, "work_failed")
+    assert (since.states, since.acts) == ({"cancelled": 1}, {"create": 1, "cancel": 1})
+
+
+# --- money
+
+
+@check
+def a_refused_create_charges_nothing(world: World) -> None:
+    since = Since(world)
+    for status in (402, 400, 429):
+        world.sandbox.fault("create", "status", status=status, times=3)
+        answer = world.infer()
+        assert (answer.status_code, answer.json()["error"]) == (503, "payments_unavailable"), answer.text
+        assert int(answer.headers["retry-after"]) >= 1
+        world.sandbox.clear_faults()
+    assert since.states == {}
+    assert world.infer().status_code == 200
+
+
+@check
+def a_create_without_an_answer_waits_for_a_person(world: World) -> None:
+    """The dialect can neither read nor list, so nobody knows; it is sent once and never again."""
+    since = Since(world)
+    for kind, moment in (("reset", "before"), ("reset", "after"), ("html", "after"), ("half", "after")):
+        world.sandbox.fault("create", kind, moment=moment, times=1)
+        answer = world.infer()
+        assert (answer.status_code, answer.json()["error"]) == (502, "payment_unknown"), answer.text
+        world.sandbox.clear_faults()
+    assert (since.states, since.acts) == ({"review": 4}, {"create": 4})
+
+
+@check
+def an_answer_that_names_another_amount_is_no_success(world: World) -> None:
+    since = Since(world)
+    for body in ({"amount_usdc": 5}, {"payee_wallet": "thief"}, {"Status": "released"}, {"escrow_id": None}):
+        world.sandbox.fault("create", "replace", moment="after", body=body, times=1)
+        answer = world.infer()
+        world.sandbox.clear_faults()
+        if "Status" in body:  # a key in other letters is another key
+            assert answer.status_code == 200, answer.text
+        else:
+            assert answer.json()["error"] == "payment_unknown", (body, answer.text)
+    assert since.states == {"review": 3, "released": 1}
+
+
+@check
+def a_release_without_an_answer_is_never_repeated(world: World) -> None:
+    since = Since(world)
+    for moment in ("before", "after"):
+        world.sandbox.fault("release", "reset", moment=moment, times=1)
+        answer = world.infer()
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["status"] in ("settling", "review")
+        assert answer.json()["result"] == "echo: hello"
+        world.sandbox.clear_faults()
+    assert (since.states, since.acts) == ({"review": 2}, {"create": 2, "release": 2})
+
+
+@check
+def a_release_that_is_put_off_is_sent_again(world: World) -> None:
+    since = Since(world)
+    world.sandbox.fault("release", "status", status=429, headers={"retry-after": "1"}, times=4)
+    answer = world.infer()
+    assert (answer.status_code, answer.json()["status"]) in ((200, "settling"), (200, "released"))
+    assert since.states == {"released": 1}
+    world.sandbox.clear_faults()
+    world.balanced()
+
+
+@check
+def money_calls_arrive_once_whatever_the_connections(world: World) -> None:
+    """Warm connections that the service closes meanwhile: a client that repeats a POST on the next one pays twice."""
+    since = Since(world)
+    with ThreadPoolExecutor(2) as callers:
+        list(callers.map(lambda _: world.infer(), range(6)))
+    world.sandbox.fault("create", "reset", moment="after", times=1)
+    world.infer(key="once")
+    world.sandbox.clear_faults()
+    assert since.acts["create"] == 7
+    world.balanced()
+
+
+# --- replay
+
+
+@check
+def the_same_key_is_worked_and_paid_once(world: World) -> None:
+    since, asked = Since(world), len(world.model.asked)
+    first, again = world.infer("once", key="key-1"), world.infer("once", key="key-1")
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json() == first.json() | {"replayed": True}
+    assert len(world.model.asked) == asked + 1
+    assert since.acts == {"create": 1, "release": 1}
+    other = world.infer("another", key="key-1")
+    assert (other.status_code, other.json()["error"]) == (409, "conflict")
+    assert world.infer("once", key="key-1", payer_wallet="somebody").status_code == 409
+
+
+@check
+def a_key_whose_work_failed_may_be_used_again(world: World) -> None:
+    since = Since(world)
+    assert world.infer(FAILS, key="key-2").status_code == 502
+    assert world.infer("hello", key="key-2").status_code == 200
+    assert since.states == {"cancelled": 1, "released": 1}
+
+
+@check
+def a_key_in_use_says_so(world: World) -> None:
+    world.model.go_on.clear()
+    with ThreadPoolExecutor(1) as callers:
+        first = callers.submit(world.infer, f"{WAITS} for it", "key-3")
+        world.model.arrived.acquire()
+        second = world.infer(f"{WAITS} for it", key="key-3")
+        assert (second.status_code, second.json()["error"]) == (409, "in_progress")
+        assert "retry-after" in second.headers
+        world.model.go_on.set()
+        assert first.result().status_code == 200
+
+
+# --- back-pressure
+
+
+@check
+def more_than_it_takes_is_told_to_wait(world: World) -> None:
+    """Two are worked on and one waits: the fourth is refused at once, and the others are served."""
+    since = Since(world)
+    world.model.go_on.clear()
+    with ThreadPoolExecutor(3) as callers:
+        taken = [callers.submit(world.infer, f"{WAITS} {n}") for n in range(3)]
+        world.model.arrived.acquire()
+        world.model.arrived.acquire()
+        world.until(lambda: _in_flight(world) == 3, "the third is taken")
+        refused = world.infer()
+        assert (refused.status_code, refused.json()["error"]) == (429, "busy")
+        assert int(refused.headers["retry-after"]) >= 1
+        world.model.go_on.set()
+        assert [each.result().status_code for each in taken] == [200] * 3
+    world.model.arrived.acquire()  # the third's
+    assert since.acts == {"create": 3, "release": 3}
+
+
+def _in_flight(world: World) -> float:
+    with httpx.Client(trust_env=False) as http:
+        text = http.get(f"http://127.0.0.1:{world.metrics_port}/metrics").text
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith("pf_agent_in_flight ")))
+
+
+# --- the outbox: killed at every step, and started again
+
+
+def _killed_at(world: World, operation: str, moment: str) -> Since:
+    """Kill the agent while it waits for the answer to an act; returns what has changed since before."""
+    since = Since(world)
+    carried_out = len([call for call in world.sandbox.received if call.carried_out])
+    received = len(world.sandbox.received) + (operation != "create")
+    world.sandbox.fault(operation, "delay", moment=moment, seconds=2, times=1)
+    caller = threading.Thread(target=_asks_in_vain, args=(world, "to be killed"))
+    caller.start()
+    world.until(lambda: len(world.sandbox.received) > received, f"{operation} has arrived")
+    wanted = carried_out + (operation != "create") + (moment == "after")
+    world.until(lambda: len([c for c in world.sandbox.received if c.carried_out]) >= wanted, f"{operation} is done")
+    world.kill()
+    caller.join()
+    world.start()
+    world.sandbox.clear_faults()
+    return since
+
+
+@check
+def killed_while_it_creates(world: World) -> None:
+    for moment in ("before", "after"):
+        since = _killed_at(world, "create", moment)
+        assert since.states == {"review": 1}
+        assert since.acts == {"create": 1}, "sent again, though nobody knows of the first"
+
+
+@check
+def killed_while_it_works(world: World) -> None:
+    since = Since(world)
+    world.model.go_on.clear()
+    caller = threading.Thread(target=_asks_in_vain, args=(world, f"{WAITS} for the end"))
+    caller.start()
+    world.model.arrived.acquire()
+    world.kill()
+    caller.join()
+    world.model.go_on.set()
+    world.start()
+    assert since.states == {"cancelled": 1}
+    assert since.acts == {"create": 1, "cancel": 1}
+
+
+def _asks_in_vain(world: World, prompt: str) -> None:
+    with suppress(httpx.TransportError):
+        world.infer(prompt)
+
+
+@check
+def killed_while_it_releases(world: World) -> None:
+    for moment in ("before", "after"):
+        since = _killed_at(world, "release", moment)
+        assert since.states == {"review": 1}
+        assert since.acts == {"create": 1, "release": 1}
+    world.balanced()
+
+
+# --- the ledger
+
+
+@check
+def a_second_agent_on_the_same_volume_is_refused(world: World) -> None:
+    port, metrics = world.environment["PORT"], world.environment["PF_METRICS_PORT"]
+    first = world.process
+    second = world.launch(PORT=str(int(port) + 1), PF_METRICS_PORT=str(int(metrics) + 1))
+    assert second.wait(30) == 2
+    world.process = first
+    assert "another agent" in world.log()
+    assert world.infer().status_code == 200
+
+
+@check
+def a_ledger_of_another_app_or_wallet_is_refused(world: World) -> None:
+    assert world.stop() == 0
+    for changed in ({"FLY_APP_NAME": "another"}, {"AGENT_WALLET": "another"}):
+        assert world.launch(**changed).wait(30) == 2
+        assert "conformance" in world.log().splitlines()[-1]
+    world.start()
+
+
+@check
+def a_damaged_or_newer_ledger_is_refused(world: World) -> None:
+    assert world.stop() == 0
+    whole = (world.folder / "ledger.db").read_bytes()
+    damaged = whole[:4096] + os.urandom(4096) + whole[8192:]
+    other = world.folder.parent / f"{world.folder.name}-other"
+    other.mkdir()
+    for content in (damaged, b"no database at all, but some text" * 200):
+        (other / "ledger.db").write_bytes(content)
+        assert world.launch(DATA_DIR=str(other)).wait(30) == 2
+        assert str(other) in world.log().splitlines()[-1]
+    (other / "ledger.db").write_bytes(whole)
+    with sqlite3.connect(other / "ledger.db") as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    assert world.launch(DATA_DIR=str(other)).wait(30) == 2
+    assert "99" in world.log().splitlines()[-1]
+    world.start()
+
+
+@check
+def a_wrong_setting_ends_it_at_once(world: World) -> None:
+    assert world.stop() == 0
+    wrong = {
+        "PF_API_KEY": "",
+        "AGENT_WALLET": "",
+        "ESCROW_BASE": "ftp://x",
+        "PF_PRICE_PER_CHARACTER_USDC": "-1",
+        "PF_PRICE_LEAST_USDC": "0",
+        "DATA_DIR": "/nowhere/at/all",
+    }
+    for name, value in wrong.items():
+        assert world.launch(**{name: value}).wait(30) == 2, name
+        assert name in world.log().splitlines()[-1]
+    assert world.environment["PF_API_KEY"] not in world.log()
+    world.start()
+
+
+@check
+def what_is_under_way_is_finished_before_it_stops(world: World) -> None:
+    since = Since(world)
+    world.model.go_on.clear()
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(world.infer, f"{WAITS} a little")
+        world.model.arrived.acquire()
+        assert world.process is not None
+        world.process.send_signal(signal.SIGTERM)
+        world.until(lambda: _refuses(world), "it takes nothing more")
+        world.model.go_on.set()
+        assert waiting.result().json()["status"] == "released"
+    assert world.process.wait(30) == 0
+    world.start()
+    assert since.states == {"released": 1}
+    world.balanced()
+
+
+def _refuses(world: World) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", world.port), 1):
+            return False
+    except OSError:
+        return True
