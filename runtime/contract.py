@@ -5,8 +5,8 @@ Names in the guides (`PF_API_KEY`, `purpleflea.com/escrow-id`, `pf-agent-job`, .
 they are fixed here and never changed.
 """
 
-from enum import IntEnum, StrEnum
-from typing import Final
+from enum import Enum, IntEnum, StrEnum
+from typing import Any, Final
 
 VERSION: Final = "0.1.0"
 """Of the programs, the images and the components."""
@@ -499,3 +499,34 @@ REFERRAL_RATE: Final = "0.15"
 """Of the fee, paid to the referrer."""
 MINIMUM_ESCROW_USDC: Final = {"kubernetes": "0.10", "fly": "0.001", "server": "0.10"}
 """The least that an escrow may hold, by dialect; the service refuses less."""
+
+
+# --- as JSON
+
+
+def contract_json() -> dict[str, Any]:
+    """Every public name here with its value, for programs in other languages.
+
+    Constants by their names in lower camel case, enumerations as objects of their members. A new name is in the JSON by
+    itself.
+    """
+    found = {name: _value(value) for name, value in globals().items() if _is_public(name, value)}
+    return {_camel(name) if name.isupper() else name: value for name, value in sorted(found.items())}
+
+
+def _is_public(name: str, value: Any) -> bool:
+    own_enum = isinstance(value, type) and issubclass(value, Enum) and value.__module__ == __name__
+    return own_enum or (name.isupper() and not name.startswith("_"))
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, type):
+        return {name: member.value for name, member in value.__members__.items()}
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return dict(value) if isinstance(value, dict) else value
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.lower().split("_")
+    return first + "".join(part.title() for part in rest)

@@ -6,6 +6,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
+from components.manifests import fly_go
 from components.manifests.services import public_url
 from components.manifests.templating import PROJECT, render
 from components.settings import Settings
@@ -23,6 +24,8 @@ PURPOSES = {
     "fly/secrets.sh": "Stages and rotates the app's secrets, by stdin only.",
     "fly/regions.sh": "Machines and volumes in each region: shows the plan, changes with --apply.",
     "fly/mcp_config.json": "The faucet's and the escrow service's tools, for MCP clients.",
+    "fly/go/fly.toml": "The same app with the agent in Go.",
+    **fly_go.PURPOSES,
 }
 """What each file is for, by its path in the stack's folder."""
 
@@ -32,6 +35,7 @@ def fly_files(settings: Settings) -> dict[str, str]:
     fly = settings.fly
     if not (settings.enabled and fly.enabled):
         return {}
+    go = {"fly/go/fly.toml": fly_toml(settings, go=True), **fly_go.go_files()} if fly.dialect == "fly" else {}
     scripts = {
         "app": fly.app,
         "group": PROCESS_GROUP,
@@ -46,16 +50,18 @@ def fly_files(settings: Settings) -> dict[str, str]:
         "fly/secrets.sh": render("fly/secrets.sh", **scripts),
         "fly/regions.sh": render("fly/regions.sh", **scripts),
         "fly/mcp_config.json": mcp_config(settings),
+        **go,
     }
 
 
-def fly_toml(settings: Settings) -> str:
+def fly_toml(settings: Settings, *, go: bool = False) -> str:
     """The app's configuration as flyctl reads it. Durations are strings: bare numbers mean ms or ns by place."""
     fly = settings.fly
     document = tomlkit.document()
+    context, folder = ("dist/<stack>/fly/go", "fly/go") if go else (".", "fly")
     for line in (
         "Generated from the stack's settings; change those, not this file. From the project's folder:",
-        "  fly deploy . --config dist/<stack>/fly/fly.toml",
+        f"  fly deploy {context} --config dist/<stack>/{folder}/fly.toml",
     ):
         document.add(tomlkit.comment(line))
     document.add("app", tomlkit.string(fly.app))
@@ -64,21 +70,18 @@ def fly_toml(settings: Settings) -> str:
     document.add(
         "kill_timeout", _noted(f"{fly.shutdown.kill_timeout_seconds}s", "Fly's default of 5s cuts payments off")
     )
-    for name, table in _tables(settings).items():
+    for name, table in _tables(settings, go).items():
         document.add(tomlkit.nl())
         document.add(name, table)
     return tomlkit.dumps(document)
 
 
-def _tables(settings: Settings) -> dict[str, Any]:
+def _tables(settings: Settings, go: bool) -> dict[str, Any]:
     fly = settings.fly
     services = tomlkit.aot()
     services.append(_service(fly))
     return {
-        "build": _table(
-            "Beside this file; one Dockerfile for Fly and Kubernetes.",
-            {"dockerfile": "Dockerfile", "build-target": "fly", "args": _table("", {"BASE_IMAGE": fly.base_image})},
-        ),
+        "build": _build(fly, go),
         "deploy": _table("canary and bluegreen do not go with volumes.", {"strategy": fly.strategy}),
         "env": _table(_environment_note(settings), _environment(settings)),
         "mounts": _table(
@@ -96,6 +99,13 @@ def _tables(settings: Settings) -> dict[str, Any]:
         ),
         "metrics": _table("Scraped by Fly every 15 s.", {"port": Port.FLY_METRICS.value, "path": Route.METRICS.value}),
     }
+
+
+def _build(fly: FlySettings, go: bool) -> Table:
+    if go:
+        return _table("Beside this file.", {"dockerfile": "Dockerfile"})
+    image = {"dockerfile": "Dockerfile", "build-target": "fly", "args": _table("", {"BASE_IMAGE": fly.base_image})}
+    return _table("Beside this file; one Dockerfile for Fly and Kubernetes.", image)
 
 
 def _environment_note(settings: Settings) -> str:

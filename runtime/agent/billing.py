@@ -80,7 +80,8 @@ class Ask:
     @property
     def fingerprint(self) -> str:
         """Tells another request under the same key."""
-        return hashlib.sha256(json.dumps([self.prompt, self.payer, self.escrow_id]).encode()).hexdigest()
+        parts = (self.payer or "", self.escrow_id or "", self.prompt)
+        return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
 class Agent:

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import httpx
 
+from tests.conformance import surface
 from tests.conformance.model import FAILS, WAITS
 from tests.conformance.world import PAYER, REGION, WALLET, World
 
@@ -80,14 +81,6 @@ def the_escrow_says_region_and_payer(world: World) -> None:
 
 
 @check
-def prices_are_exact(world: World) -> None:
-    """max(0.001, 0.00001 x characters), characters and not bytes."""
-    for prompt, cost in (("", 0.001), ("x" * 100, 0.001), ("x" * 101, 0.00101), ("\u00e9" * 333, 0.00333)):
-        answer = world.infer(prompt).json()
-        assert answer["cost_usdc"] == cost, (prompt, answer)
-
-
-@check
 def earnings_are_by_region_and_exact(world: World) -> None:
     before = world.http.get("/earnings").json()
     world.infer("x" * 700)
@@ -114,21 +107,9 @@ def metrics_are_on_their_own_port(world: World) -> None:
 
 
 @check
-def wrong_requests_are_named_and_cost_nothing(world: World) -> None:
+def wrong_requests_cost_nothing(world: World) -> None:
     since = Since(world)
-    wrong = {
-        "payer_required": [{"payer_wallet": None}, {"payer_wallet": " "}],
-        "invalid_request": [{"prompt": 7}, {"prompt": None, "payer_wallet": 3}, {"payer_wallet": "x" * 300}],
-    }
-    for code, bodies in wrong.items():
-        for body in bodies:
-            answer = world.http.post("/inference", json={"payer_wallet": PAYER, "prompt": "x"} | body)
-            assert (answer.status_code, answer.json()["error"]) == (400, code), (body, answer.text)
-    for content in (b"", b"{", b"[]", b"null", b'{"prompt": NaN}', b"\xff\xfe", b"[" * 10_000):
-        answer = world.http.post("/inference", content=content)
-        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), content[:20]
-    assert world.http.get("/inference").status_code == 405
-    assert world.http.get("/nothing").json()["error"] == "not_found"
+    surface.wrong_requests_are_named(world.http)
     assert (since.states, since.acts) == ({}, {})
 
 

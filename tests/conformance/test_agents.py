@@ -5,22 +5,43 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance import __main__ as command
+from tests.conformance import go_agent, surface
 from tests.conformance.checks import CHECKS
 from tests.conformance.world import world
+from tests.toolchain.tools import Missing
 
 ROOT = Path(__file__).parents[2]
+PYTHON = [sys.executable, "-m", "runtime.agent"]
 
 
-@pytest.fixture(scope="module", params=["python"])
+def _go():
+    try:
+        return [str(go_agent.build())]
+    except Missing as error:
+        pytest.skip(f"the agent in Go cannot be built: {error}")
+
+
+@pytest.fixture(scope="module", params=["python", "go"])
 def agent(request, tmp_path_factory):
     """The agent in one language, serving; shared by all checks."""
-    command = [sys.executable, "-m", "runtime.agent"]
-    with world(command, tmp_path_factory.mktemp("agent") / "volume") as built:
+    started_by = PYTHON if request.param == "python" else _go()
+    with world(started_by, tmp_path_factory.mktemp("agent") / "volume") as built:
         built.environment["PYTHONPATH"] = str(ROOT)
         built.start()
         yield built
 
 
+@pytest.mark.parametrize("check", surface.CHECKS, ids=lambda check: check.__name__)
+def test_an_agents_surface_conforms(agent, check):
+    check(agent.http)
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_an_agent_conforms(agent, check):
     check(agent)
+
+
+def test_the_command_asks_an_agent_that_runs(agent, capsys):
+    assert command.main([str(agent.http.base_url)]) == 0
+    assert f"{len(surface.CHECKS)} passed, 0 failed" in capsys.readouterr().out

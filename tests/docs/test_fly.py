@@ -22,7 +22,7 @@ def commands() -> list[str]:
 
 def test_five_steps_and_the_rotation_work_as_written(tmp_path):
     folder = tmp_path / "dist" / "dev"
-    (folder / "fly").mkdir(parents=True)
+    (folder / "fly" / "go").mkdir(parents=True)
     for path, text in fly_files(Settings()).items():
         (folder / path).write_text(text)
         (folder / path).chmod(0o755)
@@ -41,5 +41,6 @@ def test_five_steps_and_the_rotation_work_as_written(tmp_path):
 
 
 def test_names_every_file():
-    rows = re.findall(r"^\| `([^`]+)` \|", TEXT, re.M)
-    assert sorted(f"fly/{row}" for row in rows) == sorted(PURPOSES) == sorted(fly_files(Settings()))
+    assert sorted(PURPOSES) == sorted(fly_files(Settings()))
+    rows = {f"fly/{row}" for row in re.findall(r"^\| `([^`]+)` \| ", TEXT, re.M)}
+    assert rows >= {"fly/go/" if path.startswith("fly/go/") else path for path in PURPOSES}

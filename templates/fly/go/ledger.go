@@ -1,0 +1,214 @@
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// row is one inference in the ledger; schema.sql says what the columns mean.
+type row struct {
+	id, key, fingerprint, payer, payee string
+	amount                             usdc
+	region, machine, state             string
+	escrowID, intent, answer, result   sql.NullString
+	sentMs, answeredMs, createdMs      int64
+	creates, attempts                  int
+	settledMs                          sql.NullInt64
+}
+
+// takenError says that the idempotency key belongs to another inference.
+type takenError struct{ row row }
+
+func (e takenError) Error() string { return "taken by " + e.row.id }
+
+const columns = `id, coalesce(idempotency_key, ''), fingerprint, payer, payee, amount_micro, region, machine, state, escrow_id,
+  intent, answer, result, sent_ms, coalesce(answered_ms, 0), created_ms, creates, attempts, settled_ms`
+
+func scan(from interface{ Scan(...any) error }) (row, error) {
+	var r row
+	var amount int64
+	err := from.Scan(&r.id, &r.key, &r.fingerprint, &r.payer, &r.payee, &amount, &r.region, &r.machine, &r.state, &r.escrowID,
+		&r.intent, &r.answer, &r.result, &r.sentMs, &r.answeredMs, &r.createdMs, &r.creates, &r.attempts, &r.settledMs)
+	r.amount = usdc(amount)
+	return r, err
+}
+
+func nowMs() int64 { return time.Now().UnixMilli() }
+
+// ledger is an opened ledger file.
+type ledger struct {
+	db   *database
+	lock *os.File
+}
+
+func openLedger(s *settings) (*ledger, error) {
+	lock, err := lockSlot(s.data)
+	if err != nil {
+		return nil, err
+	}
+	path := s.ledgerPath()
+	db, err := openDatabase(path)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("%s cannot be opened as a ledger: %w", path, err)
+	}
+	if err := check(db, path, s); err != nil {
+		db.close()
+		lock.Close()
+		return nil, err
+	}
+	db.hasRoom()
+	db.serve()
+	return &ledger{db, lock}, nil
+}
+
+func (l *ledger) close() {
+	l.db.close()
+	l.lock.Close()
+}
+
+func check(db *database, path string, s *settings) error {
+	var verdict string
+	if err := db.conn.QueryRowContext(background, "PRAGMA quick_check(1)").Scan(&verdict); err != nil || verdict != "ok" {
+		return fmt.Errorf("%s is damaged or no ledger: %v %s; put it aside and restore a copy", path, err, verdict)
+	}
+	if err := db.exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("%s cannot be written: %w", path, err)
+	}
+	if err := createOrRecognize(db, path, s); err != nil {
+		_ = db.exec("ROLLBACK")
+		return err
+	}
+	return db.exec("COMMIT")
+}
+
+func createOrRecognize(db *database, path string, s *settings) error {
+	var tables, version, owner int64
+	for query, into := range map[string]*int64{
+		"SELECT count(*) FROM sqlite_schema WHERE type = 'table'": &tables,
+		"PRAGMA user_version":   &version,
+		"PRAGMA application_id": &owner,
+	} {
+		if err := db.conn.QueryRowContext(background, query).Scan(into); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if tables == 0 {
+		for _, statement := range []string{schema, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d",
+			contract.LedgerApplicationID, contract.LedgerVersion)} {
+			if err := db.exec(statement); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+		return db.exec("INSERT INTO ledger VALUES (1, ?, ?, ?)", s.app, s.wallet, nowMs())
+	}
+	if owner != contract.LedgerApplicationID {
+		return fmt.Errorf("%s is no agent's ledger: is this another app's volume?", path)
+	}
+	if version != contract.LedgerVersion {
+		return fmt.Errorf("%s has version %d, this program knows %d: deploy the newer one again", path, version, contract.LedgerVersion)
+	}
+	var app, wallet string
+	if err := db.conn.QueryRowContext(background, "SELECT app, wallet FROM ledger").Scan(&app, &wallet); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if app != s.app || wallet != s.wallet {
+		return fmt.Errorf("%s is the ledger of app %s with wallet %s, not of %s with %s: mount that app's own volume, or set %s back",
+			path, app, wallet, s.app, s.wallet, name("AGENT_WALLET"))
+	}
+	return nil
+}
+
+// begin puts an inference and its first create on record, in one transaction.
+func (l *ledger) begin(r row) error {
+	return l.db.do(true, func(conn *sql.Conn) error {
+		if r.key != "" {
+			taken, err := scan(conn.QueryRowContext(background, "SELECT "+columns+
+				" FROM escrows WHERE idempotency_key = ? AND state NOT IN ('cancelled', 'declined')", r.key))
+			if err == nil {
+				return takenError{taken}
+			}
+			if !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		_, err := conn.ExecContext(background, `INSERT INTO escrows (id, slot, idempotency_key, fingerprint, payer, payee,
+			amount_micro, region, machine, state, sent_ms, creates, created_ms)
+			VALUES (?, 0, nullif(?, ''), ?, ?, ?, ?, ?, ?, 'creating', ?, 1, ?)`,
+			r.id, r.key, r.fingerprint, r.payer, r.payee, int64(r.amount), r.region, r.machine, nowMs(), r.createdMs)
+		return err
+	})
+}
+
+// set carries out one statement about one row.
+func (l *ledger) set(statement string, values ...any) error {
+	return l.db.do(false, func(conn *sql.Conn) error {
+		done, err := conn.ExecContext(background, statement, values...)
+		if err != nil {
+			return err
+		}
+		if count, err := done.RowsAffected(); err != nil || count != 1 {
+			return fmt.Errorf("%d rows instead of one: %v", count, err)
+		}
+		return nil
+	})
+}
+
+func (l *ledger) byID(id string) (found row, err error) {
+	err = l.db.do(false, func(conn *sql.Conn) (err error) {
+		found, err = scan(conn.QueryRowContext(background, "SELECT "+columns+" FROM escrows WHERE id = ?", id))
+		return err
+	})
+	return found, err
+}
+
+// unfinished is what an earlier process left open.
+func (l *ledger) unfinished() (found []row, err error) {
+	err = l.db.do(false, func(conn *sql.Conn) error {
+		rows, err := conn.QueryContext(background, "SELECT "+columns+" FROM escrows WHERE settled_ms IS NULL ORDER BY created_ms")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			found = append(found, r)
+		}
+		return rows.Err()
+	})
+	return found, err
+}
+
+// total is a line of the view `earnings`.
+type total struct {
+	region, state string
+	escrows       int64
+	amount        usdc
+}
+
+func (l *ledger) earnings() (found []total, err error) {
+	err = l.db.do(false, func(conn *sql.Conn) error {
+		rows, err := conn.QueryContext(background, "SELECT region, state, escrows, amount_micro FROM earnings")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var t total
+			var amount int64
+			if err := rows.Scan(&t.region, &t.state, &t.escrows, &amount); err != nil {
+				return err
+			}
+			t.amount = usdc(amount)
+			found = append(found, t)
+		}
+		return rows.Err()
+	})
+	return found, err
+}
