@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs render render-check render-diff preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs render render-check render-diff preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ render-diff: $(VENV)/.installed-render ## show what the working tree changes in 
 
 demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
 	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)
+
+fly-demo: render $(VENV)/.installed-runtime ## bill inferences through the Fly.io agents in Python and, where there is a Go, in Go
+	@if command -v go >/dev/null; then echo "building the agent in Go (half a minute the first time) ..." && \
+	  go -C $(OUT)/$(STACK)/fly/go build -trimpath -buildvcs=false -o $(CURDIR)/$(VENV)/fly-agent . ; \
+	 else echo "no Go on the PATH: the Python agent alone"; fi
+	@$(PY) -m runtime.agent.demo $$(command -v go >/dev/null && echo --also $(VENV)/fly-agent)
 
 # The Pulumi CLI that `make toolchain` has built: taken where none is on the PATH.
 BUILT_CLI = $(shell $(PY) -c 'from tests.toolchain import tools; cli, _ = tools.present(tools.TOOLS["pulumi"]); print(cli.path if cli else "")' 2>/dev/null)

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -46,6 +47,7 @@ from runtime.settlement.table import Intent
 MOST_PROMPT_CHARACTERS: Final = 1_000_000
 _MARGIN: Final = timedelta(minutes=5)
 """An escrow that the caller brought must outlive the work by so much, or its time-out refunds what was earned."""
+_MACHINE: Final = re.compile(r"([A-Za-z0-9-]{1,64})\.")
 _WAIT_SECONDS: Final = 5
 
 _log = logging.getLogger("runtime.agent")
@@ -211,6 +213,8 @@ class Agent:
             raise Refusal(
                 402, "escrow_required", "ask /quote for the terms, create that escrow, and send its escrow_id"
             )
+        if earlier := await self._ledger.by_escrow(ask.escrow_id):
+            raise KeyTaken(earlier)
         try:
             escrow = await self._client.read_escrow(ask.escrow_id)
         except NotFound:
@@ -219,7 +223,8 @@ class Agent:
             self._note_key(error)
             _log.warning("the escrow could not be read: %s", error)
             raise Refusal(503, "payments_unavailable", "the escrow cannot be read now", Retry_After="1") from None
-        machine = (escrow.token or "").partition(".")[0]
+        named = _MACHINE.match(escrow.token or "")
+        machine = named[1] if named else ""
         if machine and machine != self._settings.machine and escrow.payee == inference.payee:
             # Fly's proxy sends the request again to the Machine whose ledger the escrow belongs to.
             raise Refusal(409, "other_machine", "another Machine takes this escrow", fly_replay=f"instance={machine}")

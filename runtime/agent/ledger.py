@@ -146,9 +146,9 @@ class Ledger:
         """Return one."""
         return await self.database.write(lambda db: _one(db, "id = ?", inference_id))
 
-    async def by_key(self, key: str) -> Inference | None:
-        """Return the one that has this idempotency key now."""
-        return await self.database.write(lambda db: _one(db, _BY_KEY, key))
+    async def by_escrow(self, escrow_id: str) -> Inference | None:
+        """Return the one that was paid by this escrow."""
+        return await self.database.write(lambda db: _one(db, _BY_ESCROW, escrow_id))
 
     async def unfinished(self, slots: int) -> list[Inference]:
         """What this slot has to finish; slot 0 also what slots had that are no more."""

@@ -10,7 +10,6 @@ DOC = Path(__file__).parents[2] / "docs" / "environment.md"
 YET_TO_COME = {
     "TRADING_URL", "WALLET_URL", "DOMAINS_URL",  # agents
     "MCP_PROXY_URL",  # agents, too: where the sidecar is
-    "TLS_DIRECTORY",  # metrics server
     "FAUCET_BASE",  # agents on Fly: the guide's name for their own code
 }  # fmt: skip
 """Of programs that there are not yet; each takes its own off this list."""

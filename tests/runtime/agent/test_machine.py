@@ -1,0 +1,136 @@
+"""A Machine with several server processes, with a full disk, and one whose agent changes its language."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from runtime.agent.database import RESERVE_BYTES
+from tests.conformance.model import WAITS
+from tests.conformance.world import REGION, WALLET
+
+ROOT = Path(__file__).parents[3]
+
+
+def children(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def test_several_workers_share_the_ledger_and_a_killed_ones_work_is_finished_by_the_next(start, tmp_path):
+    world = start(WEB_CONCURRENCY="2", PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"))
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda n: world.infer("same", f"key-{n % 4}"), range(12)))
+    done = [answer for answer in answers if answer.status_code == 200]
+    assert {answer.json()["status"] for answer in done} == {"released"}
+    assert {a.json()["error"] for a in answers if a not in done} <= {"in_progress", "busy"}
+    assert world.settled() == {"released": 4}
+    page = httpx.get(f"http://127.0.0.1:{world.metrics_port}/metrics", trust_env=False).text
+    assert f'pf_agent_requests_total{{outcome="released"}} {len(done)}.0' in page
+    assert f'pf_agent_escrows{{region="{REGION}",state="released"}} 4.0' in page
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(world.infer, WAITS)
+        world.model.arrived.acquire()
+        for worker in children(world.process.pid):
+            os.kill(worker, signal.SIGKILL)
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    world.until(world._serves, "it serves again")
+    world.until(lambda: world.states() == {"released": 4, "cancelled": 1}, "what was begun is finished")
+    assert world.stop() == 0
+    world.balanced()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of eight megabytes."""
+    folder = tmp_path / "machine-1"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(path):
+    with path.open("wb", buffering=0) as filler:
+        while True:
+            try:
+                filler.write(b"x" * 4096)
+            except OSError:
+                return
+
+
+@pytest.mark.parametrize("language", ["python", "go"])
+def test_a_full_disk_refuses_new_work_and_loses_nothing(request, start, small_disk, language):
+    command = {"command": request.getfixturevalue("go")} if language == "go" else {}
+    world = start(**command)
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(world.infer, WAITS)
+        world.model.arrived.acquire()
+        fill(small_disk / "filler")
+        with sqlite3.connect(small_disk / "ledger.db") as ledger:
+            assert [row[0] for row in ledger.execute("SELECT state FROM escrows")] == ["locked"]
+        ledger.close()
+        for _ in range(40):  # until the room that SQLite had left is used up
+            refused = world.infer("x" * 100)
+            if refused.status_code == 503:
+                break
+        assert refused.json()["error"] == "ledger_full"
+        assert not (small_disk / "ledger.reserve").exists()
+        assert world.http.get("/ready").status_code == 503
+        creates = world.acts()["create"]
+        world.model.go_on.set()
+        assert waiting.result().json()["status"] == "released"
+    assert world.infer().status_code == 503
+    assert world.acts()["create"] == creates
+    (small_disk / "filler").unlink()
+    assert world.infer().json()["status"] == "released"
+    assert (small_disk / "ledger.reserve").stat().st_size == RESERVE_BYTES
+    assert {*world.settled()} == {"released"}
+    world.balanced()
+
+
+def test_a_ledger_goes_on_in_the_other_language(start, go):
+    """Killed while it works in one, returned and replayed by the other: the ledger is the same."""
+    python = start()
+    assert python.infer("once", "key").json()["status"] == "released"
+    for command in (go, python.command):
+        with ThreadPoolExecutor(1) as callers:
+            waiting = callers.submit(python.infer, WAITS)
+            python.model.arrived.acquire()
+            python.kill()
+            assert isinstance(waiting.exception(), httpx.TransportError)
+        python.command = command
+        python.start()
+        again = python.infer("once", "key")
+        assert (again.status_code, again.json().get("replayed")) == (200, True), again.text
+    assert python.settled() == {"released": 1, "cancelled": 2}
+    python.balanced()
+
+
+def test_the_ledgers_views_say_what_was_earned(start):
+    world = start()
+    world.infer("x" * 700)
+    world.infer("x" * 300)
+    with sqlite3.connect(world.folder / "ledger.db") as ledger:
+        [[address, earned]] = ledger.execute("SELECT address, earned_micro FROM wallet_snapshots").fetchall()
+        assert (address, earned) == (WALLET, 10_000)
+        assert ledger.execute("SELECT region, state, escrows, amount_micro FROM earnings").fetchall() == [
+            (REGION, "released", 2, 10_000)
+        ]
+    ledger.close()
+
+
+def test_the_demo_bills_each_inference_once(go):
+    command = [sys.executable, "-m", "runtime.agent.demo", "--also", *go]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
+    assert ran.stdout.count("  released  ") == 6
+    assert "the books balance" in ran.stdout
