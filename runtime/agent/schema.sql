@@ -34,7 +34,7 @@ CREATE TABLE escrows (
   settlement TEXT CHECK (settlement IS NULL OR json_valid(settlement)), -- all that one language knows of it
   created_ms INTEGER NOT NULL,
   settled_ms INTEGER,
-  CHECK (state IN ('creating', 'review') OR escrow_id IS NOT NULL),
+  CHECK (state IN ('creating', 'review', 'declined') OR escrow_id IS NOT NULL),
   CHECK (state IN ('creating', 'locked', 'review', 'declined') OR intent IS NOT NULL),
   CHECK ((settled_ms IS NULL) = (state IN ('creating', 'locked', 'settling')))
 ) STRICT;

@@ -1,0 +1,71 @@
+"""What a person does with the ledger, while the agent runs: beside a real one."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def books(start):
+    """An agent that serves, and the command on its volume."""
+    world = start()
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "runtime.agent.books", *arguments]
+        environment = {"DATA_DIR": str(world.folder), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    run.world = world
+    return run
+
+
+def test_a_review_is_listed_and_resolved_by_a_person(books):
+    world = books.world
+    assert world.infer().status_code == 200
+    assert books().returncode == 0
+    for operation in ("create", "release"):
+        world.sandbox.fault(operation, "reset", moment="after", times=1)
+        world.infer(operation, key=operation)
+        world.sandbox.clear_faults()
+    world.until(lambda: world.settled() == {"released": 1, "review": 2}, "both wait")
+    listed = books("list")
+    assert listed.returncode == 1
+    unknown, unanswered = re.findall(r"^(pf-\w+) ", listed.stdout, re.M)
+    decided = ("--by", "me", "--why", "I looked")
+    assert "--escrow-id" in books("resolve", unknown, "--as", "released", *decided).stderr
+    assert books("resolve", unknown, "--as", "cancelled", "--escrow-id", "esc_1", *decided).returncode == 0
+    assert books("resolve", unanswered, "--as", "released", *decided).returncode == 0
+    again = books("resolve", unanswered, "--as", "released", *decided)
+    assert (again.returncode, "only a review" in again.stderr) == (2, True)
+    assert world.states() == {"released": 2, "cancelled": 1}
+    assert world.infer("release", key="release").json()["status"] == "released"  # replayed
+    assert world.infer("create", key="create").json()["status"] == "released"  # anew: it was returned
+    assert books().returncode == 0
+
+
+def test_a_copy_is_whole_while_the_agent_writes(books, tmp_path):
+    for _ in range(5):
+        books.world.infer()
+    copy = tmp_path / "copy.db"
+    assert books("backup", str(copy)).returncode == 0
+    with sqlite3.connect(copy) as db:
+        assert db.execute("SELECT count(*) FROM escrows WHERE state = 'released'").fetchone()[0] == 5
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    db.close()
+    assert [*tmp_path.glob("copy.db*")] == [copy]
+    again = books("backup", str(copy))
+    assert (again.returncode, "there already" in again.stderr) == (2, True)
+
+
+def test_what_is_no_ledger_is_said_so(tmp_path):
+    command = [sys.executable, "-m", "runtime.agent.books"]
+    environment = {"DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "DATA_DIR" in ran.stderr) == (2, True)
+    assert "Traceback" not in ran.stderr
