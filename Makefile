@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fly-demo docs render render-check render-diff preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs chart render render-check render-diff preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ $(VENV)/.installed-%: requirements/%.txt | $(PY)
 
 render: $(VENV)/.installed-render ## write every artifact of a stack under $(OUT)/$(STACK)/
 	@$(PY) -m components.synth --stack $(STACK) --out $(OUT)
+
+chart: $(VENV)/.installed-render ## write a stack's Helm chart, as a folder and packed, under $(OUT)/$(STACK)/
+	@$(PY) -m components.helm --stack $(STACK) --out $(OUT)
 
 render-check: $(VENV)/.installed-render ## exit 1 with a diff when $(OUT)/$(STACK)/ is out of date (OUT=deploy: committed files)
 	@$(PY) -m components.synth --stack $(STACK) --out $(OUT) --check

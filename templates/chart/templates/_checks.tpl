@@ -1,0 +1,202 @@
+{{/*
+What the schema cannot say, in the settings' own words: one problem a line, all at once, before anything is created.
+(list . $s)
+*/}}
+{{- define "purpleflea.checks" -}}
+{{- $s := last . -}}
+{{- $found := splitList "\n" (printf "%s\n%s\n%s" (include "purpleflea.stackProblems" $s) (include "purpleflea.agentProblems" $s) (include "purpleflea.clusterProblems" .)) | compact -}}
+{{- if and $s.enabled $found -}}
+{{- fail (printf "\n%d mistakes in the settings:\n  %s\n" (len $found) (join "\n  " $found) | replace "1 mistakes" "1 mistake") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "purpleflea.stackProblems" -}}
+{{- $s := . -}}{{- $keys := .credentials -}}
+{{- if not (or $keys.existingSecret .sandbox.enabled) }}
+purpleflea.credentials.existingSecret: name a Secret that is there: the chart makes one beside a sandbox only, because a key in values stays readable in the release's history
+{{- end }}
+{{- range list $keys.apiKeyKey $keys.agentWalletKey $keys.faucetUrlKey $keys.escrowUrlKey | uniq }}
+{{- $key := . }}{{- $count := 0 }}
+{{- range list $keys.apiKeyKey $keys.agentWalletKey $keys.faucetUrlKey $keys.escrowUrlKey }}{{ if eq . $key }}{{ $count = add1 $count }}{{ end }}{{ end }}
+{{- if gt (int $count) 1 }}
+purpleflea.credentials: key '{{ . }}' stands for {{ $count }} different things
+{{- end }}
+{{- end }}
+{{- if not .sandbox.enabled }}
+{{- range $section := list "services" "mcp" }}{{ range $name, $url := get $s $section }}
+{{- if and (kindIs "string" $url) (hasPrefix "http://" (lower $url)) }}
+purpleflea.{{ $section }}.{{ $name }}: must be https: plain http is allowed beside a sandbox only (sandbox.enabled: true)
+{{- end }}
+{{- end }}{{ end }}
+{{- if eq .images.runtime "purpleflea/runtime:@VERSION@" }}
+purpleflea.images.runtime: is required where there is no sandbox: your own build of the image (`make image`), by its digest, name@sha256:...; anybody may own the default's name, and its pods hold the payer's key
+{{- else if not (or .images.allowTag (contains "@sha256:" .images.runtime)) }}
+purpleflea.images.runtime: '{{ .images.runtime }}': name the image by its digest, name@sha256:...: whoever may push the tag would get the payer's key; images.allowTag: true takes a tag on purpose
+{{- end }}
+{{- if and .operator.enabled .operator.image (not .images.allowTag) (not (contains "@sha256:" .operator.image)) }}
+purpleflea.operator.image: '{{ .operator.image }}': name the image by its digest, name@sha256:...: whoever may push the tag would get the payer's key; images.allowTag: true takes a tag on purpose
+{{- end }}
+{{- end }}
+{{- $seconds := mul 3600 .escrow.timeoutHours }}
+{{- if ge (int .job.activeDeadlineSeconds) (int $seconds) }}
+purpleflea.job.activeDeadlineSeconds: must be below the escrow's time-out, {{ $seconds }}: after {{ int .escrow.timeoutHours }} h the money goes back
+{{- end }}
+{{- if ge (mul 60 .payroll.releaseAgeMinutes | int) (int $seconds) }}
+purpleflea.payroll.releaseAgeMinutes: must be below the escrow's time-out, {{ div $seconds 60 }}: after {{ int .escrow.timeoutHours }} h the money goes back
+{{- end }}
+{{- if and (eq .funding.mode "request") (not .operator.enabled) }}
+purpleflea.funding.mode: request needs the operator (operator.enabled: true)
+{{- end }}
+{{- if gt (int .hpa.minReplicas) (int .hpa.maxReplicas) }}
+purpleflea.hpa.minReplicas: {{ int .hpa.minReplicas }} must not exceed maxReplicas ({{ int .hpa.maxReplicas }})
+{{- end }}
+{{- if and .scales (eq .api.dialect "fly") }}
+purpleflea.hpa.enabled: the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false
+{{- end }}
+{{- if or (lt (int .mcp.containerPort) 1024) (has (int .mcp.containerPort) (list 8080 8081)) }}
+purpleflea.mcp.containerPort: {{ int .mcp.containerPort }}: 1024 to 65535, and not 8081, 8080, which the pod uses itself
+{{- end }}
+{{- if and .network.caBundle.configMap .network.caBundle.secret }}
+purpleflea.network.caBundle: is a ConfigMap or a Secret, not both
+{{- end }}
+{{- if eq .network.caBundle.secret .secret }}
+purpleflea.network.caBundle.secret: is the payer's Secret; use another one
+{{- end }}
+{{- if hasPrefix "kube-" .namespace }}
+purpleflea.namespace: '{{ .namespace }}' is Kubernetes' own; choose another namespace
+{{- end }}
+{{- range .watched }}{{ if hasPrefix "kube-" . }}
+purpleflea.operator.watchNamespace: '{{ . }}' is Kubernetes' own; choose another namespace
+{{- end }}{{ end }}
+{{- if and (eq .namespace "default") .createNamespace }}
+purpleflea.namespace: 'default' is there already, and is not the stack's: set createNamespace: false, or choose another one
+{{- end }}
+{{- if and .operator.enabled .agents .watched (not (has .namespace .watched)) }}
+purpleflea.operator.watchNamespace: '{{ .watch }}' leaves out the stack's own namespace, {{ .namespace }}: nobody would pay its Jobs
+{{- end }}
+{{- if ne .admission.jobGate "policy" }}
+purpleflea.admission.jobGate: {{ .admission.jobGate }} is not for Helm, whose next upgrade or rollback would suspend Jobs that run; write policy
+{{- end }}
+{{- if .retention.archiveAfterDays }}
+{{- if not .retention.archiveUrl }}
+purpleflea.retention.archiveUrl: is required with archiveAfterDays: where do accounts go?
+{{- else if and (hasPrefix "file:///archive" .retention.archiveUrl) (not .retention.archiveClaim) }}
+purpleflea.retention.archiveClaim: is required for a folder: what a container keeps for itself is gone with it, and the accounts too
+{{- else if and (hasPrefix "file:" .retention.archiveUrl) (not (hasPrefix "file:///archive" .retention.archiveUrl)) }}
+purpleflea.retention.archiveUrl: must lie below /archive, where archiveClaim is mounted: file:///archive
+{{- end }}
+{{- if eq .retention.archiveSecret .secret }}
+purpleflea.retention.archiveSecret: is the payer's Secret, and retention pays nobody
+{{- end }}
+{{- if not .operator.enabled }}
+purpleflea.retention.archiveAfterDays: needs the operator (operator.enabled: true)
+{{- end }}
+{{- end }}
+{{- include "purpleflea.amountProblems" . }}
+{{- end -}}
+
+{{/* An amount in micro-USDC. */}}
+{{- define "purpleflea.micro" -}}
+{{- $parts := splitList "." (include "purpleflea.usdc" .) -}}
+{{- add (mul 1000000 (int64 (first $parts))) (printf "%s000000" (last $parts) | trunc 6 | printf "1%s" | int64) -1000000 -}}
+{{- end -}}
+
+{{/* USDC of micro-USDC. */}}
+{{- define "purpleflea.ofMicro" -}}
+{{- printf "%d.%06d" (div . 1000000) (mod . 1000000) | include "purpleflea.usdc" -}}
+{{- end -}}
+
+{{- define "purpleflea.amountProblems" -}}
+{{- $s := . -}}{{- $most := 0 -}}{{- $total := 0 -}}
+{{- $least := get (dict "kubernetes" "0.10" "fly" "0.001" "server" "0.10") .api.dialect -}}
+{{- $amounts := dict "escrow.defaultBudgetUsdc" .escrow.defaultBudgetUsdc "worker.budgetUsdc" .worker.budgetUsdc -}}
+{{- range $index, $agent := .agents }}{{ $_ := set $amounts (printf "agents[%d].budgetUsdc" $index) $agent.budgetUsdc }}{{ end -}}
+{{- range $path, $amount := $amounts }}
+{{- if and $amount (lt (include "purpleflea.micro" $amount | int64) (include "purpleflea.micro" $least | int64)) }}
+purpleflea.{{ $path }}: {{ include "purpleflea.usdc" $amount }} USDC is below the service's minimum for an escrow, {{ include "purpleflea.usdc" $least }}
+{{- end }}
+{{- end }}
+{{- /* The most that may be locked at one time, each fee rounded up. */ -}}
+{{- $lines := list -}}
+{{- if .worker.enabled }}{{ $lines = append $lines (list (ternary .hpa.maxReplicas .worker.replicas .hpa.enabled) .worker) }}{{ end -}}
+{{- range .agents }}{{ $lines = append $lines (list 1 .) }}{{ end -}}
+{{- range $lines -}}
+  {{- $each := include "purpleflea.taskBudget" (list $s (last .)) | include "purpleflea.micro" | int64 -}}
+  {{- $total = add $total (mul (first .) (add $each (div (add $each 99) 100))) -}}
+  {{- if and (hasKey (last .) "name") (eq $s.funding.mode "request") }}{{ $most = max $most $each }}{{ end -}}
+{{- end -}}
+{{- if and .budget.capUsdc (gt (int64 $total) (include "purpleflea.micro" .budget.capUsdc | int64)) }}
+purpleflea.budget.capUsdc: {{ include "purpleflea.usdc" .budget.capUsdc }} USDC is less than the stack may lock at one time: {{ include "purpleflea.ofMicro" $total }} USDC, fees included; raise it, or lower budgets or hpa.maxReplicas
+{{- end }}
+{{- range $name, $limit := omit .budget "capUsdc" }}
+{{- if and (hasSuffix "Usdc" $name) $limit (lt (include "purpleflea.micro" $limit | int64) (int64 $most)) }}
+purpleflea.budget.{{ $name }}: {{ include "purpleflea.usdc" $limit }} USDC is less than one agent's Job asks for, {{ include "purpleflea.ofMicro" $most }}: it would never run
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "purpleflea.agentProblems" -}}
+{{- $s := . -}}{{- $request := eq .funding.mode "request" -}}
+{{- range $index, $agent := .agents }}
+{{- $path := printf "purpleflea.agents[%d]" $index }}
+{{- $count := 0 }}{{ range $s.agents }}{{ if eq .name $agent.name }}{{ $count = add1 $count }}{{ end }}{{ end }}
+{{- if gt (int $count) 1 }}
+{{ $path }}.name: '{{ .name }}' stands {{ $count }} times; names are unique
+{{- end }}
+{{- if and $request (not .payee) }}
+{{ $path }}.payee: is required where the operator funds the Job
+{{- end }}
+{{- if and $request .escrowId }}
+{{ $path }}.escrowId: belongs to funding.mode: annotation
+{{- end }}
+{{- if and .schedule .escrowId }}
+{{ $path }}.escrowId: pays for one Job only, not for a schedule; use funding.mode: request
+{{- end }}
+{{- if and .ownSecret (ne .credential "own") }}
+{{ $path }}.ownSecret: belongs to credential: own
+{{- else if eq .ownSecret $s.secret }}
+{{ $path }}.ownSecret: is the payer's Secret; name one of the agent's own, or write credential: payer
+{{- end }}
+{{- if and .completions (lt (int .completions) (int .parallelism)) }}
+{{ $path }}.completions: {{ int .completions }} is fewer than parallelism ({{ int .parallelism }})
+{{- end }}
+{{- if hasKey (.job.spec | default dict) "suspend" }}
+{{ $path }}.job.spec.suspend: is the stack's own: the job gate and the operator suspend and resume a Job
+{{- end }}
+{{- if and (not .schedule) (hasKey (.job.spec | default dict) "ttlSecondsAfterFinished") }}
+{{ $path }}.job.spec.ttlSecondsAfterFinished: a Job that vanishes would be created anew by whatever applies the manifests again, and paid again
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What a look at the cluster tells, where there is one: `helm template` and Argo CD see none. (list . $s) */}}
+{{- define "purpleflea.clusterProblems" -}}
+{{- $s := last . -}}{{- $namespace := dict -}}
+{{- $apis := (first .).Capabilities.APIVersions }}
+{{- if and $s.gate $s.createPolicies ($apis.Has "v1/Pod") (not ($apis.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")) }}
+purpleflea.admission.jobGate: the cluster has no MutatingAdmissionPolicy (admissionregistration.k8s.io/v1, Kubernetes 1.36), which holds back Jobs until their money is locked; upgrade it, or set operator.enabled: false
+{{- end }}
+{{- $there := lookup "v1" "Namespace" "" $s.namespace }}
+{{- $sees := or $there (lookup "v1" "Namespace" "" "kube-system") }}
+{{- if and $sees $s.credentials.existingSecret (not (lookup "v1" "Secret" $s.namespace $s.secret)) }}
+purpleflea.credentials.existingSecret: there is no Secret {{ $s.secret }} in the namespace {{ $s.namespace }}; make it first:{{ if not $there }} kubectl create namespace {{ $s.namespace }};{{ end }} kubectl create secret generic {{ $s.secret }} -n {{ $s.namespace }} --from-file={{ $s.credentials.apiKeyKey }}=FILE --from-literal={{ $s.credentials.agentWalletKey }}=ID
+{{- end }}
+{{- if and $there (include "purpleflea.foreignNamespace" .) (ne (dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "" $there) "restricted") }}
+purpleflea.namespace: {{ $s.namespace }} is there already and does not enforce the restricted Pod Security level, without which no pod gets the API key: kubectl label namespace {{ $s.namespace }} pod-security.kubernetes.io/enforce=restricted
+{{- end }}
+{{- if $s.createCrd }}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "escrows.purpleflea.com" }}
+{{- $owner := dig "metadata" "annotations" "meta.helm.sh/release-name" "" . }}
+{{- if ne $owner (first $).Release.Name }}
+purpleflea.createCrd: the definition of the accounts is {{ with $owner }}the release {{ . }}'s{{ else }}there already{{ end }}; set createCrd: false, or take it over with --take-ownership{{/* words of Helm's own refusal */}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the namespace is there and not this release's: (list . $s). Then it is left as it is. */}}
+{{- define "purpleflea.foreignNamespace" -}}
+{{- with lookup "v1" "Namespace" "" (last .).namespace -}}
+{{- if ne (dig "metadata" "annotations" "meta.helm.sh/release-name" "" .) (first $).Release.Name }}true{{ end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,111 @@
+"""Helm's rendering equals the pure objects, and every setting reaches the chart."""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+
+from components.helm.values import NO_OBJECT
+from components.settings import Settings
+from components.settings.description import ROOT, describe
+from tests.components import stacks
+from tests.components.helm.rendering import DIFFERENCES, differences, values_of, write_chart
+from tests.components.variants import VARIANTS
+
+TEMPLATES = Path(__file__).parents[3] / "templates" / "chart"
+ROOT_FOLDER = Path(__file__).parents[3]
+
+
+def test_every_example_stack_is_rendered_as_the_pure_objects(helm, plain_chart, tmp_path):
+    def told(name):
+        settings = VARIANTS[name].settings()
+        values = values_of(settings, tmp_path / f"{name.replace(' ', '-')}.yaml")
+        return [f"{name}: {line}" for line in differences(settings, helm.template(plain_chart, "--values", values))]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [line for lines in pool.map(told, VARIANTS) for line in lines] == []
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_stacks_own_chart_needs_no_values_file(helm, tmp_path, name):
+    settings = VARIANTS[name].settings()
+    assert differences(settings, helm.template(write_chart(tmp_path, settings, ROOT_FOLDER))) == []
+
+
+@hypothesis_settings(
+    max_examples=12, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(mapping=stacks.mappings())
+def test_generated_settings_are_rendered_as_the_pure_objects(helm, plain_chart, tmp_path, mapping):
+    for part in (*mapping["agents"], mapping["worker"]):
+        part["env"] = dict(sorted(part.get("env", {}).items()))  # Helm's maps are sorted
+    if not mapping["credentials"]["existingSecret"]:
+        mapping["sandbox"]["enabled"] = True  # another one is refused, as the table says
+    settings = Settings.parse(mapping)
+    values = values_of(settings, tmp_path / "values.yaml")
+    assert differences(settings, helm.template(plain_chart, "--values", values)) == []
+
+
+# ruff: noqa: E501
+OVERRIDES = {
+    "agents": [
+        {
+            "name": "trainer",
+            "image": "team/trainer:1",
+            "podTemplate": {
+                "metadata": {"annotations": {"team": "a"}},
+                "spec": {
+                    "nodeSelector": {"gpu": "yes"},
+                    "restartPolicy": "OnFailure",
+                    "enableServiceLinks": None,
+                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "9Gi"}}, {"name": "data", "emptyDir": {}}],
+                    "containers": [
+                        {"name": "agent", "volumeMounts": [{"name": "data", "mountPath": "/data"}], "env": [{"name": "MY", "value": "1"}]},
+                        {"name": "beside", "image": "team/beside:2", "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}},
+                    ],
+                    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                },
+            },
+            "job": {"metadata": {"labels": {"queue": "q"}}, "spec": {"backoffLimit": 5, "podFailurePolicy": None}},
+        },
+        {"name": "nightly", "schedule": "@daily", "podTemplate": {"spec": {"initContainers": [{"name": "faucet-claim", "imagePullPolicy": "Always"}]}}},
+    ],
+    "operator": {"podTemplate": {"spec": {"priorityClassName": "high", "affinity": {"$patch": "replace", "nodeAffinity": {}}}}},
+    "worker": {"podTemplate": {"spec": {"containers": [{"name": "agent", "image": "team/own:3"}]}}},
+}  # fmt: skip
+
+
+def test_parts_in_kubernetes_own_words_merge_as_kubectl_does(helm, plain_chart, tmp_path):
+    settings = Settings.parse({**OVERRIDES, "images": {"allowTag": True, "runtime": "team/runtime:1"}})
+    values = values_of(settings, tmp_path / "values.yaml")
+    assert differences(settings, helm.template(plain_chart, "--values", values)) == []
+
+
+def test_every_value_is_read_by_a_template():
+    text = "".join(path.read_text() for path in TEMPLATES.rglob("*") if path.is_file())
+    words = {*re.findall(r"[A-Za-z]+", text)}
+    composed = {*(f"{name}Usdc" for name in re.findall(r'list ("namespace".*?) }}', text)[0].replace('"', "").split())}
+    composed |= {f"{service}Url" for service in ("faucet", "escrow", "casino", "trading", "wallet", "domains")}
+    composed |= {f"{service}{kind}" for service in ("faucet", "escrow") for kind in ("Endpoint", "UrlKey")}
+    always = {"idempotent", "escrowAnnotation"}  # one value only, and the programs know it
+    keys = {
+        (path, key.name)
+        for path, section in describe(Settings).walk()
+        for key in section.keys
+        if not {*path.split("."), key.name} & {*NO_OBJECT} and path != f"{ROOT}.fly"
+    }
+    assert sorted(f"{path}.{key}" for path, key in keys if key not in words | composed | always) == []
+
+
+def test_page_has_the_table_of_differences():
+    page = (ROOT_FOLDER / "docs" / "helm.md").read_text()
+    assert [what for what, why in DIFFERENCES.items() if f"| {what} | {why} |" not in page] == []
+
+
+def test_schema_is_what_the_settings_take(plain_chart):
+    schema = json.loads((plain_chart / "values.schema.json").read_text())
+    assert {*schema["$defs"]["Settings"]["properties"]} == {key.name for key in describe(Settings).keys}
