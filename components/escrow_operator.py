@@ -13,6 +13,7 @@ from pulumi_kubernetes.core.v1 import ServiceAccount
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
+from components import open_accounts
 from components.component import Component, StackArgs
 from components.manifests import job_gate, kueue, ledger_policy, naming, operator, rbac
 from runtime.contract import ProgramName
@@ -35,6 +36,7 @@ class EscrowOperator(Component):
             *self._gate(),
             *self._guarded_ledger(),
         ]
+        open_accounts.declare(settings, self)
         self._declare(Deployment, operator.deployment(settings), after=rights)
         self.watches = pulumi.Output.from_input(operator.watch_namespace(settings))
         self.register_outputs({"watches": self.watches})

@@ -1,29 +1,20 @@
 """A Secret that has to exist before the stack: looked for in the preview, with the command that makes it.
 
-`kubectl` looks, because it finds the cluster and the credentials exactly as Pulumi's provider does. It prints the names
-of the keys only: to read the Secret as a Pulumi resource would copy the API key into the state.
+Only the names of its keys are read: as a Pulumi resource its API key would be copied into the state.
 """
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
 
+from components import kubectl
 from components.errors import BadInput
 from components.manifests import credentials, services
 from components.settings import Settings
 
 _FOUND = "found"
 _TEMPLATE = f'{_FOUND}{{{{range $key, $_ := .data}}}}{{{{"\\n"}}}}{{{{$key}}}}{{{{end}}}}'
-_SECONDS = 10
-
-
-class UnknownError(Exception):
-    """Nobody can say whether the Secret exists; pods that need it wait for it."""
 
 
 def declare(settings: Settings, parent: pulumi.Resource) -> None:
@@ -31,13 +22,12 @@ def declare(settings: Settings, parent: pulumi.Resource) -> None:
 
     The Secret's name is the resource; its hook looks when the resource is new or changed, so `destroy` never asks.
     """
-    cluster = pulumi.Config("kubernetes")
-    access = {key: cluster.get(key) or "" for key in ("kubeconfig", "context", "cluster")}
+    access = kubectl.access()
 
     def look(_: pulumi.ResourceHookArgs) -> None:
         try:
             check(settings, access)
-        except UnknownError as error:
+        except kubectl.UnknownError as error:
             pulumi.log.warn(str(error), parent)
 
     looked = pulumi.ResourceHook("look for the existing Secret", look, pulumi.ResourceHookOptions(on_dry_run=True))
@@ -55,7 +45,7 @@ def declare(settings: Settings, parent: pulumi.Resource) -> None:
 
 
 def check(settings: Settings, access: Mapping[str, str]) -> None:
-    """Look for the Secret; `access` holds `kubernetes:kubeconfig`, `:context` and `:cluster`, empty where not set.
+    """Look for the Secret; `access` as in `kubectl.access`.
 
     Raises:
         BadInput: it is missing or lacks a key; the message says what to do.
@@ -73,31 +63,12 @@ def check(settings: Settings, access: Mapping[str, str]) -> None:
 
 def _look(settings: Settings, access: Mapping[str, str], where: str) -> list[str] | None:
     """The Secret's keys; None where there is no such Secret."""
-    if not (kubectl := shutil.which("kubectl")):
-        raise UnknownError(f"whether {where} exists is not known: no `kubectl` on the PATH")
-    with tempfile.TemporaryDirectory() as folder:
-        options = [f"--{key}={access[key]}" for key in ("context", "cluster") if access[key]]
-        if kubeconfig := access["kubeconfig"]:
-            options.append(f"--kubeconfig={_kubeconfig(kubeconfig, Path(folder))}")
-        asked = ["get", "secret", settings.credentials.existing_secret, "--namespace", settings.namespace]
-        done = subprocess.run(
-            [kubectl, *options, *asked, "--ignore-not-found", "-o", f"go-template={_TEMPLATE}",
-             f"--request-timeout={_SECONDS}s"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise UnknownError(f"whether {where} exists is not known: {done.stderr.strip()}")
-    return done.stdout.splitlines()[1:] if done.stdout else None
-
-
-def _kubeconfig(given: str, folder: Path) -> Path:
-    """A path as it is; contents, which Pulumi takes too, in a file that only this user can read."""
-    if "\n" not in given and Path(given).expanduser().is_file():
-        return Path(given).expanduser()
-    path = folder / "kubeconfig"
-    path.touch(0o600)
-    path.write_text(given)
-    return path
+    secret = settings.credentials.existing_secret
+    try:
+        told = kubectl.get(access, "secret", secret, "--namespace", settings.namespace, template=_TEMPLATE)
+    except kubectl.UnknownError as error:
+        raise kubectl.UnknownError(f"whether {where} exists is not known: {error}") from None
+    return told.splitlines()[1:] if told else None
 
 
 def _make(settings: Settings) -> str:

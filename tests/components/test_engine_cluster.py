@@ -13,13 +13,16 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Secret
+from lightkube.types import PatchType
 from pulumi import automation
 
-from components import existing_secret
+from components import existing_secret, kubectl, open_accounts
 from components.errors import BadInput
 from components.manifests import naming
 from components.settings import Settings
 from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_NAME
+from runtime.kubernetes.new_escrow import new_escrow
+from tests.runtime.operator.world import Escrow, install_definition
 from tests.toolchain.fixtures import require
 
 pytestmark = pytest.mark.engine
@@ -203,11 +206,45 @@ def test_what_is_known_of_an_existing_secret(namespace, control_plane, tmp_path,
     existing_secret.check(settings, access)
     existing_secret.check(settings, {**access, "kubeconfig": control_plane.kubeconfig.read_text()})
     reader = namespace.kubeconfig_for("default")
-    with pytest.raises(existing_secret.UnknownError, match="forbidden"):
+    with pytest.raises(kubectl.UnknownError, match="forbidden"):
         existing_secret.check(settings, {**access, "kubeconfig": str(reader)})
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(existing_secret.UnknownError, match="no `kubectl` on the PATH"):
+    with pytest.raises(kubectl.UnknownError, match="no `kubectl` on the PATH"):
         existing_secret.check(settings, access)
+
+
+@pytest.mark.controlplane
+def test_open_accounts_of_another_payment_service_are_named(namespace, control_plane):
+    require("controlplane", "kubectl")
+    access = {"kubeconfig": str(control_plane.kubeconfig), "context": "", "cluster": ""}
+    install_definition(control_plane)
+    mine = {"namespace": namespace.name, "services": {"escrowUrl": "https://pay.example"}}
+
+    def check(**changes) -> None:
+        open_accounts.check(Settings.parse(mine | changes), access)
+
+    def account(uid: str, **spec: str) -> None:
+        opened = {"dialect": "kubernetes", "token": f"pf-{uid}", "escrow_id": None, "payee": None, "amount": None}
+        body = new_escrow(namespace.name, "job", uid, **opened)
+        namespace.client.create(Escrow({**body, "spec": body["spec"] | spec}))
+
+    check()
+    account("0", service="https://pay.example")
+    account("1")
+    settled = {"phase": "Settled", "outcome": "Paid", "closedAt": "2026-01-01T00:00:00Z"}
+    account("2", service="https://long-ago.example")
+    namespace.client.patch(Escrow.Status, "job-2", {"status": settled}, patch_type=PatchType.MERGE)
+    check()
+    with pytest.raises(
+        BadInput, match=r"2 accounts are open at another payment service .*/job-0 \(kubernetes, https://pay"
+    ):
+        check(api={"dialect": "server"})
+    with pytest.raises(BadInput, match=r"1 accounts .*/job-0"):
+        check(services={"escrowUrl": "https://other.example"})
+    check(services={"escrowUrl": "https://other.example"}, operator={"formerEscrowUrls": ["https://pay.*"]})
+    reader = namespace.kubeconfig_for("default")
+    with pytest.raises(kubectl.UnknownError, match="forbidden"):
+        open_accounts.check(Settings.parse(mine), {**access, "kubeconfig": str(reader)})
 
 
 def _environment(cluster):
