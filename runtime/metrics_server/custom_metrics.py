@@ -27,6 +27,8 @@ Tell = Callable[[Selector | None], Figures]
 
 METRICS: Final = (QUEUE_METRIC, QUEUE_AGE_METRIC, QUEUE_VALUE_METRIC)
 ROOT: Final = f"/apis/{CUSTOM_METRICS_GROUP}"
+DISCOVERY_KIND: Final = "APIGroupDiscoveryList"
+DISCOVERY_ACCEPTED: Final = f"g=apidiscovery.k8s.io;v=v2;as={DISCOVERY_KIND}"
 _VERBS: Final = {
     "GET": "get",
     "HEAD": "get",
@@ -65,6 +67,7 @@ class Asked:
         version: Of the API; empty above the versions.
         parts: `namespaces/NS/services/NAME/METRIC`, what there is of it.
         query: Its parameters.
+        accept: The header of that name.
     """
 
     verb: str
@@ -72,14 +75,15 @@ class Asked:
     version: str
     parts: tuple[str, ...]
     query: Mapping[str, list[str]]
+    accept: str = ""
 
     @classmethod
-    def of(cls, method: str, path: str, query: bytes) -> "Asked":
+    def of(cls, method: str, path: str, query: bytes, accept: str = "") -> "Asked":
         """`path` is decoded already."""
         _, _, rest = path.partition(f"{ROOT}/") if path.startswith(f"{ROOT}/") else ("", "", "")
         version, *parts = rest.rstrip("/").split("/")
         parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
-        return cls(_VERBS.get(method, method.lower()), path, version, tuple(parts), parameters)
+        return cls(_VERBS.get(method, method.lower()), path, version, tuple(parts), parameters, accept)
 
     @property
     def is_metric(self) -> bool:
@@ -123,6 +127,8 @@ def answer(asked: Asked, namespace: str, tell: Tell) -> Json:
     """The body of a yes. Raises `Refusal`."""
     if asked.verb != "get":
         raise Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    if asked.path.rstrip("/") == "/apis" and DISCOVERY_ACCEPTED in asked.accept.replace(" ", ""):
+        return _discovery()
     if asked.path.rstrip("/") == ROOT:
         return _group()
     if asked.version in CUSTOM_METRICS_VERSIONS and not asked.parts:
@@ -180,6 +186,20 @@ def _group() -> Json:
         "versions": versions,
         "preferredVersion": versions[-1],
     }
+
+
+def _discovery() -> Json:
+    """All at once. The aggregator asks for it under a name without rights to the older way, which it falls back to."""
+
+    def version(name: str) -> Json:
+        kind = {"group": CUSTOM_METRICS_GROUP, "version": name, "kind": "MetricValueList"}
+        metrics = [{"subresource": metric, "responseKind": kind, "verbs": ["get"]} for metric in METRICS]
+        services = {"resource": "services", "scope": "Namespaced", "verbs": None, "subresources": metrics}
+        return {"version": name, "freshness": "Current", "resources": [services]}
+
+    versions = [version(name) for name in reversed(CUSTOM_METRICS_VERSIONS)]
+    group = {"metadata": {"name": CUSTOM_METRICS_GROUP, "creationTimestamp": None}, "versions": versions}
+    return {"kind": DISCOVERY_KIND, "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": [group]}
 
 
 def _resources(version: str) -> Json:

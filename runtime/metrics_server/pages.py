@@ -11,7 +11,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from runtime.contract import QUEUE_AGE_METRIC, QUEUE_METRIC, QUEUE_VALUE_METRIC, Route
 from runtime.kubernetes.errors import ApiUnreachable, KubernetesError
 from runtime.kubernetes.token_review import TokenReviews
-from runtime.metrics_server.custom_metrics import UNAUTHORIZED, Asked, Refusal, answer, internal
+from runtime.metrics_server.custom_metrics import (
+    DISCOVERY_ACCEPTED,
+    DISCOVERY_KIND,
+    UNAUTHORIZED,
+    Asked,
+    Refusal,
+    answer,
+    internal,
+)
 from runtime.metrics_server.front_proxy import AccessReviews, FrontProxy
 from runtime.metrics_server.queue import Poller
 from runtime.metrics_server.reading import Figures, Readings, Unknown
@@ -51,7 +59,8 @@ class CustomMetricsApi:
         if user is None:
             raise UNAUTHORIZED
         try:
-            asked = Asked.of(scope["method"], scope["path"], scope["query_string"])
+            accept = next((value for name, value in scope["headers"] if name == b"accept"), b"").decode("latin-1")
+            asked = Asked.of(scope["method"], scope["path"], scope["query_string"], accept)
         except ValueError:
             raise Refusal(400, "BadRequest", "too many parameters") from None
         try:
@@ -119,12 +128,15 @@ def _figures(figures: Figures) -> dict[str, Any]:
 
 async def _send(send: Send, scope: Scope, code: int, body: dict[str, Any]) -> None:
     content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    # No Retry-After: client-go waits for it, up to ten times, and one of the controller's few workers waits with it.
     headers = [
-        (b"content-type", b"application/json"),
+        (
+            b"content-type",
+            b"application/json" + (b";" + DISCOVERY_ACCEPTED.encode() if body.get("kind") == DISCOVERY_KIND else b""),
+        ),
         (b"content-length", str(len(content)).encode()),
         (b"cache-control", b"no-cache, private"),
         *([(b"www-authenticate", b"Bearer")] if code == 401 and scope["scheme"] == "http" else []),
-        *([(b"retry-after", b"5")] if code == 503 else []),
     ]
     await send({"type": "http.response.start", "status": code, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})

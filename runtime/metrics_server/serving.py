@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.contract import METRICS_SERVICE
@@ -38,7 +38,7 @@ class ApiServer:
         readings: Readings,
         namespace: str,
         directory: Path | None = None,
-        own: type[OwnCertificate] = OwnCertificate,
+        own: Callable[..., OwnCertificate] = OwnCertificate,
     ) -> None:
         self._api = api
         self._serving = ServingContext()
