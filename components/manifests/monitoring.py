@@ -1,7 +1,7 @@
 """What Prometheus and Grafana are given: alerting rules and a dashboard. Each alert has a section in docs/runbook.md.
 
-They speak of what the operator shows, which lives long, and of kube-state-metrics where a CronJob is meant: a counter
-in a pod of twenty seconds shows nothing, or one and a half times the truth.
+They speak of what the operator and the metrics server show, which live long, and of kube-state-metrics where a CronJob
+or an HPA is meant: a counter in a pod of twenty seconds shows nothing, or one and a half times the truth.
 """
 
 import json
@@ -82,7 +82,24 @@ def _alerts(settings: Settings) -> list[dict[str, Any]]:
         patience = settings.payroll.starting_deadline_seconds + 300
         late = f"time() - max(kube_cronjob_next_schedule_time{which}) > {patience}"
         found.append(_alert(settings, "PayrollDidNotRun", late, "5m", "warning", "payroll is overdue: workers wait"))
+    if settings.scales_workers:
+        found += _scaling(settings)
     return found
+
+
+def _scaling(settings: Settings) -> list[dict[str, Any]]:
+    which = f'namespace="{settings.namespace}",horizontalpodautoscaler="{naming.AUTOSCALER}"'
+    frozen = f'kube_horizontalpodautoscaler_status_condition{{{which},condition="ScalingActive",status="false"}} == 1'
+    return [
+        _alert(
+            settings, "QueueUnknown", "(max(escrow_queue_known) == 0) or absent(escrow_queue_known)", "5m", "warning",
+            "how much work waits is not known: the number of workers stays as it is",
+        ),
+        _alert(
+            settings, "WorkersDoNotScale", f"max(escrow_queue_depth) > 0 and on() ({frozen})", "5m", "critical",
+            "{{ $value }} tasks wait, and the autoscaler does nothing",
+        ),
+    ]  # fmt: skip
 
 
 def _alert(settings: Settings, name: str, expression: str, lasts: str, severity: str, words: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.components.variants import ROOT, VARIANTS, stack
 
 OBJECT = re.compile(r"(foundation|kubernetes)/(?!kustomization)")
 RUNS = ("CronJob", "Deployment", "Job")
-SCALES = ("HorizontalPodAutoscaler", "ScaledObject")
+SCALES = ("HorizontalPodAutoscaler", "ScaledObject", "TriggerAuthentication")
 
 
 @pytest.fixture(scope="module")
