@@ -41,12 +41,13 @@ def agent_env(
     beside = {
         variable: services.url(settings, service)
         for service, variable in services.SERVICES.items()
-        if variable is not Env.ESCROW_URL
+        if service not in ("escrow", "faucet")  # of these the Secret's address may count
     }
     return [
         *([credentials.key_env(settings, secret=identity.secret)] if identity.agent_holds_key else []),
         credentials.identity_env(settings, identity.agent_id, identity.secret),
         *pod.api_env(settings, identity.secret),
+        credentials.url_env(settings, "faucet", identity.secret),
         *pod.env({Env.WORKSPACE: MountPath.WORKSPACE.value, **values, **beside}),
         *pod.env({Env.MCP_PROXY_URL: mcp_sidecar.proxy_url(settings) if settings.mcp.enabled else ""}),
         *[{"name": name, "value": value} for name, value in own.items()],

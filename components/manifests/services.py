@@ -43,14 +43,17 @@ def urls(settings: Settings) -> dict[str, str]:
 
 
 def mcp_urls(settings: Settings) -> dict[str, str]:
-    """The upstream MCP servers of the sidecar, by service."""
-    sandbox = sandbox_url(settings) if settings.sandbox.enabled else ""
+    """The upstream MCP servers of the sidecar, by service: of the same service that the rest of the stack speaks to."""
     return {
-        "faucet": settings.mcp.faucet_endpoint
-        or (f"{sandbox}{Route.SANDBOX_MCP_FAUCET.value}" if sandbox else f"{public_url('faucet')}/mcp"),
-        "escrow": settings.mcp.escrow_endpoint
-        or (f"{sandbox}{Route.SANDBOX_MCP_ESCROW.value}" if sandbox else f"{public_url('escrow')}/mcp"),
+        "faucet": settings.mcp.faucet_endpoint or _mcp_url(settings, "faucet", Route.SANDBOX_MCP_FAUCET),
+        "escrow": settings.mcp.escrow_endpoint or _mcp_url(settings, "escrow", Route.SANDBOX_MCP_ESCROW),
     }
+
+
+def _mcp_url(settings: Settings, service: str, in_sandbox: Route) -> str:
+    is_sandbox = url(settings, service) == sandbox_url(settings)
+    path = in_sandbox.value if is_sandbox else "/mcp"
+    return f"{url(settings, service).rstrip('/')}{path}"
 
 
 def allow_http(settings: Settings) -> bool:

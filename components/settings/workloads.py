@@ -171,9 +171,9 @@ class Mcp(Section):
     enabled: bool = True
     """Whether agents and workers get the sidecar `pf-mcp-proxy`."""
     faucet_endpoint: OptionalUrl = ""
-    """MCP server of the faucet; empty: https://faucet.purpleflea.com/mcp, or the sandbox where it is enabled."""
+    """MCP server of the faucet; empty: `/mcp` of `services.faucetUrl`, or the sandbox's where it is used."""
     escrow_endpoint: OptionalUrl = ""
-    """MCP server of the escrow service; empty: https://escrow.purpleflea.com/mcp, or the sandbox."""
+    """MCP server of the escrow service; empty: `/mcp` of `services.escrowUrl`, or the sandbox's where it is used."""
     container_port: TcpPort = Port.MCP.value
     """TCP port on the pod's loopback; above 1023, because the container is not root."""
     deny_tools: tuple[McpTool, ...] = ()

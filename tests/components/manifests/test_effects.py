@@ -30,10 +30,10 @@ SHARED = {
     "credentials.agentWallet": ("settings-agent", {*AGENTS, "operator", "payroll", "faucet-claim"}),
     "credentials.apiKeyKey": ("other", {*OURS, "sandbox"}),
     "credentials.agentWalletKey": ("other", {*AGENTS, "operator", "payroll", "faucet-claim"}),
-    "credentials.faucetUrlKey": ("other", {"faucet-claim"}),
+    "credentials.faucetUrlKey": ("other", {*AGENTS, "faucet-claim"}),
     "credentials.escrowUrlKey": ("other", {*AGENTS, *PAYERS}),
-    "services.faucetUrl": (URL, {*AGENTS, "faucet-claim"}),
-    "services.escrowUrl": (URL, {*AGENTS, *PAYERS}),
+    "services.faucetUrl": (URL, {*AGENTS, "faucet-claim", "pf-mcp-proxy"}),
+    "services.escrowUrl": (URL, {*AGENTS, *PAYERS, "pf-mcp-proxy"}),
     **{f"services.{name}Url": (URL, AGENTS) for name in ("casino", "trading", "wallet", "domains")},
     "images.runtime": ("team/runtime:2", EVERY),
     "images.pullPolicy": ("Never", EVERY),
@@ -121,4 +121,17 @@ def test_which_of_three_addresses_counts(given, existing, sandbox):
     expected = given or (SANDBOX if sandbox else theirs if existing else public)
     found = {name: one["env"].get("PF_ESCROW_URL") for name, one in started(settings).items()}
     assert {name: url for name, url in found.items() if url} == dict.fromkeys(AGENTS | PAYERS, expected)
-    assert (started(settings)["faucet-claim"]["env"]["PF_FAUCET_URL"] == expected) is bool(given or sandbox)
+    faucet = expected.replace("escrow", "faucet")
+    found = {name: one["env"].get("PF_FAUCET_URL") for name, one in started(settings).items()}
+    assert {name: url for name, url in found.items() if url} == dict.fromkeys({*AGENTS, "faucet-claim"}, faucet)
+
+
+@pytest.mark.parametrize("sandbox", [False, True])
+@pytest.mark.parametrize("given", ["", URL])
+def test_the_sidecar_speaks_to_the_same_services_as_the_rest_of_the_stack(given, sandbox):
+    services = {"escrowUrl": given, "faucetUrl": given}
+    sidecar = started(Settings.parse({"services": services, "sandbox": {"enabled": sandbox}}))["pf-mcp-proxy"]["env"]
+    for service in ("escrow", "faucet"):
+        public = f"https://{service}.purpleflea.com/mcp"
+        expected = f"{given}/mcp" if given else f"{SANDBOX}/{service}/mcp" if sandbox else public
+        assert sidecar[f"MCP_{service.upper()}_URL"] == expected
