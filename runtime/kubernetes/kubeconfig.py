@@ -19,18 +19,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.kube_config import KubeConfigLoader
 
 from runtime.kubernetes.connection import Server, TokenFile
 from runtime.kubernetes.errors import LoginError
+from runtime.kubernetes_yaml import NotReadable, documents
 from runtime.redaction import excerpt, protect
 
 DEFAULT: Final = "~/.kube/config"
 LISTS: Final = {"clusters": "cluster", "contexts": "context", "users": "user"}
 PATHS: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+TEXTS: Final = (
+    *PATHS,
+    *("server", "tls-server-name", "proxy-url", "cluster", "user", "namespace", "token", "username", "password"),
+    *(f"{path}-data" for path in PATHS[:3]),
+)
+"""All that is text where it stands in a cluster, context or user."""
+IMPERSONATION: Final = ("as", "as-uid", "as-groups", "as-user-extra")
 
 Json = dict[str, Any]
 
@@ -162,19 +169,17 @@ def _merged(files: Sequence[Path]) -> Json:
     merged: Json = {"apiVersion": "v1", "kind": "Config", **{name: [] for name in LISTS}}
     for file in files:
         try:
-            read = yaml.safe_load(file.read_text())
+            read = next(iter(documents(file.read_text(encoding="utf-8-sig"))), None)  # kubectl takes the first, too
         except (OSError, UnicodeDecodeError) as error:
             raise LoginError(f"kubeconfig {file} cannot be read: {error}") from error
-        except yaml.YAMLError as error:
-            place = getattr(error, "problem_mark", None)
-            where = f"line {place.line + 1}, column {place.column + 1}" if place else "somewhere"
-            raise LoginError(f"kubeconfig {file} is not YAML: {where}: {getattr(error, 'problem', '')}") from error
+        except NotReadable as error:
+            raise LoginError(f"kubeconfig {file} is not YAML: {error}") from error
         if read is None:
             continue
         if not isinstance(read, dict):
             raise LoginError(f"kubeconfig {file} is no mapping with clusters, contexts and users")
-        if read.get("current-context"):
-            merged.setdefault("current-context", read["current-context"])
+        if current := _texts(read, ("current-context",), f"kubeconfig {file}").get("current-context"):
+            merged.setdefault("current-context", current)
         for name, inner in LISTS.items():
             _merge(merged[name], read.get(name) or [], inner, file)
     return merged
@@ -184,8 +189,19 @@ def _merge(known: list[Json], added: Any, inner: str, file: Path) -> None:
     for entry in added if isinstance(added, list) else [added]:
         if not isinstance(entry, dict) or not entry.get("name") or not isinstance(entry.get(inner) or {}, dict):
             raise LoginError(f"kubeconfig {file}: each of {inner}s has a name and a {inner}")
+        where = f"kubeconfig {file}, {inner} {entry['name']}"
+        _texts(entry, ("name",), where)
+        _texts(entry.get(inner) or {}, TEXTS, where)
         if all(entry["name"] != other["name"] for other in known):
             known.append({"name": entry["name"], inner: _absolute(entry.get(inner) or {}, file.absolute().parent)})
+
+
+def _texts(entry: Json, names: Sequence[str], where: str) -> Json:
+    """The same, once these are texts: what YAML reads as a number is no token that somebody was given."""
+    for name in names:
+        if not isinstance(value := entry.get(name), str | None):
+            raise LoginError(f"{where}: {name} must be text, not {value!r}; put it in quotes")
+    return entry
 
 
 def _absolute(entry: Json, folder: Path) -> Json:
@@ -211,6 +227,12 @@ def _check(cluster: Json, user: Json, files: str) -> None:
         raise LoginError(f"kubeconfig {files}: cluster.server is {server!r}: expected an https:// URL")
     if proxy and not proxy.startswith(("http://", "https://")):
         raise LoginError(f"kubeconfig {files}: proxy-url {proxy!r}: only http:// and https:// proxies are supported")
+    for name in ("auth-provider", "exec"):
+        if not isinstance(user.get(name), dict | None):
+            raise LoginError(f"kubeconfig {files}: {name} must be a mapping of keys")
+    if acting := [name for name in IMPERSONATION if user.get(name)]:
+        # To go on as the user behind it would be with other rights than kubectl has.
+        raise LoginError(f"kubeconfig {files}: {acting[0]}: impersonation is not supported; use that user's own login")
     provider = (user.get("auth-provider") or {}).get("name")
     if provider not in (None, "oidc"):
         raise LoginError(f"kubeconfig {files}: kubectl no longer knows auth-provider {provider}; use its exec plug-in")

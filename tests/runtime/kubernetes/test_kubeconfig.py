@@ -184,14 +184,14 @@ COMPLAINS = "echo log in first >&2; exit 3"
 
 BROKEN = {
     "not there": (lambda f: f.unlink(), "not found"),
-    "no YAML": (lambda f: f.write_text("clusters: [\n\t}"), "is not YAML: line 2"),
+    "no YAML": (lambda f: f.write_text("clusters: [\n\t}"), "line 2"),
     "no mapping": (lambda f: f.write_text("just words"), "no mapping"),
     "a list": (lambda f: f.write_text("- a\n- b"), "no mapping"),
     "empty": (lambda f: f.write_text(""), "no current context"),
     "not UTF-8": (lambda f: f.write_bytes(b"\xff\xfe\x00"), "cannot be read"),
     "no context": (lambda f: write(f, {}, {"server": "https://x"}, **{"current-context": None}), "no current context"),
     "unknown context": (
-        lambda f: write(f, {}, {"server": "https://x"}, **{"current-context": "y"}),
+        lambda f: write(f, {}, {"server": "https://x"}, **{"current-context": "z"}),
         "no context named",
     ),
     "no clusters": (lambda f: write(f, {}, {}, clusters=None), "no cluster named 'it'"),
@@ -268,7 +268,27 @@ BROKEN = {
         lambda f: write(f, {"auth-provider": {"name": "oidc", "config": {}}}, {"server": "https://x"}),
         "id-token is missing",
     ),
+    "nesting without end": (lambda f: f.write_text("[" * 3000), "nested more than 100 deep"),
+    "no mapping for a plug-in": (lambda f: write(f, {"exec": "aws"}, NOWHERE), "exec must be a mapping"),
+    "no mapping for a provider": (lambda f: write(f, {"auth-provider": "oidc"}, NOWHERE), "auth-provider must be"),
+    "another's identity": (lambda f: write(f, {"token": "t", "as": "jane"}, NOWHERE), "impersonation is not supported"),
+    **{
+        f"a number for {key}": (lambda f, key=key: write(f, {key: 83}, NOWHERE), f"{key} must be text, not 83")
+        for key in ("token", "tokenFile", "client-key", "client-certificate-data", "password")
+    },
+    "a number for the authority": (
+        lambda f: write(f, {}, NOWHERE | {"certificate-authority": 5}),
+        "certificate-authority must be text",
+    ),
+    "a word for the context": (lambda f: write(f, {}, NOWHERE, **{"current-context": False}), "must be text"),
 }
+
+
+def test_what_is_a_date_to_others_is_text(tmp_path):
+    """As in kubectl; PyYAML's own reading of it ends in a traceback."""
+    file = write(tmp_path / "config", {"token": "t"}, NOWHERE)
+    file.write_text(file.read_text() + "preferences: {since: 2024-02-31}\n")
+    KubeconfigLogin([file])
 
 
 @pytest.mark.parametrize("what", BROKEN)
