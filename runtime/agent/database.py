@@ -1,9 +1,9 @@
 """The ledger's file: one connection on one thread, and writes that wait together are committed together.
 
 A commit waits for the disk, and a Machine's disk manages a few hundred of those a second. So the thread takes whatever
-has queued up meanwhile into one transaction: each write in a savepoint of its own, one flush for all of them. Nobody
-else has the connection, so nobody's commit makes another's abandoned write permanent, and a caller that gives up
-waiting changes nothing: its write is carried out.
+has queued up meanwhile into one transaction: one flush for all of them. Each write changes the file by one statement at
+most, which SQLite undoes by itself where it fails, so that none needs a savepoint. Nobody else has the connection, so
+nobody's commit makes another's abandoned write permanent, and a caller that gives up waiting changes nothing.
 """
 
 import asyncio
@@ -56,7 +56,8 @@ class Database:
         """Carry it out; returns once it is on the disk. It goes on if the caller is cancelled.
 
         Args:
-            write: Gets the connection inside a transaction; what it raises undoes it alone, and is raised here.
+            write: Gets the connection inside a transaction, and changes the file by one statement at most. What it
+                raises is raised here, and keeps nobody else's from being carried out.
             new: Whether it begins something, and may be refused where the disk is full.
 
         Raises:
@@ -130,15 +131,12 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for write in writes:
-                connection.execute("SAVEPOINT one")
                 try:
                     answers.append(write(connection))
                 except Exception as error:
                     if _is_full(error):
                         raise  # SQLite may have rolled all of it back
                     answers.append(error)
-                    connection.execute("ROLLBACK TO one")
-                connection.execute("RELEASE one")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

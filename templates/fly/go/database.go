@@ -23,8 +23,9 @@ const (
 
 var errFull = errors.New("the ledger's disk is full")
 
-// write is carried out inside a transaction; what it returns as error undoes it alone.
-type write func(*sql.Conn) error
+// write is carried out inside a transaction, and changes the file by one statement at most: where that fails, SQLite
+// undoes it by itself, and the others' writes stand.
+type write func(*database) error
 
 type queued struct {
 	write write
@@ -33,12 +34,13 @@ type queued struct {
 }
 
 // database owns the ledger's one connection. Writes that wait together are committed together: a commit waits for the
-// disk, and each is in a savepoint of its own. No statement gets a caller's context: one that a context cancels rolls
-// back the whole transaction, and what follows would be committed by itself.
+// disk. No statement gets a caller's context: one that a context cancels rolls back the whole transaction, and what
+// follows would be committed by itself.
 type database struct {
 	path, reserve string
 	pool          *sql.DB
 	conn          *sql.Conn
+	prepared      map[string]*sql.Stmt
 	queue         chan queued
 	ended         chan struct{}
 }
@@ -56,7 +58,7 @@ func openDatabase(path string) (*database, error) {
 		return nil, err
 	}
 	reserve := strings.TrimSuffix(path, filepath.Ext(path)) + ".reserve"
-	return &database{path: path, reserve: reserve, pool: pool, conn: conn, queue: make(chan queued, mostTogether)}, nil
+	return &database{path: path, reserve: reserve, pool: pool, conn: conn, prepared: map[string]*sql.Stmt{}, queue: make(chan queued, mostTogether)}, nil
 }
 
 // serve begins to take writes.
@@ -81,6 +83,9 @@ func (d *database) close() {
 	if d.ended != nil {
 		close(d.queue)
 		<-d.ended
+	}
+	for _, each := range d.prepared {
+		each.Close()
 	}
 	d.conn.Close()
 	d.pool.Close()
@@ -130,7 +135,7 @@ func (d *database) transaction(batch []queued) (answers []error, err error) {
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	if err = d.exec("BEGIN IMMEDIATE"); err != nil {
+	if err = d.run("BEGIN IMMEDIATE"); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -139,29 +144,40 @@ func (d *database) transaction(batch []queued) (answers []error, err error) {
 		}
 	}()
 	for _, each := range batch {
-		if err = d.exec("SAVEPOINT one"); err != nil {
-			return nil, err
-		}
-		answer := each.write(d.conn)
+		answer := each.write(d)
 		if isFull(answer) {
-			return nil, answer
-		}
-		if answer != nil {
-			if err = d.exec("ROLLBACK TO one"); err != nil {
-				return nil, err
-			}
-		}
-		if err = d.exec("RELEASE one"); err != nil {
+			err = answer // SQLite may have rolled all of it back
 			return nil, err
 		}
 		answers = append(answers, answer)
 	}
-	return answers, d.exec("COMMIT")
+	err = d.run("COMMIT")
+	return answers, err
 }
 
 func (d *database) exec(statement string, values ...any) error {
 	_, err := d.conn.ExecContext(background, statement, values...)
 	return err
+}
+
+func (d *database) run(text string, values ...any) error {
+	found, err := d.stmt(text)
+	if err == nil {
+		_, err = found.ExecContext(background, values...)
+	}
+	return err
+}
+
+// stmt is the statement, parsed once. Only for writes: they take turns.
+func (d *database) stmt(text string) (*sql.Stmt, error) {
+	if found, ok := d.prepared[text]; ok {
+		return found, nil
+	}
+	found, err := d.conn.PrepareContext(background, text)
+	if err == nil {
+		d.prepared[text] = found
+	}
+	return found, err
 }
 
 func isFull(err error) bool {

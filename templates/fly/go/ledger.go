@@ -124,10 +124,9 @@ func createOrRecognize(db *database, path string, s *settings) error {
 
 // begin puts an inference and its first create on record, in one transaction.
 func (l *ledger) begin(r row) error {
-	return l.db.do(true, func(conn *sql.Conn) error {
+	return l.db.do(true, func(db *database) error {
 		if r.key != "" {
-			taken, err := scan(conn.QueryRowContext(background, "SELECT "+columns+
-				" FROM escrows WHERE idempotency_key = ? AND state NOT IN ('cancelled', 'declined')", r.key))
+			taken, err := db.one("idempotency_key = ? AND state NOT IN ('cancelled', 'declined')", r.key)
 			if err == nil {
 				return takenError{taken}
 			}
@@ -135,18 +134,29 @@ func (l *ledger) begin(r row) error {
 				return err
 			}
 		}
-		_, err := conn.ExecContext(background, `INSERT INTO escrows (id, slot, idempotency_key, fingerprint, payer, payee,
+		return db.run(`INSERT INTO escrows (id, slot, idempotency_key, fingerprint, payer, payee,
 			amount_micro, region, machine, state, sent_ms, creates, created_ms)
 			VALUES (?, 0, nullif(?, ''), ?, ?, ?, ?, ?, ?, 'creating', ?, 1, ?)`,
 			r.id, r.key, r.fingerprint, r.payer, r.payee, int64(r.amount), r.region, r.machine, nowMs(), r.createdMs)
-		return err
 	})
+}
+
+func (d *database) one(where, value string) (row, error) {
+	found, err := d.stmt("SELECT " + columns + " FROM escrows WHERE " + where)
+	if err != nil {
+		return row{}, err
+	}
+	return scan(found.QueryRowContext(background, value))
 }
 
 // set carries out one statement about one row.
 func (l *ledger) set(statement string, values ...any) error {
-	return l.db.do(false, func(conn *sql.Conn) error {
-		done, err := conn.ExecContext(background, statement, values...)
+	return l.db.do(false, func(db *database) error {
+		found, err := db.stmt(statement)
+		if err != nil {
+			return err
+		}
+		done, err := found.ExecContext(background, values...)
 		if err != nil {
 			return err
 		}
@@ -158,8 +168,8 @@ func (l *ledger) set(statement string, values ...any) error {
 }
 
 func (l *ledger) byID(id string) (found row, err error) {
-	err = l.db.do(false, func(conn *sql.Conn) (err error) {
-		found, err = scan(conn.QueryRowContext(background, "SELECT "+columns+" FROM escrows WHERE id = ?", id))
+	err = l.db.do(false, func(db *database) (err error) {
+		found, err = db.one("id = ?", id)
 		return err
 	})
 	return found, err
@@ -167,8 +177,8 @@ func (l *ledger) byID(id string) (found row, err error) {
 
 // unfinished is what an earlier process left open.
 func (l *ledger) unfinished() (found []row, err error) {
-	err = l.db.do(false, func(conn *sql.Conn) error {
-		rows, err := conn.QueryContext(background, "SELECT "+columns+" FROM escrows WHERE settled_ms IS NULL ORDER BY created_ms")
+	err = l.db.do(false, func(db *database) error {
+		rows, err := db.conn.QueryContext(background, "SELECT "+columns+" FROM escrows WHERE settled_ms IS NULL ORDER BY created_ms")
 		if err != nil {
 			return err
 		}
@@ -193,8 +203,8 @@ type total struct {
 }
 
 func (l *ledger) earnings() (found []total, err error) {
-	err = l.db.do(false, func(conn *sql.Conn) error {
-		rows, err := conn.QueryContext(background, "SELECT region, state, escrows, amount_micro FROM earnings")
+	err = l.db.do(false, func(db *database) error {
+		rows, err := db.conn.QueryContext(background, "SELECT region, state, escrows, amount_micro FROM earnings")
 		if err != nil {
 			return err
 		}
