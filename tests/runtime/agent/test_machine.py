@@ -1,6 +1,7 @@
 """A Machine with several server processes, with a full disk, and one whose agent changes its language."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -40,10 +41,12 @@ def test_several_workers_share_the_ledger_and_a_killed_ones_work_is_finished_by_
     world = start(WEB_CONCURRENCY="2", PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"))
     with ThreadPoolExecutor(4) as callers:
         done = list(callers.map(lambda n: insist(world, f"key-{n % 4}"), range(12)))
-    assert {answer["status"] for answer in done} == {"released"}
+    # A repeated request may find the first one's result before its release is on record.
+    assert {answer["status"] for answer in done} <= {"released", "settling"}
     assert world.settled() == {"released": 4}
     page = httpx.get(f"http://127.0.0.1:{world.metrics_port}/metrics", trust_env=False).text
-    assert 'pf_agent_requests_total{outcome="released"} 12.0' in page
+    answered = re.findall(r'pf_agent_requests_total\{outcome="(?:released|settling)"\} (\S+)', page)
+    assert sum(map(float, answered)) == 12, "both workers' counts, added up"
     assert f'pf_agent_escrows{{region="{REGION}",state="released"}} 4.0' in page
     with ThreadPoolExecutor(1) as callers:
         waiting = callers.submit(world.infer, WAITS)
