@@ -104,8 +104,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print(f"{options.file}: {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT
     if options.check:
-        lines = [text.splitlines(keepends=True) for text in (before, after)]
-        sys.stdout.writelines(difflib.unified_diff(*lines, str(options.file), f"{options.file} (updated)"))
+        old, new = (text.splitlines(keepends=True) for text in (before, after))
+        sys.stdout.writelines(difflib.unified_diff(old, new, str(options.file), f"{options.file} (updated)"))
         return ExitCode.FAILED if before != after else ExitCode.OK
     if before != after:
         part = options.file.with_name(f".{options.file.name}.part")
