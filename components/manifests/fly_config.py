@@ -127,6 +127,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         FlyEnv.WORKERS: str(fly.machine.workers),
         FlyEnv.GRACEFUL_SHUTDOWN_SECONDS: str(fly.shutdown.graceful_seconds),
         **several_workers,
+        **fly.env,
     }
 
 

@@ -1,13 +1,15 @@
 """The `fly` section: what fly.toml and the scripts are made from."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from components.settings.problems import Problem
 from components.settings.section import Section
 from components.settings.values import DnsLabel, Image, Matching
+from components.settings.workloads import Environment
+from runtime.contract import FLY_SECRETS, Env, FlyEnv
 
 Region = Annotated[str, Matching(r"[a-z]{3}", "a region is three letters, e.g. 'lhr'", "lhr")]
 VolumeName = Annotated[str, Matching(r"[a-z0-9_]{1,30}", "a volume's name is at most 30 of a-z, 0-9 and '_'", "data")]
@@ -108,6 +110,23 @@ class FlySettings(Section):
     """Who gets requests."""
     shutdown: Shutdown = Shutdown()
     """How it ends."""
+    env: Environment = {}
+    """Further environment variables of the agent: its prices, its model, its queue; nothing secret."""
+
+
+_SECRET: Final = (*FLY_SECRETS, FlyEnv.MODEL_KEY)
+_SET: Final = (
+    Env.API_DIALECT,
+    *(name for name in FlyEnv if name.value.startswith("FLY_")),
+    *(FlyEnv.ESCROW_BASE, FlyEnv.FAUCET_BASE, FlyEnv.ESCROW_FEE, FlyEnv.REFERRAL_RATE, FlyEnv.WORKERS),
+    *(
+        FlyEnv.GRACEFUL_SHUTDOWN_SECONDS,
+        FlyEnv.METRICS_DIRECTORY,
+        FlyEnv.DATA_DIRECTORY,
+        FlyEnv.PORT,
+        FlyEnv.METRICS_PORT,
+    ),
+)
 
 
 def fly_problems(fly: FlySettings) -> Iterator[Problem]:
@@ -130,6 +149,11 @@ def fly_problems(fly: FlySettings) -> Iterator[Problem]:
     if machine.memory_mb < needed:
         yield Problem(f"{at}.machine.memoryMb", f"{machine.workers} workers need at least {needed} MB")
     yield from _size_problems(machine, f"{at}.machine")
+    for name in fly.env:
+        if name in _SECRET:
+            yield Problem(f"{at}.env.{name}", "is a secret: fly.toml would show it; stage it by `fly secrets import`")
+        elif name in _SET:
+            yield Problem(f"{at}.env.{name}", "is set by Fly or from other settings; choose another name")
 
 
 def _size_problems(machine: Machine, at: str) -> Iterator[Problem]:

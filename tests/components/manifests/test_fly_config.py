@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from components.manifests.fly_config import PROJECT, fly_files
 from components.settings import Settings
-from components.settings.fly import FlySettings, fly_problems
+from components.settings.fly import FlySettings, Machine, fly_problems
+from runtime.agent.settings import Settings as AgentSettings
 from runtime.contract import command
+from runtime.environment import read
 
 KNOWN = {
     "": {"app", "primary_region", "kill_signal", "kill_timeout", "build", "deploy", "env", "mounts", "services", "vm"}
@@ -163,3 +165,13 @@ def test_build_context_is_a_list_of_what_may_enter():
     rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert rules[0] == "*"
     assert "!dist/*/fly/Dockerfile" in rules, "flyctl reads the Dockerfile that fly.toml names through these rules"
+
+
+def test_the_agent_reads_what_fly_toml_declares(tmp_path):
+    """The rendered environment, given to the program's own settings, with the secrets that Fly adds."""
+    env = {"PF_PRICE_PER_CHARACTER_USDC": "0.0000025", "OPENAI_BASE_URL": "https://m.example/v1", "OPENAI_MODEL": "m"}
+    declared = toml(env=env, machine=Machine(workers=2, memory_mb=512))["env"]
+    found = read(AgentSettings, declared | {"PF_API_KEY": "k" * 8, "AGENT_WALLET": "w", "DATA_DIR": str(tmp_path)})
+    assert (found.work.model, str(found.billing.price.per_character)) == ("m", "0.0000025")
+    assert (found.workers, found.graceful_seconds, str(found.metrics_folder)) == (2, 45, "/tmp/metrics")
+    assert (found.port, found.metrics_port) == (8080, 9091)

@@ -49,6 +49,9 @@ def test_a_wrong_value_is_named_with_its_path(fly, path, message):
         ({"machine": {"workers": 2}}, "machine.memoryMb", "2 workers need at least 352 MB"),
         ({"machine": {"cpus": 16}}, "machine.cpus", "the shared class has at most 8"),
         ({"machine": {"memoryMb": 4096}}, "machine.memoryMb", "shared-1x has 256 to 2048 MB, not 4096"),
+        ({"env": {"PF_API_KEY": "k"}}, "env.PF_API_KEY", "is a secret"),
+        ({"env": {"OPENAI_API_KEY": "k"}}, "env.OPENAI_API_KEY", "is a secret"),
+        ({"env": {"DATA_DIR": "/x"}}, "env.DATA_DIR", "is set by Fly or from other settings"),
         ({"machine": {"cpuKind": "performance"}}, "machine.memoryMb", "performance-1x has 2048 to 8192 MB, not 256"),
     ],
 )
