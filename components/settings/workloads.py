@@ -48,7 +48,7 @@ class JobDefaults(Section):
 class Agent(Section):
     """One agent: a Job, or with a schedule a CronJob."""
 
-    name: Annotated[DnsLabel, Field(max_length=52)]
+    name: Annotated[DnsLabel, Field(max_length=52, json_schema_extra={"maxLength": 52})]
     """Unique name; at most 52 characters, because Kubernetes and the content hash append to it."""
     image: OptionalImage = ""
     """Pinned image; empty: the runtime image."""

@@ -5,6 +5,7 @@ between (replicas, a rotated CA, what the operator puts on Jobs) must neither st
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.toolchain import images, waiting
 from tests.toolchain.fixtures import require
 
 pytestmark = pytest.mark.xdist_group("helm")
+PROJECT = Path(__file__).parents[2]
 NAMESPACE = Settings().namespace
 OTHER = "other-jobs"
 SMALL = ("--set", "purpleflea.agents=null", "--set", "purpleflea.worker.enabled=false")
@@ -65,13 +67,10 @@ def paid(release) -> int:
     return sum(1 for e in release.escrows().values() if e.get("outcome") == "Paid")
 
 
-def test_install_holds_the_job_back_and_the_operator_pays_it(release, kubectl):
-    assert release.await_escrow("pf-agent-job", "Settled")["outcome"] == "Paid"
-
-
-def test_helm_test_is_a_round_trip_in_the_sandbox(release, helm):
+def test_the_job_is_held_back_and_paid_and_helm_test_is_a_round_trip(release, helm):
     assert "Succeeded" in helm("test", "pf")
     assert release.await_escrow("pf-helm-test", "Settled")["paidUsdc"] == "0.099"
+    assert release.await_escrow("pf-agent-job", "Settled")["outcome"] == "Paid"
 
 
 def test_an_upgrade_leaves_what_controllers_wrote(release, helm, kubectl, dist, image):
@@ -152,3 +151,14 @@ def test_uninstall_keeps_the_accounts_and_the_next_install_finds_them(release, h
     assert [line for line in policies.splitlines() if line.endswith(f"purpleflea.com.{NAMESPACE}")] == []
     helm("install", "pf", dist / "chart", *image)
     waiting.until("its Job is withheld: that work was paid", lambda: _is_withheld(job_of(kubectl)), state=release.state)
+
+
+def test_another_chart_s_job_is_paid_with_the_containers_it_took(release, helm, kubectl, dist, image, tmp_path):
+    parent = shutil.copytree(PROJECT / "examples" / "charts" / "reports", tmp_path / "reports")
+    shutil.copytree(dist / "chart", parent / "charts" / "purpleflea")
+    runtime = image[1].partition("=")[2]
+    helm("upgrade", "pf", parent, *image, "--set", f"image={runtime}")
+    account = release.await_escrow("report-2", "Settled")
+    assert (account["outcome"], account["lockedUsdc"]) == ("Paid", "0.25")
+    applied = helm("template", "pf", dist / "chart", *image, "--no-hooks")
+    kubectl("apply", "--dry-run=server", "--filename", "-", stdin=applied)

@@ -37,7 +37,7 @@ def test_the_stacks_own_chart_needs_no_values_file(helm, tmp_path, name):
 
 
 @hypothesis_settings(
-    max_examples=12, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(mapping=stacks.mappings())
 def test_generated_settings_are_rendered_as_the_pure_objects(helm, plain_chart, tmp_path, mapping):
