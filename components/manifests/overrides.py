@@ -12,6 +12,7 @@ from components.manifests import (
     agent_job,
     agent_pod,
     agent_workers,
+    credentials,
     kinds,
     metrics_server,
     naming,
@@ -42,6 +43,13 @@ _OUR_CONTAINERS: Final = (
     "retention",
 )
 _OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle", "mcp-state", "archive", naming.MCP_RULES)
+_PROGRAMS_ACCOUNTS: Final = (
+    naming.OPERATOR_ACCOUNT,
+    naming.PAYROLL_ACCOUNT,
+    naming.METRICS_ACCOUNT,
+    naming.RETENTION_ACCOUNT,
+    naming.SANDBOX_ACCOUNT,
+)
 _OURS_IN_A_JOB: Final = {
     "template": "write it as podTemplate",
     "suspend": "the job gate and the operator suspend and resume a Job",
@@ -58,6 +66,8 @@ class _Part:
     patch: Mapping[str, Any]
     is_agent: bool
     """Whether its pods have a container of the user's own, called `agent`."""
+    holds_key: bool = False
+    """Whether that container has the payer's key by `credential: payer`."""
 
 
 def check(settings: Settings) -> None:
@@ -70,7 +80,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     """Every finding; none, and no schema is loaded, where the settings have no such part."""
     for part, build in _parts(settings):
         if part.patch:
-            found = [*_not_theirs(part)]
+            found = [*_not_theirs(part), *_payers_secret(settings, part)]
             yield from found or _of_the_whole(part, build)
     for index, agent in enumerate(settings.agents):
         if agent.job or agent.pod_template:
@@ -81,7 +91,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
 
 def _parts(settings: Settings) -> Iterator[tuple[_Part, Any]]:
     for index, agent in enumerate(settings.agents):
-        part = _Part(f"{ROOT}.agents[{index}].podTemplate", agent.pod_template, is_agent=True)
+        part = _Part(f"{ROOT}.agents[{index}].podTemplate", agent.pod_template, True, agent.credential == "payer")
         yield part, lambda agent=agent: agent_job.template(settings, agent)
     own: dict[str, tuple[Mapping[str, Any], bool, Any]] = {
         "worker": (settings.worker.pod_template, settings.worker.enabled, agent_workers.deployment),
@@ -95,7 +105,10 @@ def _parts(settings: Settings) -> Iterator[tuple[_Part, Any]]:
     }  # fmt: skip
     for name, (patch, is_there, build) in own.items():
         if is_there:
-            part = _Part(f"{ROOT}.{name}.podTemplate", patch, is_agent=name == "worker")
+            is_worker = name == "worker"
+            part = _Part(
+                f"{ROOT}.{name}.podTemplate", patch, is_worker, is_worker and settings.worker.credential == "payer"
+            )
             yield part, lambda build=build: _template(build(settings))
 
 
@@ -116,6 +129,8 @@ def _not_theirs(part: _Part) -> Iterator[Problem]:
         yield Problem(f"{path}.serviceAccount", "is the old name of serviceAccountName; write that")
     if account and not part.is_agent:
         yield Problem(f"{path}.serviceAccountName", "the program has its rights by the stack's own ServiceAccount")
+    if account in _PROGRAMS_ACCOUNTS:
+        yield Problem(f"{path}.serviceAccountName", f"{account!r} is a program's of the stack; name one of your own")
     if spec.get("automountServiceAccountToken") and not account:
         message = "goes with a serviceAccountName of your own; the stack's has no business with the API server"
         yield Problem(f"{path}.automountServiceAccountToken", message)
@@ -127,6 +142,32 @@ def _not_theirs(part: _Part) -> Iterator[Problem]:
     for index, volume in enumerate(spec.get("volumes") or ()):
         if isinstance(volume, Mapping) and volume.get("name") in _OUR_VOLUMES:
             yield Problem(f"{path}.volumes[{index}]", f"{volume['name']!r} is the stack's own; choose another name")
+
+
+def _payers_secret(settings: Settings, part: _Part) -> Iterator[Problem]:
+    """The payer's key by another way than `credential`: nothing that is told of the stack would show it."""
+    if part.holds_key:
+        return
+    public = credentials.public_keys(settings)
+    for path, secret in _secrets(part.patch.get("spec", {}), f"{part.path}.spec"):
+        named = settings.payer_secret in (secret.get("name"), secret.get("secretName"))
+        items = [item for item in secret.get("items") or () if isinstance(item, Mapping)]
+        keys = [one.get("key") for one in (items or [secret])]
+        if named and not all(key in public for key in keys):
+            message = "is the payer's Secret, and its key can spend the whole balance"
+            yield Problem(path, f"{message}; name one of the agent's own, or write credential: payer")
+
+
+def _secrets(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every place that refers to a Secret: in variables, `envFrom` and volumes of all kinds."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if key in ("secretKeyRef", "secretRef", "secret", "nodePublishSecretRef") and isinstance(part, Mapping):
+                yield f"{path}.{key}", part
+            yield from _secrets(part, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _secrets(part, f"{path}[{index}]")
 
 
 def _container(part: _Part, path: str, one: Mapping[str, Any]) -> Iterator[Problem]:

@@ -142,6 +142,11 @@ REFUSED = {
     "a Job longer than its escrow": ({"job": {"spec": {"activeDeadlineSeconds": 86400}}}, f"{J}.spec.activeDeadlineSeconds: must be a number below"),
     "an unknown field of the Job": ({"job": {"spec": {"backofLimit": 1}}}, f"{J}: spec: "),
     "restarts beside a failure policy": (pods(restartPolicy="OnFailure"), f"{J}.spec.podFailurePolicy: is for restartPolicy Never"),
+    "the payer's key in a variable": (in_agent(env=[{"name": "K", "valueFrom": {"secretKeyRef": {"name": "purpleflea-creds", "key": "api-key"}}}]), f"{T}.spec.containers[0].env[0].valueFrom.secretKeyRef: is the payer's Secret"),
+    "all of the payer's Secret": (in_agent(envFrom=[{"secretRef": {"name": "purpleflea-creds"}}]), f"{T}.spec.containers[0].envFrom[0].secretRef: is the payer's Secret"),
+    "the payer's Secret as files": (pods(volumes=[{"name": "x", "secret": {"secretName": "purpleflea-creds"}}]), f"{T}.spec.volumes[0].secret: is the payer's Secret"),
+    "the payer's key as one file": (pods(volumes=[{"name": "x", "projected": {"sources": [{"secret": {"name": "purpleflea-creds", "items": [{"key": "api-key", "path": "k"}]}}]}}]), f"{T}.spec.volumes[0].projected.sources[0].secret: is the payer's Secret"),
+    "the operator's account": (pods(serviceAccountName="pf-operator-sa"), f"{T}.spec.serviceAccountName: 'pf-operator-sa' is a program's of the stack"),
     "a directive that is none of ours": (pods(**{"$retainKeys": ["x"]}), f"{T}: spec: "),
 }  # fmt: skip
 
@@ -153,6 +158,15 @@ def test_what_cannot_be_said_is_refused_by_its_path(name):
         of(agent)
     assert [str(problem)[: len(told)] for problem in caught.value.problems][:1] == [told]
     assert not str(caught.value.problems[0]).endswith(": ")
+
+
+def test_an_agent_may_read_the_payers_secret_where_it_is_told_or_where_nothing_is_secret():
+    def reads(key):
+        return in_agent(env=[{"name": "K", "valueFrom": {"secretKeyRef": {"name": "purpleflea-creds", "key": key}}}])
+
+    of(reads("api-key") | {"credential": "payer"})
+    of(reads("agent-wallet"))
+    of(in_agent(envFrom=[{"secretRef": {"name": "mine"}}]))
 
 
 @pytest.mark.parametrize("name", ["operator", "payroll", "sandbox"])
