@@ -61,10 +61,17 @@ def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     if kind == "string_type":
         is_scalar = isinstance(value, (bool, int, float))
         return Problem(path, f"text is needed, not {_kind(value)}" + ("; put it in quotes" if is_scalar else ""))
+    for end, words in _LENGTHS.items():
+        if kind.endswith(end):
+            bound = context.get("max_length", context.get("min_length"))
+            what, things = (_shown(value), "characters") if isinstance(value, str) else ("a list", "entries")
+            return Problem(path, f"{what} of {len(value)} {things}: {words} {bound}")
     hint = "; write true or false" if kind == "bool_type" else ""
     message = str(context["error"]) if kind == "value_error" else f"{_shown(value)}: {details['msg']}{hint}"
     return Problem(path, message)
 
+
+_LENGTHS = {"too_long": "at most", "too_short": "at least"}
 
 _NEEDED = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys") | dict.fromkeys(
     ("tuple_type", "list_type"), "a list"

@@ -25,6 +25,8 @@ def resources(requests, limits):
 
 JOBS = "purpleflea.agents[0]"
 TABLE = {
+    "a name too long": ({"agents": [{"name": "a" * 53}]}, f"{JOBS}.name: {'a' * 53!r} of 53 characters: at most 52"),
+    "an empty list": ({"budget": {"payees": []}}, "purpleflea.budget.payees: a list of 0 entries: at least 1"),
     "unknown key, near one": ({"hpa": {"minreplicas": 3}}, "purpleflea.hpa.minreplicas: unknown key (allowed: minReplicas, maxReplicas, enabled, engine, escrowQueueThreshold, scaleUp, scaleDown, metricsServer); did you mean minReplicas?"),
     "unknown key, near none": ({"hpa": {"zzz": 3}}, "purpleflea.hpa.zzz: unknown key (allowed: enabled, engine,"),
     "python's spelling": ({"hpa": {"min_replicas": 3}}, "purpleflea.hpa.min_replicas: unknown key (allowed: minReplicas"),
