@@ -58,9 +58,12 @@ class StackValues:
         fields = {info.alias or name: info.annotation for name, info in Settings.model_fields.items()}
         own = {key.partition(":")[2]: text for key, text in self.values.items() if self._is_own(key)}
         problems = [
-            Problem(f"{self.project}.{key}", f"is encrypted, but only {self.project}.{API_KEY} may be a secret")
-            for key in own
-            if f"{self.project}:{key}" in self.secret_keys and key != API_KEY
+            *self._misspelt(),
+            *(
+                Problem(f"{self.project}.{key}", f"is encrypted, but only {self.project}.{API_KEY} may be a secret")
+                for key in own
+                if f"{self.project}:{key}" in self.secret_keys and key != API_KEY
+            ),
         ]
         if own.pop(API_KEY, "") and f"{self.project}:{API_KEY}" not in self.secret_keys:
             remedy = (
@@ -72,6 +75,17 @@ class StackValues:
         settings = Settings.parse({key: _value(text, fields.get(key)) for key, text in own.items()}, deployed=True)
         overrides.check(settings)
         return settings
+
+    def _misspelt(self) -> list[Problem]:
+        """Keys whose prefix is nearly the project's: the engine takes them for another package's, and says nothing."""
+        prefixes = [
+            (key, key.partition(":")[0].lower().replace("-", "")) for key in self.values if not self._is_own(key)
+        ]
+        return [
+            Problem(key, f"unknown prefix; did you mean {self.project}:{key.partition(':')[2]}?")
+            for key, prefix in prefixes
+            if difflib.get_close_matches(prefix, [self.project], n=1, cutoff=0.85)
+        ]
 
     def with_value(self, key: str, text: str) -> "StackValues":
         """The same stack with one key of the project changed."""
