@@ -52,7 +52,7 @@ class Refusal(Exception):
             "status": "Failure",
             "message": message,
             **({"reason": reason} if reason else {}),
-            **({"details": details} if details else {}),
+            **({} if details is None else {"details": details}),
             "code": code,
         }
 
@@ -126,7 +126,7 @@ class Asked:
 def answer(asked: Asked, namespace: str, tell: Tell) -> Json:
     """The body of a yes. Raises `Refusal`."""
     if asked.verb != "get":
-        raise Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        raise Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
     if asked.path.rstrip("/") == "/apis" and DISCOVERY_ACCEPTED in asked.accept.replace(" ", ""):
         return _discovery()
     if asked.path.rstrip("/") == ROOT:
@@ -134,7 +134,7 @@ def answer(asked: Asked, namespace: str, tell: Tell) -> Json:
     if asked.version in CUSTOM_METRICS_VERSIONS and not asked.parts:
         return _resources(asked.version)
     if not asked.is_metric:
-        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+        raise Refusal(404, "NotFound", "the server could not find the requested resource", {})
     _, where, resource, name, metric = asked.parts
     if resource not in ("services", "services.") or where != namespace or metric not in METRICS:
         raise _no_metric(resource, name, metric)

@@ -20,6 +20,7 @@ from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.shape import Metadata, Shape
 from runtime.kubernetes.watch import watch
 
+AUTHENTICATED: Final = "system:authenticated"
 CONFIG_MAP: Final = "extension-apiserver-authentication"
 _PATH: Final = "/api/v1/namespaces/kube-system/configmaps"
 _log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ class FrontProxy:
                     key = unquote(header.removeprefix(prefix)).lower()
                     extra[key] = (*extra.get(key, ()), value)
         groups = tuple(value for header, value in found if header in self.group_headers and value)
+        if name != "system:anonymous" and AUTHENTICATED not in groups:  # as Kubernetes' own servers add it
+            groups = (*groups, AUTHENTICATED)
         return User(name, groups, extra, _first(found, self.uid_headers))
 
     def _trusts(self, certificate: Mapping[str, Any]) -> bool:

@@ -82,7 +82,8 @@ def test_who_did_not_come_through_it_is_refused(served, tmp_path):
         refused = client.get(path, headers={"X-Remote-User": "mallory"})
         assert refused.status_code == 403
         assert refused.json()["message"].startswith('services.custom.metrics.k8s.io "pf-metrics-server" is forbidden')
-        assert client.get(GROUP, headers={"X-Remote-User": "mallory"}).status_code == 403
+        found = client.get(GROUP, headers={"X-Remote-User": "mallory"})
+        assert found.status_code == 200, "discovery is for everybody who is authenticated, as in Kubernetes"
     assert server.metric() == 1
 
 
@@ -96,7 +97,7 @@ def test_an_expired_certificate_is_refused_also_on_a_connection_that_is_kept(wor
     assert proxy.user(past, headers) is None
     user = proxy.user(later, headers)
     assert user is not None
-    assert (user.name, user.groups, user.extra) == ("reader", ("a",), {"scopes/x": ("y",)})
+    assert (user.name, user.groups, user.extra) == ("reader", ("a", "system:authenticated"), {"scopes/x": ("y",)})
     expired = expiring(authority_of(world), tmp_path)
     server = world.metrics_server()
     with server.client(expired) as client, pytest.raises((httpx.TransportError, ssl.SSLError)):

@@ -159,6 +159,22 @@ async def test_of_a_list_only_the_escrows_asked_for_are_read_closely(server, cli
         await listed(client_of("kubernetes"))
 
 
+@pytest.mark.parametrize("dialect", ["kubernetes", "server"])
+async def test_folded_is_only_a_list_that_did_not_change_while_it_was_read(dialect, server, client_of):
+    entries = [entry(n, status="funded") for n in range(120)]
+    seen = []
+    if dialect == "server":
+        server.script = paged(entries)
+        await client_of().fold_escrows(lambda escrow: seen.append(escrow.id))
+        assert seen == [e["escrow_id"] for e in entries]
+        pages = [entries[:100], entries[99:], []]  # one was added in front of the second page
+        server.script = lambda _: Reply(200, {"escrows": pages.pop(0)})
+    else:
+        server.replies(Reply(200, {"escrows": [entry(1), entry(2), entry(1)]}))
+    with pytest.raises(Contradiction, match="twice"):
+        await client_of(dialect).fold_escrows(lambda _: None)
+
+
 async def test_a_full_page_that_comes_again_may_hide_more(server, client_of):
     server.replies(Reply(200, {"escrows": [entry(n, status="funded") for n in range(100)]}))
     with pytest.raises(Contradiction):
