@@ -1,5 +1,6 @@
 """The payments client: every operation by name, each answer checked, each failure of a class that is the policy."""
 
+import asyncio
 import hashlib
 import os
 import ssl
@@ -199,7 +200,7 @@ class PaymentsClient:
     ) -> dict[str, T]:
         found: dict[str, T] = {}
         for _ in range(MOST_PAGES):
-            page = await self._page(status, len(found), read)
+            page = await self._page(status, len(found), read, aside=exact)
             news = {escrow_id: kept for escrow_id, kept in page if escrow_id not in found}
             found |= news
             if exact and len(news) < len(page) and (news or self.dialect.page_size is None):
@@ -212,10 +213,10 @@ class PaymentsClient:
         raise Contradiction(f"the list has more than {MOST_PAGES} pages", operation=Operation.LIST)
 
     async def _page(
-        self, status: EscrowStatus, offset: int, read: Callable[[Answer], list[tuple[str, T]]]
+        self, status: EscrowStatus, offset: int, read: Callable[[Answer], list[tuple[str, T]]], *, aside: bool
     ) -> list[tuple[str, T]]:
         try:
-            return await self._call(self.dialect.list_page(status, offset), read)
+            return await self._call(self.dialect.list_page(status, offset), read, aside=aside)
         except NotFound as error:
             # The published server lacks the list that its docs name. That is not an empty list.
             raise Unsupported(
@@ -312,13 +313,14 @@ class PaymentsClient:
 
     # --- one call
 
-    async def _call(self, request: Request, read: Callable[[Answer], T]) -> T:
-        return await self._retries.run(lambda: self._once(request, read))
+    async def _call(self, request: Request, read: Callable[[Answer], T], *, aside: bool = False) -> T:
+        return await self._retries.run(lambda: self._once(request, read, aside=aside))
 
-    async def _once(self, request: Request, read: Callable[[Answer], T]) -> T:
+    async def _once(self, request: Request, read: Callable[[Answer], T], *, aside: bool) -> T:
+        """With `aside` it is read in a thread: a hundred thousand entries take seconds, in which others are served."""
         answer = await self._transport.exchange(request)
         try:
-            return read(answer)
+            return await asyncio.to_thread(read, answer) if aside else read(answer)
         except AnswerProblem as error:
             kind = Contradiction if request.operation.repeatable else OutcomeUnknown
             raise kind(
