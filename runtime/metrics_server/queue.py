@@ -47,6 +47,8 @@ class Queue:
         self._namespace = namespace
         self._wallet = wallet
         self._listed = client.supports(Operation.LIST)
+        if not self._listed:
+            _log.warning("this dialect has no list: what waits is read from the Escrow objects alone")
 
     async def read(self) -> Reading:
         """All of it, once. Raises what client and API raise, and `TimeoutError`."""
@@ -55,15 +57,13 @@ class Queue:
             groups: Groups = defaultdict(Group)
             skipped, under_way = await self._claims.overview()
             await self._read_objects(groups, skipped)
-            source = "Escrow objects"
             if self._listed:
                 try:
                     await self._read_list(groups, skipped)
-                    source = "the payer's list and Escrow objects"
                 except Unsupported as error:
                     self._listed = False
                     _log.warning("%s: what waits is read from the Escrow objects alone", error)
-        return Reading(at, self._client.now().timestamp(), dict(groups), under_way, source)
+        return Reading(at, self._client.now().timestamp(), dict(groups), under_way)
 
     async def _read_objects(self, groups: Groups, skipped: set[str]) -> None:
         """Count the tasks that payroll hands out, and have the list not count them again."""

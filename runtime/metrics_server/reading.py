@@ -49,14 +49,12 @@ class Reading:
         now: The same in epoch seconds, by the payment service's clock.
         groups: By labels.
         under_way: Tasks that somebody holds a claim on.
-        source: Where it was read, for people.
     """
 
     at: float
     now: float
     groups: Mapping[tuple[tuple[str, str], ...], Group] = field(default_factory=dict)
     under_way: int = 0
-    source: str = ""
 
     def of(self, matches: Callable[[Labels], bool] | None = None) -> Group:
         """What matches, as one group."""
