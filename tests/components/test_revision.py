@@ -17,9 +17,9 @@ def repository(tmp_path):
     if not shutil.which("git"):
         pytest.skip("git is not on the PATH; install it")
     repository = tmp_path / "project"
-    (repository / "runtime").mkdir(parents=True)
-    for name in ("__init__.py", "contract.py", "schedule.py"):
-        shutil.copy(ROOT / "runtime" / name, repository / "runtime")
+    (repository / "runtime" / "agent").mkdir(parents=True)
+    for name in ("__init__.py", "contract.py", "schedule.py", "agent/schema.sql"):
+        shutil.copy(ROOT / "runtime" / name, repository / "runtime" / name)
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, repository / name)
