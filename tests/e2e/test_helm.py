@@ -22,7 +22,11 @@ pytestmark = pytest.mark.xdist_group("helm")
 PROJECT = Path(__file__).parents[2]
 NAMESPACE = Settings().namespace
 OTHER = "other-jobs"
-SMALL = ("--set", "purpleflea.agents=null", "--set", "purpleflea.worker.enabled=false")
+SMALL = tuple(
+    word
+    for key in ("operator.enabled=false", "worker.enabled=false", "agents=null", "funding.mode=annotation")
+    for word in ("--set", f"purpleflea.{key}")
+)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +145,19 @@ def test_a_missing_secret_is_told_before_anything_is_created(release, helm, kube
     assert "kubectl label namespace somebodys pod-security.kubernetes.io/enforce=restricted" in refused
 
 
-def test_uninstall_keeps_the_accounts_and_the_next_install_finds_them(release, helm, kubectl, dist, image):
+def test_rights_to_one_namespace_are_enough_where_somebody_else_made_the_rest(helm, kubectl, spare_node, dist, image):
+    kubectl("create", "namespace", "tenant")
+    kubectl("create", "serviceaccount", "installer", "--namespace=tenant")
+    kubectl(
+        "create", "rolebinding", "installer", "--clusterrole=admin", "--serviceaccount=tenant:installer", "-n", "tenant"
+    )
+    tenant = Helm(helm.program, helm.home, spare_node.kubeconfig_for("installer", "tenant"))
+    theirs = [word for part in ("Namespace", "Crd", "Policies") for word in ("--set", f"purpleflea.create{part}=false")]
+    values = (*image, *SMALL, *theirs, "--set", "purpleflea.namespace=tenant")
+    assert "tenant" in tenant("install", "pf", dist / "chart", *values, "--namespace=tenant", "--dry-run=server")
+
+
+def test_uninstall_keeps_the_accounts(release, helm, kubectl, dist, image):
     kubectl("delete", "cronjobs,jobs", "--all", PATIENCE)
     accounts = {e["metadata"]["name"] for e in kubectl.get("escrows")}
     helm("uninstall", "pf")
@@ -149,16 +165,16 @@ def test_uninstall_keeps_the_accounts_and_the_next_install_finds_them(release, h
     assert {e["metadata"]["name"] for e in kubectl.get("escrows")} == accounts
     policies = kubectl("get", "mutatingadmissionpolicies,validatingadmissionpolicies", "--output=name")
     assert [line for line in policies.splitlines() if line.endswith(f"purpleflea.com.{NAMESPACE}")] == []
-    helm("install", "pf", dist / "chart", *image)
-    waiting.until("its Job is withheld: that work was paid", lambda: _is_withheld(job_of(kubectl)), state=release.state)
 
 
 def test_another_chart_s_job_is_paid_with_the_containers_it_took(release, helm, kubectl, dist, image, tmp_path):
     parent = shutil.copytree(PROJECT / "examples" / "charts" / "reports", tmp_path / "reports")
     shutil.copytree(dist / "chart", parent / "charts" / "purpleflea")
     runtime = image[1].partition("=")[2]
-    helm("upgrade", "pf", parent, *image, "--set", f"image={runtime}")
-    account = release.await_escrow("report-2", "Settled")
+    accounts = {*release.escrows()}
+    helm("install", "pf", parent, *image, "--set", f"image={runtime}")  # takes over the namespace and the accounts
+    account = release.await_escrow("report-1", "Settled")
+    assert accounts < {*release.escrows()}
     assert (account["outcome"], account["lockedUsdc"]) == ("Paid", "0.25")
     applied = helm("template", "pf", dist / "chart", *image, "--no-hooks")
     kubectl("apply", "--dry-run=server", "--filename", "-", stdin=applied)

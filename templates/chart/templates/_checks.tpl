@@ -176,19 +176,26 @@ purpleflea.budget.{{ $name }}: {{ include "purpleflea.usdc" $limit }} USDC is le
 {{- if and $s.gate $s.createPolicies ($apis.Has "v1/Pod") (not ($apis.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")) }}
 purpleflea.admission.jobGate: the cluster has no MutatingAdmissionPolicy (admissionregistration.k8s.io/v1, Kubernetes 1.36), which holds back Jobs until their money is locked; upgrade it, or set operator.enabled: false
 {{- end }}
-{{- $there := lookup "v1" "Namespace" "" $s.namespace }}
-{{- $sees := or $there (lookup "v1" "Namespace" "" "kube-system") }}
+{{- /* With rights to one namespace alone, a look at namespaces would be refused. */ -}}
+{{- $there := dict }}{{ $sees := dict }}
+{{- if $s.createNamespace }}
+{{- $there = lookup "v1" "Namespace" "" $s.namespace }}
+{{- $sees = or $there (lookup "v1" "Namespace" "" "kube-system") }}
+{{- else }}
+{{- $there = lookup "v1" "ServiceAccount" $s.namespace "default" }}
+{{- $sees = $there }}
+{{- end }}
 {{- if and $sees $s.credentials.existingSecret (not (lookup "v1" "Secret" $s.namespace $s.secret)) }}
 purpleflea.credentials.existingSecret: there is no Secret {{ $s.secret }} in the namespace {{ $s.namespace }}; make it first:{{ if not $there }} kubectl create namespace {{ $s.namespace }};{{ end }} kubectl create secret generic {{ $s.secret }} -n {{ $s.namespace }} --from-file={{ $s.credentials.apiKeyKey }}=FILE --from-literal={{ $s.credentials.agentWalletKey }}=ID
 {{- end }}
-{{- if and $there (include "purpleflea.foreignNamespace" .) (ne (dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "" $there) "restricted") }}
+{{- if and $s.createNamespace $there (include "purpleflea.foreignNamespace" .) (ne (dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "" $there) "restricted") }}
 purpleflea.namespace: {{ $s.namespace }} is there already and does not enforce the restricted Pod Security level, without which no pod gets the API key: kubectl label namespace {{ $s.namespace }} pod-security.kubernetes.io/enforce=restricted
 {{- end }}
 {{- if $s.createCrd }}
 {{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "escrows.purpleflea.com" }}
 {{- $owner := dig "metadata" "annotations" "meta.helm.sh/release-name" "" . }}
 {{- if ne $owner (first $).Release.Name }}
-purpleflea.createCrd: the definition of the accounts is {{ with $owner }}the release {{ . }}'s{{ else }}there already{{ end }}; set createCrd: false, or take it over with --take-ownership{{/* words of Helm's own refusal */}}
+purpleflea.createCrd: the definition of the accounts is {{ with $owner }}the release {{ . }}'s{{ else }}there already{{ end }}; set createCrd: false, or take it over with --take-ownership
 {{- end }}
 {{- end }}
 {{- end }}

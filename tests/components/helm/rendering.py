@@ -21,7 +21,7 @@ KEEP = "helm.sh/resource-policy"
 # ruff: noqa: E501 - a table is read by its rows
 DIFFERENCES = {
     "an annotation `helm.sh/resource-policy: keep` on Namespace and definitions": "`retention.keepEscrows` for Helm; Pulumi has it as a resource option",
-    "hooks `install.job-gate...` around the gate, and the test": "Helm creates policies after Jobs; a gate before them stands while it does. Not with --no-hooks",
+    "hooks `install.job-gate...` around the gate, and the test": "Helm creates policies after Jobs: a gate is put up before the first Jobs, has three seconds, and goes after them. Not with --no-hooks",
     "texts inside `pf-mcp-rules`, `pf-alerts` and `pf-dashboard`": "the same JSON and YAML with other blanks and orders of keys",
     "`env` of agents and workers in order of names, not as written": "a map has no order in Helm; a Job whose variables are not in order has another name and work id",
     "`credentials.existingSecret: \"\"` without a sandbox": "refused: a key in values stays readable in the release's history",
