@@ -10,6 +10,7 @@ from typing import Any
 from components.settings import Problem, Settings, quantity
 from components.settings.description import ROOT
 from components.settings.section import Resources
+from components.settings.without_effect import without_effect
 from runtime.schedule import Schedule
 
 
@@ -27,6 +28,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     yield from _shared_work(settings)
     yield from _unlimited(settings)
     yield from _keys_in_plain_text(settings)
+    yield from without_effect(settings)
     for path, resources in _resources(settings):
         yield from _units(path, resources)
 

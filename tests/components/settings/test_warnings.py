@@ -61,6 +61,30 @@ def test_warning(mapping, path, words):
     assert words in found.message
 
 
+ROOT = "purpleflea"
+NO_EFFECT = {
+    "budget.namespaceUsdc": ({"operator": {"enabled": False}, "budget": {"namespaceUsdc": "5"}}, "operator.enabled"),
+    "budget.jobUsdc": ({"operator": {"enabled": False}, "budget": {"jobUsdc": "0"}}, "operator.enabled"),
+    "mcp.onExceed": ({"mcp": {"onExceed": "requireApproval", "spendLimitUsdc": "1"}}, "mcp.podBudgetUsdc"),
+    "mcp.spendLimitUsdc": ({"mcp": {"enabled": False, "spendLimitUsdc": "0"}}, "mcp.enabled: true"),
+    "worker.replicas": ({"worker": {"replicas": 5}}, "hpa.minReplicas"),
+    "hpa.metricsServer.issuer": ({"hpa": {"metricsServer": {"issuer": "ours"}}}, "tls: certManager"),
+    "network.caBundle.key": ({"network": {"caBundle": {"key": "ca.pem"}}}, "network.caBundle.configMap"),
+    "network.proxy.noProxy": ({"network": {"proxy": {"noProxy": ["a.example"]}}}, "network.proxy.httpsUrl"),
+    "encryption.keyId": ({"encryption": {"keyId": "arn:aws:kms:eu-west-1:1:key/a"}}, "encryption.provider"),
+    "agents[0].timeZone": (agent(timeZone="Europe/Berlin"), "a schedule"),
+}
+
+
+@pytest.mark.parametrize("path", NO_EFFECT)
+def test_a_setting_that_reaches_nothing_says_what_it_needs(path):
+    mapping, needed = NO_EFFECT[path]
+    (found,) = told(mapping)
+    assert found.path == f"{ROOT}.{path}"
+    assert "has no effect" in found.message
+    assert needed in found.message
+
+
 def test_a_work_that_several_agents_share_is_told_of_each():
     agents = [{"name": name, "workId": "shared"} for name in "ab"] + [{"name": "c"}, {"name": "d"}]
     found = told({"agents": agents})
