@@ -124,13 +124,14 @@ list of (list "NAME" "value").
 {{- end }}
 {{ include "purpleflea.identityEnv" (list $s .agentId .secret "AGENT_ID") }}
 {{ include "purpleflea.apiEnv" (list $s .secret) }}
+{{ include "purpleflea.urlEnv" (list $s "faucet" .secret) }}
 - {name: WORKSPACE, value: /workspace}
 {{- range .values }}
 {{- if last . }}
 - {name: {{ first . }}, value: {{ last . | quote }}}
 {{- end }}
 {{- end }}
-{{- range $service := list "faucet" "casino" "trading" "wallet" "domains" }}
+{{- range $service := list "casino" "trading" "wallet" "domains" }}
 - {name: PF_{{ upper $service }}_URL, value: {{ get $s.url $service | quote }}}
 {{- end }}
 {{- if $s.mcp.enabled }}

@@ -40,7 +40,7 @@ kind: ServiceAccount
 automountServiceAccountToken: false
 {{- end -}}
 
-{{/* A binding to a ServiceAccount of the stack: (dict "s" "name" "program" "account" "namespace" "role" "cluster"). */}}
+{{/* A binding to a ServiceAccount of the stack: (dict "s" "name" "program" "account" "namespace" "role" "cluster" "from"). */}}
 {{- define "purpleflea.binding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "ClusterRoleBinding" "RoleBinding" (default false .cluster) }}
@@ -56,5 +56,5 @@ roleRef:
   kind: {{ ternary "ClusterRole" "Role" (default false .cluster) }}
   name: {{ .role | default .name | quote }}
 subjects:
-- {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .s.namespace | quote }}}
+- {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .from | default .s.namespace | quote }}}
 {{- end -}}

@@ -98,13 +98,24 @@ env:
 {{ include "purpleflea.keyFileEnv" . }}
 {{ include "purpleflea.apiEnv" (list . "") }}
 - {name: PF_POLL_SECONDS, value: {{ int .hpa.metricsServer.pollSeconds | quote }}}
+{{- if ne .hpa.engine "hpa" }}
+- {name: PF_CUSTOM_METRICS_PORT, value: "0"}
+{{- end }}
+{{- if eq .hpa.engine "keda" }}
+- {name: PF_QUEUE_READERS, value: "system:serviceaccount:{{ .namespace }}:pf-queue-reader"}
+{{- end }}
 {{- if .certManager }}
 - {name: PF_TLS_DIRECTORY, value: /var/run/tls}
+{{- end }}
+{{- if .worker.workLog }}
+{{ include "purpleflea.walletEnv" . }}
 {{- end }}
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 ports:
+{{- if eq .hpa.engine "hpa" }}
 - {name: custom-metrics, containerPort: 8443}
+{{- end }}
 - {name: metrics, containerPort: 9090}
 - {name: health, containerPort: 8081}
 volumeMounts:

@@ -22,7 +22,8 @@ chart's template the settings are this chart's, too.
 {{- end -}}
 {{- $mcpUrl := dict -}}
 {{- range list "faucet" "escrow" -}}
-  {{- $public := ternary (printf "%s/%s/mcp" $sandbox .) (printf "https://%s.purpleflea.com/mcp" .) $s.sandbox.enabled -}}
+  {{- $base := get $url . -}}
+  {{- $public := ternary (printf "%s/%s/mcp" $base .) (printf "%s/mcp" (trimSuffix "/" $base)) (eq $base $sandbox) -}}
   {{- $_ := set $mcpUrl . (include "purpleflea.url" (get $s.mcp (printf "%sEndpoint" .)) | default $public) -}}
 {{- end -}}
 {{- $watch := $s.operator.watchNamespace | default $s.namespace -}}
