@@ -50,9 +50,6 @@ purpleflea.funding.mode: request needs the operator (operator.enabled: true)
 {{- if gt (int .hpa.minReplicas) (int .hpa.maxReplicas) }}
 purpleflea.hpa.minReplicas: {{ int .hpa.minReplicas }} must not exceed maxReplicas ({{ int .hpa.maxReplicas }})
 {{- end }}
-{{- if and .scales (eq .api.dialect "fly") }}
-purpleflea.hpa.enabled: the fly dialect cannot list escrows, so there is no queue to measure; set hpa.enabled: false
-{{- end }}
 {{- if or (lt (int .mcp.containerPort) 1024) (has (int .mcp.containerPort) (list 8080 8081)) }}
 purpleflea.mcp.containerPort: {{ int .mcp.containerPort }}: 1024 to 65535, and not 8081, 8080, which the pod uses itself
 {{- end }}
