@@ -20,7 +20,6 @@ def proxy_url(settings: Settings) -> str:
 
 def sidecar(settings: Settings) -> Manifest:
     """The container `pf-mcp-proxy`; the agent starts only once it answers."""
-    upstream = services.mcp_urls(settings)
     return pod.container(
         settings,
         naming.MCP_PROXY,
@@ -29,10 +28,10 @@ def sidecar(settings: Settings) -> Manifest:
         restartPolicy="Always",
         env=[
             credentials.file_env(),
+            *_upstream(settings, "faucet", Env.MCP_FAUCET_URL),
+            *_upstream(settings, "escrow", Env.MCP_ESCROW_URL),
             *pod.env(
                 {
-                    Env.MCP_FAUCET_URL: upstream["faucet"],
-                    Env.MCP_ESCROW_URL: upstream["escrow"],
                     Env.MCP_PORT: settings.mcp.container_port,
                     Env.HEALTH_PORT: Port.HEALTH.value,  # not the contract's two: the pod is the agent's, too
                     Env.MCP_STATE_DIRECTORY: MountPath.MCP_STATE.value,
@@ -50,6 +49,14 @@ def sidecar(settings: Settings) -> Manifest:
         livenessProbe=pod.http_probe(Route.LIVEZ, "health", periodSeconds=10, failureThreshold=6),
         volumeMounts=[credentials.mount(), *_mounts(settings)],
     )
+
+
+def _upstream(settings: Settings, service: str, name: Env) -> list[Manifest]:
+    """Its MCP server: the settings', else at the address that the Secret has, where the rest of the stack pays, too."""
+    if getattr(settings.mcp, f"{service}_endpoint") or services.is_given(settings, service):
+        return pod.env({name: services.mcp_urls(settings)[service]})
+    address = credentials.url_env(settings, service)
+    return [address, {"name": name.value, "value": f"$({address['name']})/mcp"}]
 
 
 def volumes(settings: Settings) -> list[Manifest]:

@@ -45,8 +45,15 @@ command: [python, -m, runtime.mcp_proxy]
 restartPolicy: Always
 env:
 {{ include "purpleflea.keyFileEnv" . }}
-- {name: MCP_FAUCET_URL, value: {{ .mcpUrl.faucet | quote }}}
-- {name: MCP_ESCROW_URL, value: {{ .mcpUrl.escrow | quote }}}
+{{- $s := . }}
+{{- range $service := list "faucet" "escrow" }}
+{{- if or (get $s.mcp (printf "%sEndpoint" .)) (get $s.services (printf "%sUrl" .)) $s.sandbox.enabled }}
+- {name: MCP_{{ upper . }}_URL, value: {{ get $s.mcpUrl . | quote }}}
+{{- else }}
+{{ include "purpleflea.urlEnv" (list $s . "") }}
+- {name: MCP_{{ upper . }}_URL, value: "$(PF_{{ upper . }}_URL)/mcp"}
+{{- end }}
+{{- end }}
 - {name: MCP_PORT, value: {{ $port | quote }}}
 - {name: PF_HEALTH_PORT, value: "8081"}
 - {name: PF_MCP_STATE_DIRECTORY, value: /var/lib/mcp-proxy}

@@ -1,6 +1,7 @@
 """A setting reaches each container that it concerns, whatever else is set: as the kubelet would start it."""
 
 import json
+import re
 
 import pytest
 
@@ -69,7 +70,10 @@ def started(settings: Settings) -> dict[str, dict]:
                 name = component if is_agent else container["name"]  # `agent`, or `worker`
                 mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
                 volumes = [volume for volume in pod.get("volumes", ()) if volume["name"] in mounted]
-                environment = {variable["name"]: _value(variable, created) for variable in container["env"]}
+                environment: dict[str, str] = {}
+                for variable in container["env"]:
+                    value = _value(variable, created)
+                    environment[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda v, e=environment: e[v[1]], value)
                 found[name] = {
                     **container,
                     "env": environment,
@@ -120,18 +124,21 @@ def test_which_of_three_addresses_counts(given, existing, sandbox):
     public, theirs = ("https://escrow.purpleflea.com", THEIRS["escrow-url"])
     expected = given or (SANDBOX if sandbox else theirs if existing else public)
     found = {name: one["env"].get("PF_ESCROW_URL") for name, one in started(settings).items()}
-    assert {name: url for name, url in found.items() if url} == dict.fromkeys(AGENTS | PAYERS, expected)
+    where = AGENTS | PAYERS | (set() if given or sandbox else {"pf-mcp-proxy"})
+    assert {name: url for name, url in found.items() if url} == dict.fromkeys(where, expected)
     faucet = expected.replace("escrow", "faucet")
     found = {name: one["env"].get("PF_FAUCET_URL") for name, one in started(settings).items()}
-    assert {name: url for name, url in found.items() if url} == dict.fromkeys({*AGENTS, "faucet-claim"}, faucet)
+    where = where - PAYERS | {"faucet-claim"}
+    assert {name: url for name, url in found.items() if url} == dict.fromkeys(where, faucet)
 
 
 @pytest.mark.parametrize("sandbox", [False, True])
 @pytest.mark.parametrize("given", ["", URL])
 def test_the_sidecar_speaks_to_the_same_services_as_the_rest_of_the_stack(given, sandbox):
+    """Where only an existing Secret says which, too: else the payer's key went to another service than the money."""
     services = {"escrowUrl": given, "faucetUrl": given}
     sidecar = started(Settings.parse({"services": services, "sandbox": {"enabled": sandbox}}))["pf-mcp-proxy"]["env"]
     for service in ("escrow", "faucet"):
-        public = f"https://{service}.purpleflea.com/mcp"
-        expected = f"{given}/mcp" if given else f"{SANDBOX}/{service}/mcp" if sandbox else public
+        secrets = f"{THEIRS[f'{service}-url']}/mcp"
+        expected = f"{given}/mcp" if given else f"{SANDBOX}/{service}/mcp" if sandbox else secrets
         assert sidecar[f"MCP_{service.upper()}_URL"] == expected

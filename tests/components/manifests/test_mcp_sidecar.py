@@ -26,7 +26,7 @@ RULED = {
 def test_the_program_reads_what_its_container_declares():
     settings = Settings.parse(RULED)
     found = read(program.Settings, with_key(environment(mcp_sidecar.sidecar(settings))))
-    assert found.urls == {"faucet": "https://faucet.purpleflea.com/mcp", "escrow": "https://escrow.purpleflea.com/mcp"}
+    assert found.urls == {"faucet": "https://f.example/mcp", "escrow": "https://e.example/mcp"}, "the Secret's"
     assert (found.port, found.probes.ports) == (8765, (8081,))
     mounts = {mount["mountPath"]: mount for mount in mcp_sidecar.sidecar(settings)["volumeMounts"]}
     assert mounts[str(found.rules_file.parent)]["readOnly"]

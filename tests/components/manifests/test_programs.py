@@ -1,6 +1,7 @@
 """What a pod declares is what its program reads: the rendered environment, given to the programs themselves."""
 
 import importlib.util
+import re
 
 import pytest
 
@@ -34,7 +35,7 @@ def environment(container) -> dict[str, str]:
         value = (
             SECRET[source["secretKeyRef"]["key"]] if "secretKeyRef" in source else variable.get("value", "from-field")
         )
-        found[variable["name"]] = value
+        found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda named: found[named[1]], value)
     return found
 
 
