@@ -1,5 +1,6 @@
 """Reference pages that are written from the code: `python -m components.reference`, held by a test."""
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -169,6 +170,7 @@ somebody needs who runs agents in the namespace, and those that no tenant may ha
 
 def main() -> None:
     """Write the pages."""
+    argparse.ArgumentParser(prog="python -m components.reference", description=__doc__).parse_args()
     for name, text in pages().items():
         (DOCS / name).write_text(text)
 

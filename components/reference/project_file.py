@@ -3,6 +3,7 @@
 `python -m components.reference.project_file` prints it; a test holds the file in the repository against it.
 """
 
+import argparse
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -90,4 +91,5 @@ _Dumper.add_representer(
 )
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m components.reference.project_file", description=__doc__).parse_args()
     sys.stdout.write(project_file())

@@ -1,5 +1,6 @@
 """`python -m tests.bench [name ...]`: every benchmark in this folder, or the ones named, one after the other."""
 
+import argparse
 import importlib
 import pkgutil
 import sys
@@ -20,4 +21,6 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help="a module of this folder")
+    sys.exit(main(parser.parse_args().names))

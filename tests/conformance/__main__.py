@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     """Returns 0 when every check holds."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
-        return 2
+        return 0 if arguments else 2
     if re.match("https?://", arguments[0]):
         with httpx.Client(base_url=arguments[0].rstrip("/"), timeout=60) as http:
             return _report([(check, http) for check in surface.CHECKS])
