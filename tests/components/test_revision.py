@@ -18,7 +18,7 @@ def repository(tmp_path):
         pytest.skip("git is not on the PATH; install it")
     repository = tmp_path / "project"
     (repository / "runtime" / "agent").mkdir(parents=True)
-    for name in ("__init__.py", "contract.py", "schedule.py", "agent/schema.sql"):
+    for name in ("__init__.py", "contract.py", "kubernetes_yaml.py", "schedule.py", "agent/schema.sql"):
         shutil.copy(ROOT / "runtime" / name, repository / "runtime" / name)
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

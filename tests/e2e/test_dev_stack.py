@@ -138,7 +138,7 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
     }
     check_operator(kubectl)
     header, *rows = kubectl("get", "escrows").splitlines()
-    assert header.split() == ["NAME", "JOB", "PHASE", "LOCKED", "PAYEE", "PAID", "OUTCOME", "AGE"]
+    assert header.split() == ["NAME", "WORK", "PHASE", "LOCKED", "PAYEE", "PAID", "OUTCOME", "AGE"]
     assert sum("worker-agent-007" in row for row in rows) == 3
     assert "runs-on" in escrowctl(kubectl, "list")
     assert "container agent exited with 7" in escrowctl(kubectl, "explain", "fails")

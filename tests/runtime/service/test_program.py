@@ -107,7 +107,7 @@ def test_nothing_but_the_environments_room_reads_the_environment():
         "runtime/payments/client.py",  # the same, for who builds it without a program
         "runtime/network.py",  # the names that every HTTP client knows
         "runtime/kubernetes/connection.py", "runtime/kubernetes/kubeconfig.py",  # and every Kubernetes client
-        "runtime/demo.py", "runtime/sandbox/testing.py",  # hand it on to child processes
+        "runtime/demo.py", "runtime/agent/demo.py", "runtime/sandbox/testing.py",  # hand it on to child processes
         "runtime/agent_worker/doing.py",  # and to the agent's own command
         "runtime/work_log.py",  # an example in its docstring
         "runtime/escrowctl/completion.py",  # asked by a shell, before there is a program
