@@ -34,8 +34,8 @@ DEPARTURES = {
     f"{PAYROLL}: {PAYROLL_POD}.containers[payroll].args": "the program is in the image, tested, and not in the manifest",
     "HorizontalPodAutoscaler/pf-agent-hpa: spec.metrics[0].object.target": "AverageValue: Value multiplies the queue by the workers that are there",
     f"Deployment/pf-agent-workers: {POD}.containers[pf-mcp-proxy]": "a native sidecar, among the init containers, so that it also fits Jobs",
-    "values: mcp.faucetEndpoint": "empty means the guide's address, or the sandbox where one is used",
-    "values: mcp.escrowEndpoint": "empty means the guide's address, or the sandbox where one is used",
+    "values: mcp.faucetEndpoint": "empty means `/mcp` where the service itself is: by the settings, the sandbox or the Secret",
+    "values: mcp.escrowEndpoint": "empty means `/mcp` where the service itself is: by the settings, the sandbox or the Secret",
     "values: operator.image": "empty means our pinned image",
     "values: operator.watchNamespace": "empty means the stack's namespace, which is the guide's",
 }  # fmt: skip
@@ -87,9 +87,11 @@ def test_sidecar_is_the_guides_but_for_its_place():
         d for d in yaml.safe_load_all((LISTINGS / "deployment.yaml").read_text()) if d["kind"] == "Deployment"
     )
     listed = listing["spec"]["template"]["spec"]["containers"][1]
+    # The guide has the Secret's addresses in the Secret, and these two beside it, of the same service.
+    services = {f"{name}Url": f"https://{name}.purpleflea.com" for name in ("faucet", "escrow")}
     ours = next(
         o
-        for o in stack.objects(Settings())
+        for o in stack.objects(Settings.parse({"services": services}))
         if o["kind"] == "Deployment" and o["metadata"]["name"] == "pf-agent-workers"
     )
     [rendered] = [c for c in ours["spec"]["template"]["spec"]["initContainers"] if c["name"] == listed["name"]]
