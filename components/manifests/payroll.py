@@ -3,8 +3,7 @@
 from typing import Any
 
 from components.manifests import credentials, naming, pod
-from components.manifests.naming import Manifest, metadata, selector
-from components.manifests.strategic_merge import merge
+from components.manifests.naming import Manifest
 from components.settings import Settings, usdc_text
 from runtime.contract import WORK_LOG_AUDIENCE, Env, MountPath, ProgramName, command
 
@@ -15,32 +14,22 @@ _TOKEN_MOUNT = {"name": _TOKEN, "mountPath": MountPath.WORK_LOG_TOKEN.value, "re
 def cron_job(settings: Settings) -> Manifest:
     """Payroll; a CronJob may start twice or not at all, so two runs never overlap and a late one is skipped."""
     payroll = settings.payroll
-    labels = selector(ProgramName.PAYROLL)
     more: Manifest = {"volumes": [_token()]} if settings.worker.work_log else {}
     spec = pod.spec(
         settings, naming.PAYROLL_ACCOUNT, [container(settings)], api_access=True, restartPolicy="OnFailure", **more
     )
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": metadata(settings, naming.PAYROLL, ProgramName.PAYROLL),
-        "spec": {
-            "schedule": payroll.schedule,
-            "timeZone": payroll.time_zone,
-            "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": payroll.starting_deadline_seconds,
-            "successfulJobsHistoryLimit": 5,
-            "failedJobsHistoryLimit": 3,
-            "jobTemplate": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "backoffLimit": 1,
-                    "activeDeadlineSeconds": payroll.active_deadline_seconds,
-                    "template": merge({"metadata": {"labels": labels}, "spec": spec}, payroll.pod_template),
-                },
-            },
-        },
-    }
+    return pod.cron_job(
+        settings,
+        naming.PAYROLL,
+        ProgramName.PAYROLL,
+        spec,
+        overrides=payroll.pod_template,
+        deadline_seconds=payroll.active_deadline_seconds,
+        schedule=payroll.schedule,
+        timeZone=payroll.time_zone,
+        startingDeadlineSeconds=payroll.starting_deadline_seconds,
+        successfulJobsHistoryLimit=5,
+    )
 
 
 def container(settings: Settings) -> Manifest:

@@ -148,6 +148,38 @@ def deployment(
     }
 
 
+def cron_job(
+    settings: Settings,
+    name: str,
+    component: ProgramName,
+    template: Manifest,
+    *,
+    overrides: Mapping[str, Any],
+    deadline_seconds: int,
+    **more: Any,
+) -> Manifest:
+    """A CronJob whose runs never overlap: pods with this spec and the settings' part of it; `more` are its fields."""
+    labels = selector(component)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": metadata(settings, name, component),
+        "spec": {
+            **more,
+            "concurrencyPolicy": "Forbid",
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "backoffLimit": 1,
+                    "activeDeadlineSeconds": deadline_seconds,
+                    "template": merge({"metadata": {"labels": labels}, "spec": template}, overrides),
+                },
+            },
+        },
+    }
+
+
 def spec(settings: Settings, account: str, containers: list[Manifest], *, api_access: bool, **more: Any) -> Manifest:
     """A pod's `spec`. `api_access` mounts the ServiceAccount's token: only for what talks to the API server."""
     found: Manifest = {

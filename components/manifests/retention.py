@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from components.manifests import naming, operator, pod, rbac
-from components.manifests.naming import Manifest, metadata, selector
-from components.manifests.strategic_merge import merge
+from components.manifests.naming import Manifest
 from components.settings import Settings
 from runtime.contract import Env, MountPath, ProgramName, command
 
@@ -28,7 +27,6 @@ def rights(settings: Settings) -> Iterator[Manifest]:
 def cron_job(settings: Settings) -> Manifest:
     """A run that is left out is made up by the next: what is old stays old."""
     keeping = settings.retention
-    labels = selector(ProgramName.RETENTION)
     more: Manifest = {}
     if keeping.in_folder:
         claim = {"claimName": keeping.archive_claim}
@@ -36,24 +34,18 @@ def cron_job(settings: Settings) -> Manifest:
     spec = pod.spec(
         settings, naming.RETENTION_ACCOUNT, [container(settings)], api_access=True, restartPolicy="Never", **more
     )
-    template = merge({"metadata": {"labels": labels}, "spec": spec}, keeping.pod_template)
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": metadata(settings, naming.RETENTION, ProgramName.RETENTION),
-        "spec": {
-            "schedule": keeping.schedule,
-            "timeZone": keeping.time_zone,
-            "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": 3600,
-            "successfulJobsHistoryLimit": 1,
-            "failedJobsHistoryLimit": 3,
-            "jobTemplate": {
-                "metadata": {"labels": labels},
-                "spec": {"backoffLimit": 1, "activeDeadlineSeconds": 14400, "template": template},
-            },
-        },
-    }
+    return pod.cron_job(
+        settings,
+        naming.RETENTION,
+        ProgramName.RETENTION,
+        spec,
+        overrides=keeping.pod_template,
+        deadline_seconds=14400,
+        schedule=keeping.schedule,
+        timeZone=keeping.time_zone,
+        startingDeadlineSeconds=3600,
+        successfulJobsHistoryLimit=1,
+    )
 
 
 def container(settings: Settings) -> Manifest:
