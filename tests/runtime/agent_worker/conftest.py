@@ -2,15 +2,7 @@
 
 import pytest
 
-from tests.runtime.operator import world as worlds
 from tests.runtime.payroll.world import payroll_world
-
-
-@pytest.fixture(scope="session")
-def definition(control_plane):
-    """The rendered definitions on the control plane."""
-    worlds.install_definition(control_plane)
-    return control_plane
 
 
 @pytest.fixture(params=["kubernetes"])

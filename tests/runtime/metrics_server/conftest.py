@@ -3,14 +3,6 @@
 import pytest
 
 from tests.runtime.metrics_server.world import MetricsWorld
-from tests.runtime.operator import world as worlds
-
-
-@pytest.fixture(scope="session")
-def definition(control_plane):
-    """The rendered definitions on the control plane."""
-    worlds.install_definition(control_plane)
-    return control_plane
 
 
 @pytest.fixture(params=["kubernetes"])

@@ -6,13 +6,6 @@ from tests.runtime.operator import world as worlds
 from tests.runtime.operator.proof import sent_once
 
 
-@pytest.fixture(scope="session")
-def definition(control_plane):
-    """The rendered Escrow CRD on the control plane."""
-    worlds.install_definition(control_plane)
-    return control_plane
-
-
 @pytest.fixture(params=["server"])
 def world(request, definition, namespace, sandbox):
     """One test's world, in which nothing was sent twice; its dialect by `request.param`."""
