@@ -50,6 +50,12 @@ def test_the_files_hold_every_object_once_and_the_kustomization_names_them(dev):
     assert applied[0] == "foundation/namespace.yaml"
 
 
+def test_the_readme_says_how_many_files_there_are(tmp_path, capsys):
+    assert main(["--stack", "dev", "--out", str(tmp_path)]) == 0
+    [told] = re.findall(r"\d+ files, \d+ changed", capsys.readouterr().out)
+    assert told in (ROOT / "README.md").read_text()
+
+
 def test_what_is_left_to_an_administrator_has_a_kustomization_of_its_own():
     whole = render(stack())
     files = render(stack(createCrd=False, createPolicies=False, createNamespace=False))
