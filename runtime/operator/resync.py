@@ -11,7 +11,7 @@ from typing import Final
 
 from runtime.contract import ESCROW_KIND, Phase, WorkKind
 from runtime.kubernetes.client import KubernetesApi
-from runtime.kubernetes.errors import Forbidden, KubernetesError
+from runtime.kubernetes.errors import Forbidden, ObjectNotFound
 from runtime.kubernetes.escrow import NOT_SETTLED, Ending, Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.events import Events
@@ -222,8 +222,8 @@ class Resync:
         for namespace in self._served - set(namespaces):
             try:
                 escrows = [e async for e in self._escrows.list(namespace, fieldSelector=NOT_SETTLED) if e.is_open]
-            except KubernetesError:
-                escrows = []  # not ours to read any more
+            except (Forbidden, ObjectNotFound):
+                escrows = []  # not ours to read any more; what else is refused ends the pass: unknown is not zero
             if not escrows:
                 self._served.discard(namespace)
                 continue

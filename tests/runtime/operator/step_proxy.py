@@ -75,6 +75,8 @@ class StepProxy:
         self._streams: set[web.StreamResponse] = set()
         self.expire_watches = 0
         """Answer this many of the next watches with 410 Gone."""
+        self.overloaded = ""
+        """Answer what reads below this path with 503, as an API server does whose etcd has no leader."""
         self.url = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -130,6 +132,8 @@ class StepProxy:
             self.expire_watches -= 1
             gone = '{"type":"ERROR","object":{"kind":"Status","status":"Failure","reason":"Expired","code":410}}\n'
             return web.Response(text=gone, content_type="application/json")
+        if self.overloaded and request.method == "GET" and request.path.startswith(self.overloaded):
+            return web.json_response({"kind": "Status", "status": "Failure", "code": 503}, status=503)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in ("host", "content-length")}
         body = await request.read()
         url = self._target + request.raw_path

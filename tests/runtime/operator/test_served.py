@@ -64,7 +64,8 @@ def test_while_a_create_is_under_way_no_clock_and_no_other_key_leads_to_a_second
     world.sandbox.fault("create", "delay", seconds=8, times=1)
     first = world.operator()
     world.job("asks", request=ASKS, suspend=True)
-    world.eventually(lambda: "creation" in (world.escrow("asks") or {}).get("status", {}), "the create is on record")
+    eventually(lambda: world.sandbox.received, "the create is on its way")  # it is on record before it is sent
+    assert "creation" in world.escrow("asks")["status"]
     first.kill()
     with clock.shifted(300):
         world.operator(**clock.environment)

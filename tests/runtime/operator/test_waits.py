@@ -8,6 +8,8 @@ from lightkube.resources.core_v1 import Namespace
 from lightkube.types import PatchType
 
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, SCHEDULED_ANNOTATION, Env
+from tests.runtime.operator.proof import numbered
+from tests.runtime.operator.step_proxy import Counter
 from tests.runtime.operator.world import PAYEE, Escrow, eventually
 from tests.runtime.test_escrowctl import escrowctl
 
@@ -124,3 +126,21 @@ def test_open_accounts_of_a_namespace_that_is_served_no_more_are_counted(world):
     label(world.namespace)
     assert far.await_phase("open", "Settled")["status"]["outcome"] == "Paid"
     eventually(lambda: "escrow_unserved 0.0" in restarted.metrics(), "it is served again")
+
+
+def test_a_namespace_that_cannot_be_read_for_a_while_is_still_counted(world):
+    """Unknown is not zero: after one answer of 503 its open accounts were forgotten until a restart."""
+    world.grant_selector()
+    far = world.sibling("far")
+    served = {"metadata": {"labels": {"team": world.namespace}}}
+    world.client.patch(Namespace, far.namespace, served)
+    settings = {Env.WATCH_NAMESPACE: f"selector:team={world.namespace}", Env.RESYNC_SECONDS: "1"}
+    with numbered(world, Counter()) as (environment, api):
+        operator = world.operator(**settings, **environment, **{Env.NAMESPACE_BUDGET_USDC: "1.00"})
+        far.job("open", request=REQUEST, suspend=True)
+        far.await_resumed("open")
+        api.overloaded = f"/apis/purpleflea.com/v1alpha1/namespaces/{far.namespace}/"
+        world.client.patch(Namespace, far.namespace, {"metadata": {"labels": {"team": None}}})
+        eventually(lambda: operator.log().count("503") > 2, "it cannot be read")
+        api.overloaded = ""
+        eventually(lambda: "escrow_unserved 1.0" in operator.metrics(), "it is counted")
