@@ -14,12 +14,14 @@ import yaml
 
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
 from runtime.errors import BadInput
+from runtime.kubernetes import job_schema
 from runtime.kubernetes_yaml import NotReadable, documents
 
 _API_VERSION: Final = "batch/v1"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NAME_LIMIT: Final = 63
 """Of a Job, whose name is a label of its pods, and of a namespace."""
+_RESTART_POLICIES: Final = ("Never", "OnFailure")
 _SAMPLE_ID: Final = "esc_0"
 _Nodes: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
@@ -103,6 +105,10 @@ def _job(text: str, root: dict[str, Any], wanted: str | None) -> JobManifest:
     pod = _part(_part(spec, "template", "spec."), "spec", "spec.template.")
     if not isinstance(pod.get("containers"), list) or not pod["containers"]:
         raise BadInput("spec.template.spec.containers is missing: there is nothing to pay for")
+    if pod.get("restartPolicy") not in _RESTART_POLICIES:
+        raise BadInput(f"spec.template.spec.restartPolicy of a Job must be {' or '.join(_RESTART_POLICIES)}")
+    if complaint := job_schema.complaint(root):
+        raise BadInput(complaint)
     annotations, _ = (_texts(metadata, part) for part in ("annotations", "labels"))
     escrow_id = annotations.get(ESCROW_ID_ANNOTATION)
     if escrow_id is not None and not escrow_id.strip():

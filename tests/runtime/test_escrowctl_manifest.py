@@ -24,7 +24,7 @@ spec:
       containers:
         - name: main   # two blanks, a comment
           image: "registry.example/agent:1"
-          args: [22:22, 1e-5, 0o17, NO, 0x1F, ~, 1_000, 2026-11-27, .5]
+          args: [22:22, '1e-5', "0o17", 'NO', '~', 2026-11-27, a_1]
           env:
             - {{name: TOLERANCE, value: "1e-5"}}
             - {{name: MODE, value: '0o17'}}
@@ -98,6 +98,13 @@ REFUSED = {
     "a name that no Job may have": ("name: by-hand", "name: By_Hand", "'By_Hand' is no name"),
     "a namespace likewise": ("name: by-hand", "name: x\n  namespace: a b", "metadata.namespace 'a b' is no name"),
     "nothing to run": ("containers:", "initContainers:", "containers is missing"),
+    "a number in the environment": ('"no"', "7", r"containers\[0\].env\[2\].value must be text; put it in quotes"),
+    "a truth value among the arguments": ("'NO'", "NO", r"containers\[0\].args\[3\] must be text; put it in quotes"),
+    "a text for a truth value": ("suspend: true", "suspend: 'true'", "spec.suspend must be true or false, without"),
+    "a text for a number": ("suspend: true", "backoffLimit: '3'", "spec.backoffLimit must be a whole number"),
+    "an unknown field": ("suspend:", "suspended:", "spec.suspended is no field .* did you mean suspend"),
+    "a container without a name": ("- name: main", "- tty: false", r"containers\[0\].name is missing"),
+    "a Deployment's restart policy": ("restartPolicy: Never", "dnsPolicy: Default", "must be Never or OnFailure"),
     "a key twice": ("kind: Job", "kind: Job\nkind: Job", "the key 'kind' stands twice, at line 4"),
 }
 
@@ -141,7 +148,7 @@ def test_a_request_behind_an_anchor_is_refused(tmp_path):
 
 def test_json_stays_json(tmp_path):
     metadata = {"name": "by-hand", "annotations": {"purpleflea.com/escrow-request": REQUEST, "\u00e9": "d"}}
-    spec = {"template": {"spec": {"containers": [{"name": "main", "image": "a:1"}]}}}
+    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "a:1"}]}}}
     said = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
     file = tmp_path / "job.json"
     for form in ({"indent": 2}, {"indent": "\t"}, {"separators": (",", ":")}, {"ensure_ascii": False}):
