@@ -58,6 +58,12 @@ def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
         return Problem(path, f"{_shown(value)} is not allowed", _choices(model, location))
     if kind in _NEEDED:
         return Problem(path, f"{_NEEDED[kind]} is needed, not {_kind(value)}")
+    if kind.startswith("bool"):
+        quoted = "; leave the quotes out" if value in ("true", "false") else ""
+        return Problem(path, f"true or false is needed, not {_kind(value)}{quoted}")
+    if kind.startswith("int") or kind in _BOUNDS:
+        quoted = "; leave the quotes out" if isinstance(value, str) and value.isdecimal() else ""
+        return Problem(path, f"{_numbers(model, location)} is needed, not {_kind(value)}{quoted}")
     if kind == "string_type":
         is_scalar = isinstance(value, (bool, int, float))
         return Problem(path, f"text is needed, not {_kind(value)}" + ("; put it in quotes" if is_scalar else ""))
@@ -66,12 +72,12 @@ def from_pydantic(details: ErrorDetails, model: type[BaseModel]) -> Problem:
             bound = context.get("max_length", context.get("min_length"))
             what, things = (_shown(value), "characters") if isinstance(value, str) else ("a list", "entries")
             return Problem(path, f"{what} of {len(value)} {things}: {words} {bound}")
-    hint = "; write true or false" if kind == "bool_type" else ""
-    message = str(context["error"]) if kind == "value_error" else f"{_shown(value)}: {details['msg']}{hint}"
-    return Problem(path, message)
+    return Problem(path, str(context["error"]) if kind == "value_error" else f"{_shown(value)}: {details['msg']}")
 
 
 _LENGTHS = {"too_long": "at most", "too_short": "at least"}
+
+_BOUNDS = frozenset(("greater_than_equal", "less_than_equal", "multiple_of"))
 
 _NEEDED = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys") | dict.fromkeys(
     ("tuple_type", "list_type"), "a list"
@@ -87,10 +93,28 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None or value == "" else _shown(value)
 
 
+def _numbers(model: type[BaseModel], location: Location) -> str:
+    """`a whole number from 1 to 600`: what the key takes."""
+    takes = _takes(model, location)
+    takes = next((one for one in takes.get("anyOf", ()) if one.get("type") == "integer"), takes)
+    step, least, most = (takes.get(bound) for bound in ("multipleOf", "minimum", "maximum"))
+    what = "a whole number" if step is None else f"a multiple of {step}"
+    ends = {(True, True): f" from {least} to {most}", (True, False): f" of at least {least}"}
+    return what + ends.get((least is not None, most is not None), "")
+
+
+def _takes(model: type[BaseModel], location: Location) -> Mapping[str, Any]:
+    """The schema of the value at a place; for one item of a list that of its items."""
+    *above, last = location
+    if isinstance(last, int):
+        return _takes(model, tuple(above)).get("items", {})
+    section = describe(model).at(tuple(above))
+    key = section.key(last) if section else None
+    return key.takes if key else {}
+
+
 def _choices(model: type[BaseModel], location: Location) -> tuple[str, ...]:
-    section = describe(model).at(location[:-1])
-    key = section.key(str(location[-1])) if section else None
-    takes = key.takes if key else {}
+    takes = _takes(model, location)
     return tuple(json.dumps(choice).strip('"') for choice in takes.get("enum", [takes.get("const")]))
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings import BadSettings, Settings
+from components.settings.description import describe
 
 
 def mistakes(mapping) -> list[str]:
@@ -36,12 +37,15 @@ TABLE = {
     "a list for a section": ({"payroll": []}, "purpleflea.payroll: a mapping of keys is needed, not a list"),
     "a section for a list": ({"agents": {}}, "purpleflea.agents: a list is needed, not a mapping"),
     "a mapping for text": ({"worker": {"env": {"A": {"valueFrom": {}}}}}, "purpleflea.worker.env.A: text is needed, not a mapping"),
-    "a word for a flag": ({"worker": {"enabled": "yes"}}, "purpleflea.worker.enabled: 'yes': Input should be a valid boolean; write true or false"),
-    "a flag for a number": ({"hpa": {"minReplicas": True}}, "purpleflea.hpa.minReplicas: True: Input should be a valid integer"),
+    "a word for a flag": ({"worker": {"enabled": "yes"}}, "purpleflea.worker.enabled: true or false is needed, not 'yes'"),
+    "a flag for a number": ({"hpa": {"minReplicas": True}}, "purpleflea.hpa.minReplicas: a whole number from 0 to 1000 is needed, not True"),
     "a key set without --path": ({"hpa.minReplicas": "3"}, "purpleflea.hpa.minReplicas: the key 'hpa.minReplicas' is a path that was set without --path"),
     "Kubernetes' word for nothing here": ({"agents": [{"name": "a", "tolerations": []}]}, f"{JOBS}.tolerations: unknown key (allowed: name, image,"),
     "a number for text": ({"namespace": 5}, "purpleflea.namespace: text is needed, not 5; put it in quotes"),
-    "text for a number": ({"hpa": {"minReplicas": "x"}}, "purpleflea.hpa.minReplicas: 'x': Input should be a valid integer"),
+    "a number in quotes": ({"mcp": {"containerPort": "80"}}, "purpleflea.mcp.containerPort: a whole number from 1 to 65535 is needed, not '80'; leave the quotes out"),
+    "a port in a list": ({"networkPolicy": {"dns": {"ports": [0]}}}, "purpleflea.networkPolicy.dns.ports[0]: a whole number from 1 to 65535 is needed, not 0"),
+    "memory in no steps": ({"fly": {"machine": {"memoryMb": 300}}}, "purpleflea.fly.machine.memoryMb: a multiple of 256 from 256 to 131072 is needed, not 300"),
+    "text for a number": ({"hpa": {"minReplicas": "x"}}, "purpleflea.hpa.minReplicas: a whole number from 0 to 1000 is needed, not 'x'"),
     "Kubernetes' own namespace": ({"namespace": "kube-system"}, "purpleflea.namespace: 'kube-system' is Kubernetes' own; choose"),
     "a watched one": ({"operator": {"watchNamespace": "agent-jobs,kube-public"}}, "purpleflea.operator.watchNamespace: 'kube-public' is Kubernetes' own"),
     "everybody's namespace": ({"namespace": "default"}, "purpleflea.namespace: 'default' is there already, and is not the stack's: set createNamespace: false"),
@@ -49,7 +53,7 @@ TABLE = {
     "two exceptions in one": ({"network": {"proxy": {"noProxy": ["a,b"]}}}, "purpleflea.network.proxy.noProxy[0]: 'a,b': a host, a domain or a network"),
     "two bundles": ({"network": {"caBundle": {"secret": "a", "configMap": "b"}}}, "purpleflea.network.caBundle: is a ConfigMap or a Secret, not both"),
     "the payer's Secret as a bundle": ({"network": {"caBundle": {"secret": "purpleflea-creds"}}}, "purpleflea.network.caBundle.secret: is the payer's Secret"),
-    "out of bounds": ({"escrow": {"timeoutHours": 721}}, "purpleflea.escrow.timeoutHours: 721: Input should be less than or"),
+    "out of bounds": ({"escrow": {"timeoutHours": 721}}, "purpleflea.escrow.timeoutHours: a whole number from 1 to 720 is needed, not 721"),
     "no such choice": ({"target": "cloud"}, "purpleflea.target: 'cloud' is not allowed (allowed: artifacts, cluster)"),
     "float amount": ({"escrow": {"defaultBudgetUsdc": 0.1}}, "purpleflea.escrow.defaultBudgetUsdc: write the amount in quotes"),
     "seven decimals": ({"budget": {"capUsdc": "0.1234567"}}, "purpleflea.budget.capUsdc: 0.1234567 USDC: allowed are 0 to"),
@@ -104,7 +108,7 @@ TABLE = {
     "an archive beside the claim": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "file:///tmp"}}, "purpleflea.retention.archiveUrl: must lie below /archive"),
     "an archive of another kind": ({"retention": {"archiveUrl": "ftp://a/b"}}, "purpleflea.retention.archiveUrl: 'ftp://a/b': a folder or a bucket"),
     "the payer's key for an archive": ({"retention": {"archiveAfterDays": 9, "archiveUrl": "s3://b/f", "archiveSecret": "purpleflea-creds"}}, "purpleflea.retention.archiveSecret: is the payer's Secret"),
-    "an archive at once": ({"retention": {"archiveAfterDays": 0, "archiveUrl": "s3://b/f"}}, "purpleflea.retention.archiveAfterDays: 0"),
+    "an archive at once": ({"retention": {"archiveAfterDays": 0, "archiveUrl": "s3://b/f"}}, "purpleflea.retention.archiveAfterDays: a whole number from 1 to 3650 is needed, not 0"),
     "over the cap": ({"budget": {"capUsdc": "2.12"}}, "purpleflea.budget.capUsdc: 2.12 USDC is less than the stack may lock at one time: 20 workers x 0.10 + 1 Jobs x 0.10 = 2.10 USDC, and 0.021 USDC of fees, together 2.121 USDC"),
 }  # fmt: skip
 
@@ -202,3 +206,17 @@ def test_whoever_gets_the_payers_key_is_named_by_digest(mapping, told):
         found = [str(problem) for problem in error.problems]
     assert len(found) == len(told)
     assert all(words in line for words, line in zip(told, found, strict=True))
+
+
+def filled(section, value):
+    """A section whose every key has the same value."""
+    inner = {key.name: filled(key.section, value) if key.section else value for key in section.keys}
+    return {key.name: [inner[key.name]] if key.repeated else inner[key.name] for key in section.keys}
+
+
+@pytest.mark.parametrize("value", ["text", -1, 10**12, 1.5, True, None, [], {}, [1], [{}], {"a": 1}, "7", "true"])
+def test_no_mistake_is_told_in_the_words_of_a_library(value):
+    """pydantic says "Input should be a valid integer"; whoever wrote a stack file gave no input."""
+    lines = mistakes(filled(describe(Settings), value))
+    assert len(lines) > 50, "nearly every key was refused"
+    assert not [line for line in lines if "should" in line or "valid " in line.partition(": ")[2]]
