@@ -80,7 +80,7 @@ def _engine() -> Path | None:
         return None
 
 
-def _project(folder: Path, code: Path, count: int | None) -> None:
+def project(folder: Path, code: Path, count: int | None) -> None:
     """A copy of a revision's stack with so many agents; the code stays where it is."""
     config = yaml.safe_load((code / "Pulumi.dev.yaml").read_text())["config"]
     if count is not None:
@@ -95,13 +95,13 @@ def _project(folder: Path, code: Path, count: int | None) -> None:
 
 def _synth(code: Path, folder: Path, count: int | None) -> Run:
     """The middle of several runs that find everything as it should be, after one that writes it."""
-    _project(folder, code, count)
+    project(folder, code, count)
     command = [sys.executable, "-m", "components.synth", "--project", str(folder), "--out", str(folder / "dist")]
-    _measure(command, dict(os.environ), code)
-    return _middle([_measure(command, dict(os.environ), code) for _ in range(RUNS)])
+    measure(command, dict(os.environ), code)
+    return middle([measure(command, dict(os.environ), code) for _ in range(RUNS)])
 
 
-def _middle(runs: list[Run]) -> Run:
+def middle(runs: list[Run]) -> Run:
     return Run(*(statistics.median(figures) for figures in zip(*runs, strict=True)))
 
 
@@ -119,7 +119,7 @@ def _floor(folder: Path) -> dict[str, Run]:
         "Python and the YAML": ["-c", write, str(folder / "objects.json")],
     }
     return {
-        what: _middle([_measure([sys.executable, *words], dict(os.environ)) for _ in range(RUNS)])
+        what: middle([measure([sys.executable, *words], dict(os.environ)) for _ in range(RUNS)])
         for what, words in programs.items()
     }
 
@@ -143,10 +143,10 @@ def _preview(folder: Path, engine: Path) -> Run:
         "stack = automation.create_or_select_stack('dev', 'purpleflea', run_program, "
         "opts=automation.LocalWorkspaceOptions(work_dir=sys.argv[1])); stack.preview()"
     )
-    return _measure([sys.executable, "-c", program, str(folder)], environment)
+    return measure([sys.executable, "-c", program, str(folder)], environment)
 
 
-def _measure(command: list[str], environment: dict[str, str], code: Path = ROOT) -> Run:
+def measure(command: list[str], environment: dict[str, str], code: Path = ROOT) -> Run:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=code, env=environment, stdout=subprocess.DEVNULL)
