@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from components.helm.values import given, schema_file, values_file
-from components.manifests import budget_crd, escrow_crd, extra, job_gate, ledger_policy, monitoring
+from components.manifests import budget_crd, escrow_crd, extra, job_gate, ledger_policy, monitoring, overrides
 from components.manifests.templating import PROJECT
 from components.manifests.yaml_text import yaml_text
-from components.settings import Agent, Settings
+from components.settings import Agent, Settings, image_reference, names
+from components.settings.checks import RESERVED_ENV
 from runtime.contract import VERSION
 
 NAME = "purpleflea"
@@ -53,6 +54,7 @@ def _fixed() -> dict[str, str]:
     [group] = monitoring.rules(Settings())["groups"]
     return {
         "files/agent.json": _json({key: value for key, value in agent.items() if key != "name"}),
+        "files/names.json": _json(_names()),
         "files/escrows.yaml": yaml_text(escrow_crd.custom_resource_definition(every)["spec"]),
         "files/budgets.yaml": yaml_text(budget_crd.custom_resource_definition(every)["spec"]),
         "files/job-gate-mutating.yaml": yaml_text(job_gate.policy(every)["spec"]),
@@ -60,6 +62,18 @@ def _fixed() -> dict[str, str]:
         "files/ledger.yaml": yaml_text(ledger_policy.policy(every)["spec"]),
         "files/alerts.json": _json({"alerts": group["rules"]}),
         "files/dashboard.json": _json(monitoring.dashboard(Settings())),
+    }
+
+
+def _names() -> dict[str, Any]:
+    """What the checks in the templates go by, as the settings' own do."""
+    return {
+        "variables": sorted(RESERVED_ENV),
+        "containers": overrides.OUR_CONTAINERS,
+        "volumes": overrides.OUR_VOLUMES,
+        "accounts": overrides.PROGRAMS_ACCOUNTS,
+        "pinnedImage": image_reference.PATTERN,
+        "timeZones": sorted(names.time_zones()),
     }
 
 

@@ -4,13 +4,16 @@ import copy
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from components.manifests import kinds
+from components.manifests.strategic_merge import MERGE_KEYS, ONE_SOURCE
 from components.manifests.yaml_text import yaml_text
 from components.settings import Settings
 from components.settings.description import ROOT, Described, describe, schema
 from components.settings.quantity import PATTERN as QUANTITY
+from components.settings.values import SCHEDULE_PATTERN, TIME_ZONE_PATTERN
 
 NO_OBJECT: Final = ("target", "fly", "encryption")
 """Keys that say nothing about an object of the cluster; a section that has them is taken, and they change nothing."""
@@ -42,15 +45,23 @@ def schema_file() -> str:
     definitions["Settings"] = whole
     for part in _parts(definitions):
         part.pop("default", None)  # values.yaml has them
+        if kind := part.pop("x-kubernetes-kind", None):
+            part.pop("additionalProperties")
+            part["$ref"] = f"#/$defs/{_KUBERNETES[kind]}"
         pattern = part.get("pattern")
+        if pattern in (SCHEDULE_PATTERN, f"^$|{SCHEDULE_PATTERN}", TIME_ZONE_PATTERN):
+            del part["pattern"]  # the templates know the whole rule, and tell it in words
         if pattern == QUANTITY:
-            part["type"] = ["string", "integer"]  # a bare `2`, as Kubernetes takes it
-        if isinstance(pattern, str):
+            part |= {"type": ["string", "integer"], "minimum": 0}  # a bare `2`, as Kubernetes takes it
+        if "patternProperties" in part:
+            part["additionalProperties"] = False
+        if isinstance(pattern, str) and "pattern" in part:
             part["pattern"] = re.sub(r"(\{\d+,)[0-9]{4,}\}", r"\1}", pattern)  # Go's repeat at most 1000 times
         for key, choices in part.get("properties", {}).items():
             if {"type": "null"} in choices.get("anyOf", ()):
                 # Not given is `""`: Helm drops a null before the schema looks, and with it the default.
                 part["properties"][key] = {**choices, "anyOf": [*choices["anyOf"], {"const": ""}]}
+    definitions |= _kubernetes_parts()
     root = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": ROOT,
@@ -71,6 +82,46 @@ def schema_file() -> str:
         "$defs": definitions,
     }
     return json.dumps(root, indent=1) + "\n"
+
+
+_KUBERNETES: Final = {
+    "PodTemplateSpec": "io.k8s.api.core.v1.PodTemplateSpec",
+    "JobTemplateSpec": "io.k8s.api.batch.v1.JobTemplateSpec",
+}
+
+
+def _kubernetes_parts() -> dict[str, Any]:
+    """Kubernetes' strict schema of a pod template and a Job; a user writes parts, so what merges need not be whole."""
+    known, found = kinds.definitions(), {}
+    waiting = [(name, True) for name in _KUBERNETES.values()]
+    partial = set()
+    while waiting:
+        name, is_part = waiting.pop()
+        if name in found and (not is_part or name in partial):
+            continue
+        found[name] = known[name]
+        partial |= {name} if is_part else set()
+        for key, held in known[name].get("properties", {}).items():
+            merges = is_part and ("items" not in held or (key in MERGE_KEYS and key not in ONE_SOURCE))
+            waiting += [(one["$ref"].rpartition("/")[2], merges) for one in _parts(held) if "$ref" in one]
+    return {name: _bare(definition, is_part=name in partial) for name, definition in found.items()}
+
+
+def _bare(definition: Mapping[str, Any], *, is_part: bool) -> dict[str, Any]:
+    """A definition without prose; null removes, `$patch` directs."""
+    bare = {key: value for key, value in definition.items() if key != "description" and not key.startswith("x-")}
+    if is_part:
+        bare.pop("required", None)
+    if "properties" in bare:
+        directed = {"$patch": {"enum": ["replace", "delete"]}}
+        bare["properties"] = {key: _of_key(held) for key, held in bare["properties"].items()} | directed
+    if "oneOf" in bare:
+        bare["anyOf"] = bare.pop("oneOf")  # null is of both kinds
+    return bare
+
+
+def _of_key(held: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in held.items() if key != "description" and not key.startswith("x-")}
 
 
 def _parts(tree: Any) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,9 @@
 """What is known of Kubernetes' own kinds: their groups, which of them stand outside namespaces, their schemas."""
 
+import json
 import re
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any, Final
 
 VERSION: Final = "1.37"
@@ -94,6 +97,13 @@ def schema_complaint(manifest: dict[str, Any]) -> str | None:
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.path)
         return f"{place.lstrip('.') or 'the object'}: {_shown(error.message, 300)}"
     return None
+
+
+def definitions() -> dict[str, Any]:
+    """Kubernetes' strict JSON Schema of every type, by names such as `io.k8s.api.core.v1.PodSpec`."""
+    folder = f"kubernetes_validate/kubernetes-json-schema/v{VERSION}.0-local-strict"
+    file = distribution("kubernetes-validate").locate_file(f"{folder}/_definitions.json")
+    return json.loads(Path(str(file)).read_text(encoding="utf-8"))["$defs"]
 
 
 def _shown(value: Any, most: int = 60) -> str:

@@ -33,7 +33,7 @@ from runtime.contract import DOMAIN, FAUCET_CONTAINER
 _METADATA: Final = ("labels", "annotations")
 _OURS_IN_A_CONTAINER: Final = ("resources", "imagePullPolicy")
 """Of one of the stack's own containers, all that may be changed."""
-_OUR_CONTAINERS: Final = (
+OUR_CONTAINERS: Final = (
     FAUCET_CONTAINER,
     naming.MCP_PROXY,
     "operator",
@@ -42,8 +42,8 @@ _OUR_CONTAINERS: Final = (
     "sandbox",
     "retention",
 )
-_OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle", "mcp-state", "archive", naming.MCP_RULES)
-_PROGRAMS_ACCOUNTS: Final = (
+OUR_VOLUMES: Final = ("credentials", "tls", "ledger", "ca-bundle", "mcp-state", "archive", naming.MCP_RULES)
+PROGRAMS_ACCOUNTS: Final = (
     naming.OPERATOR_ACCOUNT,
     naming.PAYROLL_ACCOUNT,
     naming.METRICS_ACCOUNT,
@@ -129,7 +129,7 @@ def _not_theirs(part: _Part) -> Iterator[Problem]:
         yield Problem(f"{path}.serviceAccount", "is the old name of serviceAccountName; write that")
     if account and not part.is_agent:
         yield Problem(f"{path}.serviceAccountName", "the program has its rights by the stack's own ServiceAccount")
-    if account in _PROGRAMS_ACCOUNTS:
+    if account in PROGRAMS_ACCOUNTS:
         yield Problem(f"{path}.serviceAccountName", f"{account!r} is a program's of the stack; name one of your own")
     if spec.get("automountServiceAccountToken") and not account:
         message = "goes with a serviceAccountName of your own; the stack's has no business with the API server"
@@ -140,7 +140,7 @@ def _not_theirs(part: _Part) -> Iterator[Problem]:
         for index, one in enumerate(spec.get(kind, ())):
             yield from _container(part, f"{path}.{kind}[{index}]", one)
     for index, volume in enumerate(spec.get("volumes") or ()):
-        if isinstance(volume, Mapping) and volume.get("name") in _OUR_VOLUMES:
+        if isinstance(volume, Mapping) and volume.get("name") in OUR_VOLUMES:
             yield Problem(f"{path}.volumes[{index}]", f"{volume['name']!r} is the stack's own; choose another name")
 
 
@@ -179,7 +179,7 @@ def _container(part: _Part, path: str, one: Mapping[str, Any]) -> Iterator[Probl
             if isinstance(variable, Mapping) and variable.get("name") in RESERVED_ENV:
                 message = f"{variable['name']} is set by the stack; choose another name"
                 yield Problem(f"{path}.env[{index}]", message)
-    elif name in _OUR_CONTAINERS:
+    elif name in OUR_CONTAINERS:
         for key in sorted({*one} - {"name", *_OURS_IN_A_CONTAINER}):
             changeable = " and ".join(_OURS_IN_A_CONTAINER)
             message = f"the container {name} is the stack's own: only {changeable} can be changed"

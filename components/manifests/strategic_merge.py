@@ -20,7 +20,7 @@ MERGE_KEYS: Final = {
     "topologySpreadConstraints": "topologyKey",
 }
 """Field of a pod → what tells the entries of its list apart."""
-_ONE_SOURCE: Final = ("volumes", "env")
+ONE_SOURCE: Final = ("volumes", "env")
 _DIRECTIVE: Final = "$patch"
 
 
@@ -69,7 +69,7 @@ def _merged(base: Any, patch: Any, field: str, path: str) -> list[Any]:
     for name, entry in patches.items():
         if entry.get(_DIRECTIVE) == "delete":
             continue
-        replaces = field in _ONE_SOURCE and len(entry) > 1
+        replaces = field in ONE_SOURCE and len(entry) > 1
         old = {} if replaces else there.get(name, {})
         changed.append(merge(old, entry, f"{path}[{name}]"))
     return _in_order(kept, changed, order, key)

@@ -14,12 +14,17 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 NAME_PATTERN: Final = rf"^{_LABEL}(\.{_LABEL})*$"
-DATA_KEY_PATTERN: Final = r"^[-._a-zA-Z0-9]{1,253}$"
+DATA_KEY_PATTERN: Final = r"^([-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}|\.[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,251})$"
 VARIABLE_PATTERN: Final = r"^[ -<>-~]+$"
-URL_PATTERN: Final = r"^[hH][tT][tT][pP][sS]?://[^/?#@\s]+[^?#\s]*$"
+_NAME_OF_HOST = r"[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?)*\.?"
+URL_PATTERN: Final = (
+    rf"^[hH][tT][tT][pP][sS]?://({_NAME_OF_HOST}|\[[0-9a-fA-F:.]+\])(:0*[1-9][0-9]{{0,4}})?(/[!-\x22$->@-~]*)?$"
+)
+LABEL_KEY_PATTERN: Final = rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 _ZONE_PART = re.compile(r"[A-Za-z._0-9+][-A-Za-z._0-9+]{0,13}")
 _CIDR = re.compile(r"[0-9a-fA-F:.]+/(0|[1-9][0-9]{0,2})")
-_HOST = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?)*\.?")
+_HOST = re.compile(_NAME_OF_HOST)
 
 
 def dns_label(text: str) -> str:
@@ -86,14 +91,15 @@ def watched_namespaces(text: str) -> str:
 
 
 @cache
-def _zones() -> frozenset[str]:
+def time_zones() -> frozenset[str]:
+    """Every name of the IANA database."""
     # The IANA names and nothing else: a machine's own folder also has posix/..., right/... and localtime.
     return frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split())
 
 
 def time_zone(text: str) -> str:
     """An IANA time zone, by the database that the API server carries with it."""
-    if text not in _zones() or not all(map(_ZONE_PART.fullmatch, text.split("/"))):
+    if text not in time_zones() or not all(map(_ZONE_PART.fullmatch, text.split("/"))):
         raise ValueError(f"{text[:80]!r} is no IANA time zone; write e.g. 'Etc/UTC' or 'Europe/Berlin'")
     return text
 

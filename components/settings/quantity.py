@@ -4,7 +4,7 @@ import re
 from decimal import ROUND_UP, Context, Decimal
 from typing import Final
 
-PATTERN: Final = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$"
+PATTERN: Final = r"^(\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)|-0+(\.0*)?)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$"
 """What the API documentation promises. `parse` also takes what the server's parser takes beyond it, such as `.`."""
 
 _QUANTITY = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?((?:[eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?)")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -140,16 +140,17 @@ def _template(part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _schema(pattern: str, *examples: str) -> Any:
+def _schema(pattern: str, example: str, **more: int) -> Any:
     """What Helm and editors are told: the validator's rule as far as a pattern can say it."""
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example], **more})
 
 
 def _kubernetes(kind: str) -> Any:
     return WithJsonSchema({"type": "object", "additionalProperties": True, "x-kubernetes-kind": kind})
 
 
-_SCHEDULE_PATTERN = r"^\s*\S+\s+\S+\s+\S+\s+\S+\s+\S+\s*$|^@[a-z]+$|^@every \S+$"
+TIME_ZONE_PATTERN: Final = r"^[A-Za-z0-9_+/-]+$"
+SCHEDULE_PATTERN: Final = r"^\s*\S+\s+\S+\s+\S+\s+\S+\s+\S+\s*$|^@[a-z]+$|^@every \S+$"
 
 Usdc = Annotated[Decimal, BeforeValidator(_usdc), _schema(USDC_PATTERN, "0.10")]
 """An amount in USDC: decimal string, at most six decimals, never a float."""
@@ -162,17 +163,17 @@ OptionalUsdc = Annotated[
 Cpu = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity), _schema(quantity.PATTERN, "250m")]
 Memory = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity), _schema(quantity.PATTERN, "64Mi")]
 Size = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_size), _schema(quantity.PATTERN, "1Gi")]
-Cron = Annotated[str, AfterValidator(_schedule), _schema(_SCHEDULE_PATTERN, "0 * * * *")]
-OptionalCron = Annotated[str, AfterValidator(_optional(_schedule)), _schema(f"^$|{_SCHEDULE_PATTERN}", "0 * * * *")]
-TimeZone = Annotated[str, AfterValidator(names.time_zone), _schema(r"^[A-Za-z0-9_+/-]+$", "Europe/Berlin")]
+Cron = Annotated[str, AfterValidator(_schedule), _schema(SCHEDULE_PATTERN, "0 * * * *")]
+OptionalCron = Annotated[str, AfterValidator(_optional(_schedule)), _schema(f"^$|{SCHEDULE_PATTERN}", "0 * * * *")]
+TimeZone = Annotated[str, AfterValidator(names.time_zone), _schema(TIME_ZONE_PATTERN, "Europe/Berlin")]
 OptionalUrl = Annotated[str, AfterValidator(_optional(names.url)), _schema(f"^$|{names.URL_PATTERN}", "https://host")]
 DnsLabel = Annotated[str, AfterValidator(names.dns_label), _schema(names.LABEL_PATTERN, "agent-jobs")]
-DnsName = Annotated[str, AfterValidator(names.dns_name), _schema(names.NAME_PATTERN, "my-name")]
+DnsName = Annotated[str, AfterValidator(names.dns_name), _schema(names.NAME_PATTERN, "my-name", maxLength=253)]
 OptionalDnsName = Annotated[
-    str, AfterValidator(_optional(names.dns_name)), _schema(f"^$|{names.NAME_PATTERN}", "my-name")
+    str, AfterValidator(_optional(names.dns_name)), _schema(f"^$|{names.NAME_PATTERN}", "my-name", maxLength=253)
 ]
-LabelKey = Annotated[str, AfterValidator(names.label_key)]
-LabelValue = Annotated[str, AfterValidator(names.label_value)]
+LabelKey = Annotated[str, AfterValidator(names.label_key), _schema(names.LABEL_KEY_PATTERN, "team")]
+LabelValue = Annotated[str, AfterValidator(names.label_value), _schema(names.LABEL_VALUE_PATTERN, "kube-dns")]
 Cidr = Annotated[str, AfterValidator(names.cidr)]
 Image = Annotated[str, AfterValidator(pinned_image), _schema(IMAGE_PATTERN, "name:1.0")]
 OptionalImage = Annotated[str, AfterValidator(_optional(pinned_image)), _schema(f"^$|{IMAGE_PATTERN}", "name:1.0")]
@@ -183,7 +184,11 @@ WatchedNamespaces = Annotated[
 ]
 Identifier = Annotated[str, AfterValidator(_identifier), _schema(r"^$|^\S(.{0,126}\S)?$", "agent-007")]
 """An id at the payment service: any text on one line without blanks at its ends; no prefix is expected."""
-Prose = Annotated[str, AfterValidator(_prose), WithJsonSchema({"type": "string", "maxLength": LONGEST_PROSE})]
+Prose = Annotated[
+    str,
+    AfterValidator(_prose),
+    WithJsonSchema({"type": "string", "maxLength": LONGEST_PROSE, "pattern": r"^[^\x00]*$"}),
+]
 """Text of an environment variable, which cannot hold NUL."""
 SecretKey = Annotated[str, AfterValidator(names.data_key), _schema(names.DATA_KEY_PATTERN, "api-key")]
 EnvName = Annotated[str, AfterValidator(names.variable), _schema(names.VARIABLE_PATTERN, "MY_NAME")]

@@ -246,7 +246,11 @@ purpleflea.com/agent: {{ .name | quote }}
 {{- $base := include "purpleflea.jobText" . | fromYaml -}}
 {{- if $base.Error }}{{ fail $base.Error }}{{ end -}}
 {{- $path := printf "%s.job" (last .) -}}
-{{- (include "purpleflea.merge" (dict "base" $base "patch" (index . 1).job "path" $path) | fromJson).value | toJson -}}
+{{- $found := (include "purpleflea.merge" (dict "base" $base "patch" (index . 1).job "path" $path) | fromJson).value -}}
+{{- if and $found.spec.podFailurePolicy (ne (toString $found.spec.template.spec.restartPolicy) "Never") -}}
+{{- include "purpleflea.refuse" (list (printf "%s.spec.podFailurePolicy: is for restartPolicy Never; with OnFailure write `job: {spec: {podFailurePolicy: null}}`" $path)) -}}
+{{- end -}}
+{{- toJson $found -}}
 {{- end -}}
 
 {{- define "purpleflea.jobText" -}}

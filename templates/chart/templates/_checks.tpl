@@ -4,10 +4,70 @@ What the schema cannot say, in the settings' own words: one problem a line, all 
 */}}
 {{- define "purpleflea.checks" -}}
 {{- $s := last . -}}
-{{- $found := splitList "\n" (printf "%s\n%s\n%s" (include "purpleflea.stackProblems" $s) (include "purpleflea.agentProblems" $s) (include "purpleflea.clusterProblems" .)) | compact -}}
-{{- if and $s.enabled $found -}}
-{{- fail (printf "\n%d mistakes in the settings:\n  %s\n" (len $found) (join "\n  " $found) | replace "1 mistakes" "1 mistake") -}}
+{{- if $s.enabled -}}
+{{- $names := (first .).Files.Get "files/names.json" | fromJson -}}
+{{- $values := list $s $names -}}
+{{- $found := list (include "purpleflea.stackProblems" $s) (include "purpleflea.agentProblems" $values) (include "purpleflea.clusterProblems" .) -}}
+{{- $found = append $found (include "purpleflea.timeProblems" $values) -}}
+{{- $found = append $found (include "purpleflea.overrideProblems" $values) -}}
+{{- $found = append $found (include "purpleflea.resourceProblems" (list "purpleflea" (omit $s "url" "mcpUrl"))) -}}
+{{- include "purpleflea.refuse" $found -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Fail with every line of some texts. */}}
+{{- define "purpleflea.refuse" -}}
+{{- $found := list -}}
+{{- range splitList "\n" (join "\n" .) }}{{ with trim . }}{{ $found = append $found . }}{{ end }}{{ end -}}
+{{- if $found -}}
+{{- fail (printf "\n%d mistake%s in the settings:\n  %s\n" (len $found) (ternary "" "s" (eq (len $found) 1)) (sortAlpha $found | join "\n  ")) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* When things run: (list $s $names). */}}
+{{- define "purpleflea.timeProblems" -}}
+{{- $s := first . -}}{{- $zones := (last .).timeZones -}}
+{{- $timed := dict "payroll" $s.payroll "retention" $s.retention -}}
+{{- range $index, $agent := $s.agents }}{{ $_ := set $timed (printf "agents[%d]" $index) . }}{{ end -}}
+{{- range $path, $one := $timed }}
+{{- if or .schedule (not (hasPrefix "agents" $path)) }}
+{{- with include "purpleflea.scheduleProblem" .schedule }}
+purpleflea.{{ $path }}.schedule: {{ . }}
+{{- end }}
+{{- end }}
+{{- if not (has .timeZone $zones) }}
+purpleflea.{{ $path }}.timeZone: {{ include "purpleflea.shown" .timeZone }} is no IANA time zone; write e.g. 'Etc/UTC' or 'Europe/Berlin'
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Requests above their limits, wherever resources stand: (list "path" $section). */}}
+{{- define "purpleflea.resourceProblems" -}}
+{{- $path := first . -}}{{- $section := last . -}}
+{{- if and (kindIs "map" $section) (hasKey $section "requests") (hasKey $section "limits") }}
+{{- range $kind := list "cpu" "memory" }}
+{{- $request := get $section.requests $kind }}{{ $limit := get $section.limits $kind }}
+{{- if gt (include "purpleflea.amount" $request | float64) (include "purpleflea.amount" $limit | float64) }}
+{{ $path }}.requests.{{ $kind }}: {{ include "purpleflea.quantity" $request | trimAll "\"" }} must not exceed the limit, {{ include "purpleflea.quantity" $limit | trimAll "\"" }}
+{{- end }}
+{{- end }}
+{{- else if kindIs "map" $section }}
+{{- range $key, $one := omit $section "podTemplate" "job" "env" }}
+{{ include "purpleflea.resourceProblems" (list (printf "%s.%s" $path $key) $one) }}
+{{- end }}
+{{- else if kindIs "slice" $section }}
+{{- range $index, $one := $section }}
+{{ include "purpleflea.resourceProblems" (list (printf "%s[%d]" $path $index) $one) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The number behind a quantity: "250m" is 0.25. */}}
+{{- define "purpleflea.amount" -}}
+{{- $text := include "purpleflea.quantity" . | trimAll "\"" -}}
+{{- $factors := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- $unit := regexFind "[a-zA-Z]+$" $text -}}
+{{- mulf (trimSuffix $unit $text | trimSuffix "." | float64) (get $factors $unit | default 1.0) -}}
 {{- end -}}
 
 {{- define "purpleflea.stackProblems" -}}
@@ -89,6 +149,15 @@ purpleflea.retention.archiveSecret: is the payer's Secret, and retention pays no
 purpleflea.retention.archiveAfterDays: needs the operator (operator.enabled: true)
 {{- end }}
 {{- end }}
+{{- if le (include "purpleflea.amount" .sandbox.storage | float64) 0.0 }}
+purpleflea.sandbox.storage: {{ include "purpleflea.quantity" .sandbox.storage | trimAll "\"" | squote }} must be more than zero
+{{- end }}
+{{- $policy := .networkPolicy -}}
+{{- range $path, $networks := dict "dns.cidrs" $policy.dns.cidrs "apiServer.cidrs" $policy.apiServer.cidrs "egress.cidrs" $policy.egress.cidrs "egress.excludedCidrs" $policy.egress.excludedCidrs }}
+{{- range $index, $network := $networks }}{{ with include "purpleflea.networkProblem" . }}
+purpleflea.networkPolicy.{{ $path }}[{{ $index }}]: {{ . }}; write e.g. '10.0.0.1/32' or '2001:db8::/32'
+{{- end }}{{ end }}
+{{- end }}
 {{- include "purpleflea.amountProblems" . }}
 {{- end -}}
 
@@ -113,17 +182,25 @@ purpleflea.retention.archiveAfterDays: needs the operator (operator.enabled: tru
 purpleflea.{{ $path }}: {{ include "purpleflea.usdc" $amount }} USDC is below the service's minimum for an escrow, {{ include "purpleflea.usdc" $least }}
 {{- end }}
 {{- end }}
-{{- /* The most that may be locked at one time, each fee rounded up. */ -}}
-{{- $lines := list -}}
-{{- if .worker.enabled }}{{ $lines = append $lines (list (ternary .hpa.maxReplicas .worker.replicas .hpa.enabled) .worker) }}{{ end -}}
-{{- range .agents }}{{ $lines = append $lines (list 1 .) }}{{ end -}}
+{{- /* The most that may be locked at one time, each fee rounded up: how many of what, by amount. */ -}}
+{{- $lines := list -}}{{- $counts := dict -}}
+{{- if .worker.enabled }}{{ $lines = append $lines (list (ternary .hpa.maxReplicas .worker.replicas .hpa.enabled) "workers" .worker) }}{{ end -}}
+{{- range .agents }}{{ $lines = append $lines (list 1 (ternary "CronJobs" "Jobs" (ne .schedule "")) .) }}{{ end -}}
+{{- $order := list -}}{{- $fees := 0 -}}
 {{- range $lines -}}
-  {{- $each := include "purpleflea.taskBudget" (list $s (last .)) | include "purpleflea.micro" | int64 -}}
-  {{- $total = add $total (mul (first .) (add $each (div (add $each 99) 100))) -}}
+  {{- $amount := include "purpleflea.taskBudget" (list $s (last .)) -}}
+  {{- $each := include "purpleflea.micro" $amount | int64 -}}
+  {{- $what := printf "%s x %s" (index . 1) $amount -}}
+  {{- $order = append $order $what | uniq -}}
+  {{- $_ := set $counts $what (add (get $counts $what | default 0) (first .)) -}}
+  {{- $total = add $total (mul (first .) $each) -}}
+  {{- $fees = add $fees (mul (first .) (div (add $each 99) 100)) -}}
   {{- if and (hasKey (last .) "name") (eq $s.funding.mode "request") }}{{ $most = max $most $each }}{{ end -}}
 {{- end -}}
+{{- $terms := list }}{{ range $order }}{{ $terms = append $terms (printf "%d %s" (get $counts .) .) }}{{ end -}}
+{{- $total = add $total $fees -}}
 {{- if and .budget.capUsdc (gt (int64 $total) (include "purpleflea.micro" .budget.capUsdc | int64)) }}
-purpleflea.budget.capUsdc: {{ include "purpleflea.usdc" .budget.capUsdc }} USDC is less than the stack may lock at one time: {{ include "purpleflea.ofMicro" $total }} USDC, fees included; raise it, or lower budgets or hpa.maxReplicas
+purpleflea.budget.capUsdc: {{ include "purpleflea.usdc" .budget.capUsdc }} USDC is less than the stack may lock at one time: {{ join " + " $terms }} = {{ include "purpleflea.ofMicro" (sub $total $fees) }} USDC, and {{ include "purpleflea.ofMicro" $fees }} USDC of fees, together {{ include "purpleflea.ofMicro" $total }} USDC; raise it, or lower budgets or hpa.maxReplicas
 {{- end }}
 {{- range $name, $limit := omit .budget "capUsdc" }}
 {{- if and (hasSuffix "Usdc" $name) $limit (lt (include "purpleflea.micro" $limit | int64) (int64 $most)) }}
@@ -133,8 +210,8 @@ purpleflea.budget.{{ $name }}: {{ include "purpleflea.usdc" $limit }} USDC is le
 {{- end -}}
 
 {{- define "purpleflea.agentProblems" -}}
-{{- $s := . -}}{{- $request := eq .funding.mode "request" -}}
-{{- range $index, $agent := .agents }}
+{{- $s := first . -}}{{- $names := last . -}}{{- $request := eq $s.funding.mode "request" -}}
+{{- range $index, $agent := $s.agents }}
 {{- $path := printf "purpleflea.agents[%d]" $index }}
 {{- $count := 0 }}{{ range $s.agents }}{{ if eq .name $agent.name }}{{ $count = add1 $count }}{{ end }}{{ end }}
 {{- if gt (int $count) 1 }}
@@ -157,13 +234,16 @@ purpleflea.budget.{{ $name }}: {{ include "purpleflea.usdc" $limit }} USDC is le
 {{- if and .completions (lt (int .completions) (int .parallelism)) }}
 {{ $path }}.completions: {{ int .completions }} is fewer than parallelism ({{ int .parallelism }})
 {{- end }}
-{{- if hasKey (.job.spec | default dict) "suspend" }}
-{{ $path }}.job.spec.suspend: is the stack's own: the job gate and the operator suspend and resume a Job
+{{ include "purpleflea.variableProblems" (list (printf "%s.env" $path) .env $names) }}
 {{- end }}
-{{- if and (not .schedule) (hasKey (.job.spec | default dict) "ttlSecondsAfterFinished") }}
-{{ $path }}.job.spec.ttlSecondsAfterFinished: a Job that vanishes would be created anew by whatever applies the manifests again, and paid again
-{{- end }}
-{{- end }}
+{{ include "purpleflea.variableProblems" (list "purpleflea.worker.env" $s.worker.env $names) }}
+{{- end -}}
+
+{{- define "purpleflea.variableProblems" -}}
+{{- $path := first . -}}{{- $names := last . -}}
+{{- range $name, $_ := index . 1 }}{{ if has $name $names.variables }}
+{{ $path }}.{{ $name }}: is set by the stack; choose another name
+{{- end }}{{ end }}
 {{- end -}}
 
 {{/* What a look at the cluster tells, where there is one: `helm template` and Argo CD see none. (list . $s) */}}

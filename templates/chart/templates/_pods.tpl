@@ -95,7 +95,15 @@ imagePullSecrets:
 
 {{/* A pod template with the settings' own part in it, as YAML: (dict "template" "part" "path"). */}}
 {{- define "purpleflea.template" -}}
-{{- (include "purpleflea.merge" (dict "base" .template "patch" (.part | default dict) "path" .path) | fromJson).value | toYaml -}}
+{{- $whole := (include "purpleflea.merge" (dict "base" .template "patch" (.part | default dict) "path" .path) | fromJson).value -}}
+{{- if .part -}}
+  {{- $path := .path -}}{{- $found := list -}}
+  {{- range include "purpleflea.restrictedProblems" $whole.spec | splitList "\n" | compact -}}
+    {{- $found = append $found (printf "%s: %s: the namespace enforces the restricted Pod Security level, which refuses such a pod" $path .) -}}
+  {{- end -}}
+  {{- include "purpleflea.refuse" $found -}}
+{{- end -}}
+{{- toYaml $whole -}}
 {{- end -}}
 
 {{- define "purpleflea.resources" -}}

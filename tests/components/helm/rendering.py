@@ -26,6 +26,7 @@ DIFFERENCES = {
     "`env` of agents and workers in order of names, not as written": "a map has no order in Helm; a Job whose variables are not in order has another name and work id",
     "`credentials.existingSecret: \"\"` without a sandbox": "refused: a key in values stays readable in the release's history",
     "`admission.jobGate: manifest`": "refused: an upgrade or rollback would suspend Jobs that run",
+    "`operator.image: name:latest`": "taken, as the guide writes it; outside a sandbox with `images.allowTag: true` only",
     "`target`, `fly`, `encryption`": "taken and without effect: they say nothing about objects of the cluster",
 }  # fmt: skip
 """All that is otherwise than in `make render` and `pulumi up`; docs/helm.md has the same rows."""
