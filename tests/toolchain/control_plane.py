@@ -145,7 +145,7 @@ class ControlPlane:
             "--leader-elect=false",
             "--allocate-node-cidrs=false",
             f"--flex-volume-plugin-dir={self.directory / 'volume-plugins'}",
-            "--horizontal-pod-autoscaler-sync-period=2s",
+            "--horizontal-pod-autoscaler-sync-period=1500ms",
             SCALE_TO_ZERO,
             "--kube-api-qps=200",
             "--kube-api-burst=400",
