@@ -1,5 +1,6 @@
 """What is served: the custom metrics API to the front proxy, the queue as JSON to its readers, Prometheus' text."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -30,10 +31,24 @@ from runtime.service.probes import Check, Probes
 _log = logging.getLogger(__name__)
 
 
+MOST_STRANGERS: Final = 32
+"""Connections without a certificate, which get no answer but a refusal: the front proxy must find room beside them."""
+
+
 class ApiProtocol(BoundedProtocol):
     """The aggregator's: few peers with many requests, which send nothing but a head."""
 
     bounds = Bounds(head_seconds=5, body_seconds=5, answer_seconds=10, connections=256, drain_seconds=2)
+
+    @property
+    def _is_stranger(self) -> bool:
+        return not self.app_state.get(PEER_CERTIFICATE)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin, or close at once where there are too many of its kind."""
+        super().connection_made(transport)
+        if self._is_stranger and sum(one._is_stranger for one in self.connections) > MOST_STRANGERS:
+            transport.abort()
 
 
 class CustomMetricsApi:

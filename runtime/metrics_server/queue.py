@@ -7,7 +7,6 @@ cannot be read whole is not read.
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from contextlib import suppress
 from typing import Final
 
@@ -16,7 +15,7 @@ from runtime.errors import PurpleFleaError, RateLimited, Unsupported
 from runtime.kubernetes.errors import ApiUnreachable, KubernetesError, MalformedObject
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.task_claims import TaskClaims
-from runtime.metrics_server.reading import Group, Reading, Readings
+from runtime.metrics_server.reading import Groups, Reading, Readings
 from runtime.payments import Escrow, Operation, PaymentsClient
 
 READ_SECONDS: Final = 25.0
@@ -26,7 +25,6 @@ CONFIRM_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 """Between two tries while the service fails."""
 
-Groups = dict[tuple[tuple[str, str], ...], Group]
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +52,7 @@ class Queue:
         """All of it, once. Raises what client and API raise, and `TimeoutError`."""
         at = time.monotonic()
         async with asyncio.timeout(READ_SECONDS):
-            groups: Groups = defaultdict(Group)
+            groups = Groups()
             skipped, under_way = await self._claims.overview()
             await self._read_objects(groups, skipped)
             if self._listed:
@@ -63,7 +61,7 @@ class Queue:
                 except Unsupported as error:
                     self._listed = False
                     _log.warning("%s: what waits is read from the Escrow objects alone", error)
-        return Reading(at, self._client.now().timestamp(), dict(groups), under_way)
+        return Reading(at, self._client.now().timestamp(), groups, under_way)
 
     async def _read_objects(self, groups: Groups, skipped: set[str]) -> None:
         """Count the tasks that payroll hands out, and have the list not count them again."""
@@ -77,7 +75,7 @@ class Queue:
                 since = escrow.status.locked_at or escrow.metadata.creation_timestamp
                 micro = None if escrow.amount is None else escrow.amount.micro
                 labels = {**escrow.metadata.labels, "payee": escrow.payee or "", "source": "object"}
-                groups[tuple(sorted(labels.items()))].add(micro, None if since is None else since.timestamp())
+                groups.add(labels, micro, None if since is None else since.timestamp())
         if listing.malformed:
             raise listing.malformed[0]
 
@@ -85,9 +83,9 @@ class Queue:
         def fold(escrow: Escrow) -> None:
             if escrow.id in skipped or (self._wallet and escrow.payee != self._wallet):
                 return
-            labels = (("payee", escrow.payee or ""), ("source", "service"))
+            labels = {"payee": escrow.payee or "", "source": "service"}
             since = None if escrow.created_at is None else escrow.created_at.timestamp()
-            groups[labels].add(None if escrow.amount is None else escrow.amount.micro, since)
+            groups.add(labels, None if escrow.amount is None else escrow.amount.micro, since)
 
         await self._client.fold_escrows(fold)
 

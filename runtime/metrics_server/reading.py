@@ -4,7 +4,7 @@ A depth of zero takes the last worker away, so it is told only when two complete
 older than `stale_seconds` is told no more: a failing metric freezes an autoscaler, a wrong one scales.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +13,10 @@ from runtime.metrics_server.selectors import Labels
 MOST: Final = 2_147_483
 """The largest depth that is told. An autoscaler whose target is 0.001 still wants fewer than 2^31 replicas of it; of
 more Kubernetes makes a negative number, and scales in."""
+
+
+MOST_GROUPS: Final = 1000
+"""Sets of labels that are told apart; a hundred thousand escrows of as many payees would take the memory of all."""
 
 
 class Unknown(Exception):
@@ -40,6 +44,39 @@ class Group:
         self.oldest = None if self.oldest is None or since is None else min(self.oldest, since)
 
 
+class Groups:
+    """Waiting work by its labels; what has more sets of them than are told apart counts in the whole alone."""
+
+    def __init__(self) -> None:
+        self.whole = Group()
+        self._by_labels: dict[tuple[tuple[str, str], ...], Group] = {}
+        self._complete = True
+
+    def add(self, labels: Labels, micro: int | None, since: float | None, count: int = 1) -> None:
+        """One more, or a group of them."""
+        self.whole.add(micro, since, count)
+        key = tuple(sorted(labels.items()))
+        group = self._by_labels.get(key)
+        if group is None:
+            if len(self._by_labels) >= MOST_GROUPS:
+                self._complete = False
+                return
+            group = self._by_labels[key] = Group()
+        group.add(micro, since, count)
+
+    def of(self, matches: Callable[[Labels], bool] | None) -> Group:
+        """What matches, as one group. Raises `Unknown`."""
+        if matches is None:
+            return self.whole
+        if not self._complete:
+            raise Unknown(f"there are more than {MOST_GROUPS} sets of labels: only the whole queue is counted")
+        found = Group()
+        for labels, group in self._by_labels.items():
+            if matches(dict(labels)):
+                found.add(group.micro, group.oldest, group.count)
+        return found
+
+
 @dataclass(frozen=True)
 class Reading:
     """All that waited at one moment.
@@ -47,27 +84,18 @@ class Reading:
     Args:
         at: When its reading began, by our monotonic clock.
         now: The same in epoch seconds, by the payment service's clock.
-        groups: By labels.
         under_way: Tasks that somebody holds a claim on.
     """
 
     at: float
     now: float
-    groups: Mapping[tuple[tuple[str, str], ...], Group] = field(default_factory=dict)
+    groups: Groups = field(default_factory=Groups)
     under_way: int = 0
-
-    def of(self, matches: Callable[[Labels], bool] | None = None) -> Group:
-        """What matches, as one group."""
-        found = Group()
-        for labels, group in self.groups.items():
-            if matches is None or matches(dict(labels)):
-                found.add(group.micro, group.oldest, group.count)
-        return found
 
     @property
     def idle(self) -> bool:
         """Nothing waits and nothing is being done."""
-        return not self.under_way and not any(group.count for group in self.groups.values())
+        return not self.under_way and not self.groups.whole.count
 
 
 @dataclass(frozen=True)
@@ -114,7 +142,7 @@ class Readings:
     def figures(self, matches: Callable[[Labels], bool] | None = None) -> Figures:
         """What may be told now. Raises `Unknown`."""
         latest = self._fresh(self._latest)
-        found = latest.of(matches)
+        found = latest.groups.of(matches)
         if found.count:
             return self._told(latest, found)
         if matches is None and latest.under_way:
@@ -122,7 +150,7 @@ class Readings:
             return self._told(latest, Group(latest.under_way, None, None))
         if self._before is None or self.problem:
             raise Unknown(self.problem or "nothing waits, by one reading only; the next one decides")
-        last = self._before.of(matches)
+        last = self._before.groups.of(matches)
         if last.count or (matches is None and self._before.under_way):
             return self._told(
                 self._fresh(self._before), last if last.count else Group(self._before.under_way, None, None)

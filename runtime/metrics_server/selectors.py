@@ -13,10 +13,11 @@ MOST_CHARACTERS: Final = 4096
 _NAME: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _KEY: Final = rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME}"
 _VALUE: Final = rf"(?:{_NAME})?"
+# Spaces are given back to nobody (`*+`): tried over and over, four thousand of them take a second.
 _REQUIREMENT: Final = re.compile(
-    rf"\s*(?:(?P<set>{_KEY})\s+(?P<word>in|notin)\s*\((?P<values>[^()]*)\)"
-    rf"|(?P<key>{_KEY})\s*(?P<sign>==|=|!=|>|<)\s*(?P<value>{_VALUE})"
-    rf"|(?P<absent>!?)\s*(?P<exists>{_KEY}))\s*"
+    rf"\s*+(?:(?P<set>{_KEY})\s++(?P<word>in|notin)\s*+\((?P<values>[^()]*)\)"
+    rf"|(?P<key>{_KEY})\s*+(?P<sign>==|=|!=|>|<)\s*+(?P<value>{_VALUE})"
+    rf"|(?P<absent>!?)\s*+(?P<exists>{_KEY}))\s*+"
 )
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 

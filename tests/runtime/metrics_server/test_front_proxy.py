@@ -2,15 +2,20 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
 from lightkube.resources.core_v1 import ConfigMap
 
+from components.manifests import naming
+from runtime.contract import QUEUE_AUDIENCE
 from runtime.metrics_server.certificates import Pair, ServingContext
 from runtime.metrics_server.custom_metrics import METRICS
 from runtime.metrics_server.front_proxy import FrontProxy
+from runtime.metrics_server.pages import ApiProtocol
 from runtime.service.http import PEER_CERTIFICATE, HttpServer, Receive, Scope, Send
 from runtime.service.sockets import listen
 from tests.ports import free_port
@@ -19,15 +24,6 @@ from tests.toolchain import certificates
 from tests.toolchain.certificates import Authority
 
 READER = {"X-Remote-User": "reader"}
-
-
-@pytest.fixture
-def served(world):
-    """A server with one escrow in its queue, and its world."""
-    world.task(1)
-    server = world.metrics_server()
-    world.await_(lambda: server.metric() == 1, "the queue is read")
-    return world, server
 
 
 def test_the_front_proxy_is_answered_as_kubernetes_clients_expect(served):
@@ -87,7 +83,33 @@ def test_who_did_not_come_through_it_is_refused(served, tmp_path):
     assert server.metric() == 1
 
 
-def test_an_expired_certificate_is_refused_also_on_a_connection_that_is_kept(world, tmp_path):
+def test_the_queue_as_json_is_for_its_readers_alone(served):
+    """By a token that was made for it, of an account that may read it."""
+    world, server = served
+    reader = naming.QUEUE_READER
+    cases = {"": 401, "nonsense": 401, world.token_of(reader): 401, world.token_of(naming.WORKER_ACCOUNT): 401}
+    cases[world.token_of(naming.WORKER_ACCOUNT, QUEUE_AUDIENCE)] = 403
+    cases[world.token_of(reader, QUEUE_AUDIENCE)] = 200
+    assert {token: server.page("/queue-depth", token).status_code for token in cases} == cases
+    assert world.key not in server.log()
+
+
+def test_whoever_has_no_certificate_leaves_room_for_the_front_proxy(served):
+    """Half of a request each, from more than may be connected; and the front proxy is answered meanwhile."""
+    world, server = served
+    tls = ssl.create_default_context(cafile=server.authority)
+    tls.check_hostname = False
+    with ExitStack() as opened:
+        for _ in range(ApiProtocol.bounds.connections + 1):
+            plain = socket.create_connection(("127.0.0.1", server.api_port), 20)
+            with suppress(OSError):  # it was closed already
+                opened.enter_context(tls.wrap_socket(plain)).send(b"GET / HTTP/1.1\r\n")
+        with server.client(world.front_proxy()) as client:
+            assert client.get(world.metric_path(), headers=READER).status_code == 200
+
+
+def test_an_expired_certificate_is_refused_also_on_a_connection_that_is_kept(served, tmp_path):
+    world, server = served
     proxy = FrontProxy.read({"requestheader-client-ca-file": Authority(tmp_path, "ca").file.read_text()})
     headers = [(b"x-remote-user", b"reader"), (b"x-remote-group", b"a"), (b"x-remote-extra-scopes%2fx", b"y")]
     subject = ((("commonName", "front-proxy-client"),),)
@@ -99,7 +121,6 @@ def test_an_expired_certificate_is_refused_also_on_a_connection_that_is_kept(wor
     assert user is not None
     assert (user.name, user.groups, user.extra) == ("reader", ("a", "system:authenticated"), {"scopes/x": ("y",)})
     expired = expiring(authority_of(world), tmp_path)
-    server = world.metrics_server()
     with server.client(expired) as client, pytest.raises((httpx.TransportError, ssl.SSLError)):
         client.get(world.metric_path(), headers=READER)
 

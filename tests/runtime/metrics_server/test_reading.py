@@ -3,7 +3,7 @@
 import pytest
 
 from runtime.metrics_server.custom_metrics import quantity
-from runtime.metrics_server.reading import MOST, Group, Reading, Readings, Unknown
+from runtime.metrics_server.reading import MOST, MOST_GROUPS, Groups, Reading, Readings, Unknown
 from runtime.metrics_server.selectors import MalformedSelector, parse
 
 
@@ -15,8 +15,15 @@ class World:
         self.readings = Readings(30, lambda: self.now)
 
     def took(self, under_way: int = 0, /, **counts: int) -> None:
-        groups = {(("payee", payee),): Group(count, count * 100_000, 500.0) for payee, count in counts.items()}
+        groups = Groups()
+        for payee, count in counts.items():
+            groups.add({"payee": payee}, count * 100_000, 500.0, count)
         self.readings.took(Reading(self.now, self.now, groups, under_way))
+
+    def one(self, micro: int | None, since: float | None) -> None:
+        groups = Groups()
+        groups.add({}, micro, since)
+        self.readings.took(Reading(self.now, self.now, groups))
 
     def depth(self, selector: str = "") -> int | None:
         try:
@@ -100,16 +107,25 @@ def test_figures_are_bounded_and_never_null():
     figures = world.readings.figures()
     assert quantity(figures, "escrow_queue_value_usdc") == "1000000"
     assert quantity(figures, "escrow_queue_oldest_seconds") == "500"
-    world.readings.took(Reading(world.now, world.now, {(): Group(1, None, None)}))
+    world.one(None, None)
     for metric in ("escrow_queue_value_usdc", "escrow_queue_oldest_seconds"):
         with pytest.raises(Unknown):
             quantity(world.readings.figures(), metric)
 
 
+def test_so_many_sets_of_labels_are_counted_as_a_whole_only():
+    """A hundred thousand payees would take more memory than the server may have."""
+    world = World()
+    world.took(**{f"payee-{number}": 1 for number in range(MOST_GROUPS)})
+    assert (world.depth(), world.depth("payee=payee-1")) == (MOST_GROUPS, 1)
+    world.took(**{f"payee-{number}": 1 for number in range(MOST_GROUPS + 1)})
+    assert (world.depth(), world.depth("payee=payee-1")) == (MOST_GROUPS + 1, None)
+
+
 @pytest.mark.parametrize(("micro", "text"), [(1_500_000, "1500m"), (100_001, "100001u"), (0, "0"), (2_000_000, "2")])
 def test_amounts_are_written_as_quantities(micro, text):
     world = World()
-    world.readings.took(Reading(world.now, world.now, {(): Group(1, micro, 1.0)}))
+    world.one(micro, 1.0)
     assert quantity(world.readings.figures(), "escrow_queue_value_usdc") == text
 
 
@@ -138,7 +154,22 @@ def test_selectors_are_kubernetes(selector, selects):
 
 
 @pytest.mark.parametrize(
-    "selector", ["a=b=c", "=a", "a in b", "a in (b", "a,", ",", "a b", "a in (ä)", "a>x", "-a", "a;b", "a" * 5000]
+    "selector",
+    [
+        "a=b=c",
+        "=a",
+        "a in b",
+        "a in (b",
+        "a,",
+        ",",
+        "a b",
+        "a in (ä)",
+        "a>x",
+        "-a",
+        "a;b",
+        "a" * 5000,
+        " " * 4000 + "(",
+    ],
 )
 def test_malformed_selectors_are_refused(selector):
     with pytest.raises(MalformedSelector):
