@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fly-demo docs chart render render-check render-diff preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ render-check: $(VENV)/.installed-render ## exit 1 with a diff when $(OUT)/$(STAC
 
 render-diff: $(VENV)/.installed-render ## show what the working tree changes in a stack's files (AGAINST=revision)
 	@$(PY) -m components.synth --stack $(STACK) --diff $(AGAINST)
+
+diff-report: render ## what the working tree changes in money, rights and images, for a reviewer (AGAINST=revision)
+	@$(PY) -m components.diff_report $(AGAINST) $(OUT) --stack $(STACK) || test $$? -eq 1
 
 demo: $(VENV)/.installed-runtime ## pay three jobs on a local Purple Flea (DIALECT=kubernetes|fly|server KEEP=1 leaves it up)
 	@$(PY) -m runtime.demo --dialect $(DIALECT) $(if $(KEEP),--keep)

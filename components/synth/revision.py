@@ -1,5 +1,6 @@
 """A stack as an earlier revision of the project renders it, with that revision's own code and settings."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,26 +10,48 @@ from pathlib import Path
 
 from components.errors import BadInput
 
+_NO_REVISION = "{}: git has no such revision here"
+_STACK_FILE = re.compile(r"Pulumi\.([A-Za-z0-9_.-]+)\.yaml")
+
+
+class NotRendered(BadInput):
+    """A revision is there, and its own code makes no files of the stack."""
+
+
+def stacks_at(revision: str, project: Path) -> list[str]:
+    """Names of the stacks that a git revision has.
+
+    Raises:
+        BadInput: git does not have the revision.
+    """
+    command = ["git", "-C", str(project), "ls-tree", "--name-only", "--end-of-options", revision]
+    files = _run(command, _NO_REVISION.format(revision)).decode(errors="replace").splitlines()
+    return sorted(found[1] for file in files if (found := _STACK_FILE.fullmatch(file)))
+
 
 @contextmanager
 def rendered_at(revision: str, stack: str, project: Path) -> Generator[Path]:
     """The folder of a stack's files at a git revision; gone afterwards. Nothing in the working tree is touched.
 
     Raises:
-        BadInput: git does not have the revision, or its own code does not render the stack.
+        BadInput: git does not have the revision.
+        NotRendered: its own code does not render the stack.
     """
     with tempfile.TemporaryDirectory(prefix="purpleflea-revision-") as folder:
         tree, out = Path(folder) / "tree", Path(folder) / "dist"
         tree.mkdir()
         # An archive, not a worktree: those are listed in the repository, and stay there when a run is killed.
         command = ["git", "-C", str(project), "archive", "--format=tar", "--end-of-options", revision]
-        archive = _run(command, f"{revision}: git has no such revision here")
+        archive = _run(command, _NO_REVISION.format(revision))
         _run(["tar", "-x", "-C", str(tree)], f"{revision}: cannot be unpacked", stdin=archive)
         if not (tree / f"Pulumi.{stack}.yaml").exists():
             (out / stack).mkdir(parents=True)  # a new stack: all of it is new
         else:
             render = [sys.executable, "-m", "components.synth", "--stack", stack, "--out", str(out)]
-            _run(render, f"{revision}: its own code does not render {stack}", cwd=tree)
+            try:
+                _run(render, f"{revision}: its own code does not render {stack}", cwd=tree)
+            except BadInput as error:
+                raise NotRendered(str(error)) from error
         yield out / stack
 
 
