@@ -13,11 +13,14 @@ SECONDS = 40
 """A cold build, download included."""
 
 
-def build() -> Path:
-    """The program. Raises `Missing`."""
+def build(*changed: tuple[str, str]) -> Path:
+    """The program; `changed` has what to replace in its sources, and by what. Raises `Missing`."""
     if not shutil.which("go"):
         raise Missing("no Go on the PATH to build the agent (install Go 1.26 or newer)")
     files = go_files()
+    for old, new in changed:
+        assert sum(old in text for text in files.values()) == 1, f"{old!r} is not in one of the sources"
+        files = {path: text.replace(old, new) for path, text in files.items()}
     key = cache.digest([f"{path}\0{text}".encode() for path, text in sorted(files.items())])
     return cache.fill("fly-agent", key, lambda folder: _go_build(files, folder)) / "agent"
 
