@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -44,6 +45,10 @@ from runtime.settlement.driver import Progress, Settler, intent_after
 from runtime.settlement.record import Case
 from runtime.settlement.table import Intent
 
+LEFT_ALONE: Final = (
+    "%d unfinished inferences are left alone: Machine %s began them, and may be working on them; if it is gone for "
+    "good, hand them over by `python -m runtime.agent.books adopt %s` and restart this Machine"
+)
 MOST_PROMPT_CHARACTERS: Final = 1_000_000
 _MARGIN: Final = timedelta(minutes=5)
 """An escrow that the caller brought must outlive the work by so much, or its time-out refunds what was earned."""
@@ -315,11 +320,18 @@ class Agent:
     # --- finishing what was begun
 
     async def recover(self) -> int:
-        """Begin to finish what an earlier process left open; returns how many there are."""
+        """Begin to finish what an earlier process of this Machine left open; returns how many there are.
+
+        What another Machine began stays as it is. This ledger may be a copy (a fork or a snapshot of its volume), and
+        that Machine may be working still: who cancelled its escrow would take its pay.
+        """
         left = await self._ledger.unfinished(self._settings.workers)
-        for inference in left:
+        own = [inference for inference in left if inference.machine == self._settings.machine]
+        for inference in own:
             self._finish_later(inference, 0)
-        return len(left)
+        for machine, count in Counter(each.machine for each in left if each not in own).items():
+            _log.error(LEFT_ALONE, count, machine, machine)
+        return len(own)
 
     async def drain(self) -> None:
         """Take nothing more, and give what is being finished a moment; the rest waits in the ledger."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from runtime.agent.ledger import now_ms
 from runtime.contract import LEDGER_APPLICATION_ID, LEDGER_FILE, ExitCode, FlyEnv, LedgerState, MountPath
-from runtime.environment import path
+from runtime.environment import path, text
 from runtime.errors import BadInput
 from runtime.money import Usdc
 from runtime.payments.model import checked_escrow_id
@@ -37,6 +37,7 @@ class Settings:
     """Where the ledger is."""
 
     data: Path = path(FlyEnv.DATA_DIRECTORY, "Folder of the ledger", default=Path(MountPath.FLY_DATA.value))
+    machine: str = text(FlyEnv.FLY_MACHINE_ID, "Which Machine this is; set by Fly", default="local")
 
 
 def run(start: Start[Settings]) -> int:
@@ -47,7 +48,9 @@ def run(start: Start[Settings]) -> int:
             return _backup(ledger, chosen.to)
         if chosen.verb == "resolve":
             return _resolve(ledger, chosen)
-        return _list(ledger)
+        if chosen.verb == "adopt":
+            return _adopt(ledger, start.settings.machine, chosen)
+        return _list(ledger, start.settings.machine)
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def _say(*words: Any) -> None:
     sys.stdout.write(" ".join(str(word) for word in words) + "\n")
 
 
-def _list(ledger: sqlite3.Connection) -> int:
+def _list(ledger: sqlite3.Connection, machine: str) -> int:
     """What was earned, and what waits for whom. Exit code 1 where something waits for a person, or is damaged."""
     verdict = ledger.execute("PRAGMA integrity_check(1)").fetchone()[0]
     _say("integrity:", verdict)
@@ -81,7 +84,14 @@ def _list(ledger: sqlite3.Connection) -> int:
         _say(f"\n{row['id']}  {Usdc(row['amount_micro'])} USDC  {at:%Y-%m-%dT%H:%M:%SZ}  escrow {row['escrow_id']}")
         _say("  ", row["note"].replace("\n", "\n   "))
         _say("   Ask the payment service how it stands; then: books resolve", row["id"], "--as ... --by ... --why ...")
-    return ExitCode.FAILED if waiting or verdict != "ok" else ExitCode.OK
+    others = ledger.execute(
+        "SELECT machine, count(*) AS open FROM escrows WHERE settled_ms IS NULL AND machine <> ? GROUP BY machine",
+        (machine,),
+    ).fetchall()
+    for row in others:
+        _say(f"\n{row['open']} unfinished that Machine {row['machine']} began, and may be working on.")
+        _say("   If it is gone for good: books adopt", row["machine"], "--by ... --why ...")
+    return ExitCode.FAILED if waiting or others or verdict != "ok" else ExitCode.OK
 
 
 def _backup(ledger: sqlite3.Connection, to: Path) -> int:
@@ -107,11 +117,30 @@ def _backup(ledger: sqlite3.Connection, to: Path) -> int:
     return ExitCode.OK
 
 
+def _adopt(ledger: sqlite3.Connection, machine: str, chosen: argparse.Namespace) -> int:
+    """Make this Machine finish what one began that is gone for good. Nothing is sent before its next start."""
+    _decided(chosen)
+    at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    note = f"\n{at} {chosen.by}: taken over from Machine {chosen.machine}: {chosen.why}"
+    taken = ledger.execute(
+        "UPDATE escrows SET machine = ?, note = note || ? WHERE settled_ms IS NULL AND machine = ?",
+        (machine, note, chosen.machine),
+    ).rowcount
+    if not taken:
+        raise BadInput(f"Machine {chosen.machine} has nothing unfinished in this ledger")
+    _say(f"{taken} taken over: this Machine finishes them at its next start")
+    return ExitCode.OK
+
+
+def _decided(chosen: argparse.Namespace) -> None:
+    if not (chosen.by.strip() and chosen.why.strip()):
+        raise BadInput("a decision names who decides and why")
+
+
 def _resolve(ledger: sqlite3.Connection, chosen: argparse.Namespace) -> int:
     """Close a review as a person has found it. Nothing is sent."""
     state = LedgerState(chosen.outcome)
-    if not (chosen.by.strip() and chosen.why.strip()):
-        raise BadInput("a decision names who decides and why")
+    _decided(chosen)
     ledger.execute("BEGIN IMMEDIATE")
     row = ledger.execute("SELECT state, escrow_id FROM escrows WHERE id = ?", (chosen.id,)).fetchone()
     if row is None or row["state"] != LedgerState.REVIEW:
@@ -140,8 +169,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     resolve.add_argument("id", help="of the inference, pf-...")
     resolve.add_argument("--as", dest="outcome", required=True, choices=[str(state) for state in _DECISIONS])
     resolve.add_argument("--escrow-id", help="the escrow, where the ledger does not know it")
-    resolve.add_argument("--by", required=True, help="who decides")
-    resolve.add_argument("--why", required=True, help="what was found")
+    adopt = verbs.add_parser("adopt", help="finish here what a Machine began that is gone for good")
+    adopt.add_argument("machine", help="its id, as `list` names it")
+    for verb in (resolve, adopt):
+        verb.add_argument("--by", required=True, help="who decides")
+        verb.add_argument("--why", required=True, help="what was found")
 
 
 PROGRAM = Program(

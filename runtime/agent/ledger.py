@@ -151,7 +151,7 @@ class Ledger:
         return await self.database.write(lambda db: _one(db, _BY_ESCROW, escrow_id))
 
     async def unfinished(self, slots: int) -> list[Inference]:
-        """What this slot has to finish; slot 0 also what slots had that are no more."""
+        """What is open of this slot, whichever Machine began it; for slot 0 also of slots that are no more."""
         mine = "slot = ?" if self.slot else "(slot = ? OR slot >= ?)"
         values = (self.slot,) if self.slot else (0, slots)
         sql = f"SELECT * FROM escrows WHERE settled_ms IS NULL AND {mine} ORDER BY created_ms"  # noqa: S608
@@ -363,7 +363,8 @@ def _create_or_recognize(db: sqlite3.Connection, path: Path, app: str, wallet: s
     elif owner != LEDGER_APPLICATION_ID:
         raise BadInput(f"{path} is no agent's ledger, it has {', '.join(tables[:3])}: is this another app's volume?")
     elif version != LEDGER_VERSION:
-        raise BadInput(f"{path} has version {version}, this program knows {LEDGER_VERSION}: deploy the newer one again")
+        which = "the newer program again" if version > LEDGER_VERSION else "the program that wrote it, and ask there"
+        raise BadInput(f"{path} has version {version}, this program knows {LEDGER_VERSION}: deploy {which}")
     else:
         theirs = db.execute("SELECT app, wallet FROM ledger").fetchone()
         if tuple(theirs) != (app, wallet):

@@ -5,6 +5,7 @@ A check counts from what was there before, so that they can share one agent in a
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -90,6 +91,23 @@ def earnings_are_by_region_and_exact(world: World) -> None:
     assert (after["wallet"], after["region"]) == (WALLET, REGION)
     assert after["regions"][REGION]["released"]["escrows"] >= 1
     assert "key" in after["who_pays"]
+
+
+@check
+def the_ledgers_views_say_what_was_earned(world: World) -> None:
+    def views() -> tuple[int, int]:
+        with sqlite3.connect(world.folder / "ledger.db") as ledger:
+            days = ledger.execute("SELECT max(earned_micro) FROM wallet_snapshots WHERE address = ?", (WALLET,))
+            released = "SELECT amount_micro FROM earnings WHERE region = ? AND state = 'released'"
+            found = days.fetchone()[0], ledger.execute(released, (REGION,)).fetchone()[0]
+        ledger.close()
+        return found
+
+    world.infer()
+    before = views()
+    world.infer("x" * 700)
+    world.infer("x" * 300)
+    assert views() == (before[0] + 10_000, before[1] + 10_000)
 
 
 @check
@@ -197,7 +215,7 @@ def a_release_without_an_answer_is_never_repeated(world: World) -> None:
 @check
 def a_release_that_is_put_off_is_sent_again(world: World) -> None:
     since = Since(world)
-    world.sandbox.fault("release", "status", status=429, headers={"retry-after": "1"}, times=4)
+    world.sandbox.fault("release", "status", status=429, headers={"retry-after": "1"}, times=2)
     answer = world.infer()
     assert (answer.status_code, answer.json()["status"]) in ((200, "settling"), (200, "released"))
     assert since.states == {"released": 1}
@@ -346,12 +364,8 @@ def killed_while_it_releases(world: World) -> None:
 
 @check
 def a_second_agent_on_the_same_volume_is_refused(world: World) -> None:
-    port, metrics = world.environment["PORT"], world.environment["PF_METRICS_PORT"]
-    first = world.process
-    second = world.launch(PORT=str(int(port) + 1), PF_METRICS_PORT=str(int(metrics) + 1))
-    assert second.wait(30) == 2
-    world.process = first
-    assert "another agent" in world.log()
+    [told] = world.refused({})
+    assert "another agent" in told
     assert world.infer().status_code == 200
 
 
@@ -359,29 +373,62 @@ def a_second_agent_on_the_same_volume_is_refused(world: World) -> None:
 def a_ledger_of_another_app_or_wallet_is_refused(world: World) -> None:
     assert world.stop() == 0
     for changed in ({"FLY_APP_NAME": "another"}, {"AGENT_WALLET": "another"}):
-        assert world.launch(**changed).wait(30) == 2
-        assert "conformance" in world.log().splitlines()[-1]
+        [told] = world.refused(changed)
+        assert "conformance" in told
     world.start()
 
 
 @check
-def a_damaged_or_newer_ledger_is_refused(world: World) -> None:
+def a_damaged_newer_or_older_ledger_is_refused(world: World) -> None:
     assert world.stop() == 0
     whole = (world.folder / "ledger.db").read_bytes()
-    damaged = whole[:4096] + os.urandom(4096) + whole[8192:]
-    other = world.folder.parent / f"{world.folder.name}-other"
-    other.mkdir()
-    for content in (damaged, b"no database at all, but some text" * 200):
-        (other / "ledger.db").write_bytes(content)
-        assert world.launch(DATA_DIR=str(other)).wait(30) == 2
-        assert str(other) in world.log().splitlines()[-1]
-    (other / "ledger.db").write_bytes(whole)
-    with sqlite3.connect(other / "ledger.db") as newer:
-        newer.execute("PRAGMA user_version = 99")
-    newer.close()
-    assert world.launch(DATA_DIR=str(other)).wait(30) == 2
-    assert "99" in world.log().splitlines()[-1]
+    contents = {
+        "damaged": whole[:4096] + os.urandom(4096) + whole[8192:],
+        "text": b"no database at all, but some text" * 200,
+        "version 99": whole,
+        "version 0": whole,
+    }
+    folders = [world.folder.parent / f"{world.folder.name} {name}" for name in contents]
+    for folder, content in zip(folders, contents.values(), strict=True):
+        folder.mkdir()
+        (folder / "ledger.db").write_bytes(content)
+        if version := folder.name.partition("version ")[2]:
+            with sqlite3.connect(folder / "ledger.db") as other:
+                other.execute(f"PRAGMA user_version = {version}")
+            other.close()
+    told = world.refused(*({"DATA_DIR": str(folder)} for folder in folders))
+    for folder, line in zip(folders, told, strict=True):
+        assert str(folder) in line
+    assert "version 99" in told[2]
+    assert "newer" in told[2]
+    assert "version 0" in told[3]
+    assert "newer" not in told[3]
     world.start()
+
+
+@check
+def what_another_machine_began_is_left_alone(world: World) -> None:
+    """A successor on a copy of the volume works; the stale Machine comes back then, and finishes what was its own."""
+    since = Since(world)
+    world.model.go_on.clear()
+    caller = threading.Thread(target=_asks_in_vain, args=(world, f"{WAITS} for a successor"))
+    caller.start()
+    world.model.arrived.acquire()
+    world.kill()
+    caller.join()
+    world.model.go_on.set()
+    copy = world.folder.parent / f"{world.folder.name} of the successor"
+    shutil.copytree(world.folder, copy)
+    world.start(FLY_MACHINE_ID="successor", DATA_DIR=str(copy))
+    assert world.infer().json()["status"] == "released"
+    assert world.states()["locked"] == 1
+    assert "Machine machine-1 began them" in world.log()
+    assert world.stop() == 0
+    assert since.acts == {"create": 2, "release": 1}
+    world.start()
+    assert since.states == {"cancelled": 1}
+    assert since.acts == {"create": 2, "release": 1, "cancel": 1}
+    world.balanced()
 
 
 @check
@@ -395,10 +442,9 @@ def a_wrong_setting_ends_it_at_once(world: World) -> None:
         "PF_PRICE_LEAST_USDC": "0",
         "DATA_DIR": "/nowhere/at/all",
     }
-    for name, value in wrong.items():
-        assert world.launch(**{name: value}).wait(30) == 2, name
-        assert name in world.log().splitlines()[-1]
-    assert world.environment["PF_API_KEY"] not in world.log()
+    told = world.refused(*({name: value} for name, value in wrong.items()))
+    for name, line in zip(wrong, told, strict=True):
+        assert name in line
     world.start()
 
 

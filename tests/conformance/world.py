@@ -77,6 +77,22 @@ class World:
             )
         return self.process
 
+    def refused(self, *changed: dict[str, str]) -> list[str]:
+        """Start it in each of these ways, all at once: each ends by itself; returns the last line of each."""
+        begun = []
+        for each in changed:
+            environment = self.environment | {"PORT": str(free_port()), "PF_METRICS_PORT": str(free_port())} | each
+            begun.append(
+                subprocess.Popen(
+                    [*self.command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                )
+            )
+        told = [process.communicate(timeout=SECONDS)[0] for process in begun]
+        for process, text in zip(begun, told, strict=True):
+            assert process.returncode == 2, text[-2000:]
+            assert self.environment["PF_API_KEY"] not in text
+        return [text.splitlines()[-1] for text in told]
+
     def _serves(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the agent ended: {self.log()[-2000:]}"

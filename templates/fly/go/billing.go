@@ -229,13 +229,24 @@ func (a *agent) noteKey(done outcome) {
 	}
 }
 
-// recover begins to finish what an earlier process left open.
-func (a *agent) recover() (int, error) {
+// recover begins to finish what an earlier process of this Machine left open. What another Machine began stays as it
+// is: this ledger may be a copy (a fork or a snapshot of its volume), and that Machine may be working still.
+func (a *agent) recover() (own int, err error) {
 	left, err := a.ledger.unfinished()
+	others := map[string]int{}
 	for _, r := range left {
-		a.finishLater(r.id, 0)
+		if r.machine == a.settings.machine {
+			own++
+			a.finishLater(r.id, 0)
+		} else {
+			others[r.machine]++
+		}
 	}
-	return len(left), err
+	for machine, count := range others {
+		slog.Error(fmt.Sprintf("%d unfinished inferences are left alone: Machine %s began them, and may be working on them; "+
+			"if it is gone for good, set their machine in the ledger to this one's and restart", count, machine))
+	}
+	return own, err
 }
 
 // drain stops finishing; the rest waits in the ledger.

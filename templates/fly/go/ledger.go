@@ -109,7 +109,11 @@ func createOrRecognize(db *database, path string, s *settings) error {
 		return fmt.Errorf("%s is no agent's ledger: is this another app's volume?", path)
 	}
 	if version != contract.LedgerVersion {
-		return fmt.Errorf("%s has version %d, this program knows %d: deploy the newer one again", path, version, contract.LedgerVersion)
+		which := "the newer program again"
+		if version < contract.LedgerVersion {
+			which = "the program that wrote it, and ask there"
+		}
+		return fmt.Errorf("%s has version %d, this program knows %d: deploy %s", path, version, contract.LedgerVersion, which)
 	}
 	var app, wallet string
 	if err := db.conn.QueryRowContext(background, "SELECT app, wallet FROM ledger").Scan(&app, &wallet); err != nil {

@@ -4,9 +4,13 @@ import re
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.conformance.model import WAITS
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,9 +20,9 @@ def books(start):
     """An agent that serves, and the command on its volume."""
     world = start()
 
-    def run(*arguments):
+    def run(*arguments, machine="machine-1"):
         command = [sys.executable, "-m", "runtime.agent.books", *arguments]
-        environment = {"DATA_DIR": str(world.folder), "PYTHONPATH": str(ROOT)}
+        environment = {"DATA_DIR": str(world.folder), "PYTHONPATH": str(ROOT), "FLY_MACHINE_ID": machine}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     run.world = world
@@ -47,6 +51,25 @@ def test_a_review_is_listed_and_resolved_by_a_person(books):
     assert world.infer("release", key="release").json()["status"] == "released"  # replayed
     assert world.infer("create", key="create").json()["status"] == "released"  # anew: it was returned
     assert books().returncode == 0
+
+
+def test_what_a_machine_left_that_is_gone_is_handed_over_by_a_person(books):
+    world = books.world
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(world.infer, WAITS)
+        world.model.arrived.acquire()
+        world.kill()
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    assert books("list").returncode == 0, "its own Machine finishes it at its next start"
+    listed = books("list", machine="successor")
+    assert (listed.returncode, "books adopt machine-1" in listed.stdout) == (1, True)
+    decided = ("--by", "me", "--why", "the Machine was destroyed")
+    assert books("adopt", "machine-1", *decided, machine="successor").returncode == 0
+    again = books("adopt", "machine-1", *decided, machine="successor")
+    assert (again.returncode, "nothing unfinished" in again.stderr) == (2, True)
+    world.start(FLY_MACHINE_ID="successor")
+    assert world.settled() == {"cancelled": 1}
+    world.balanced()
 
 
 def test_a_copy_is_whole_while_the_agent_writes(books, tmp_path):
