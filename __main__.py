@@ -34,5 +34,5 @@ else:
 
 # Declared even where there is nothing to write: what a stack no longer has is removed from its folder.
 ArtifactFolder("dist", {"folder": folder, "files": files}, gone)
-for output, value in stack_outputs(settings).items():
+for output, value in stack_outputs(settings, folder).items():
     pulumi.export(output, value)

@@ -5,6 +5,7 @@ import pulumi
 from components.artifact import ArtifactFolder
 from components.component import Component, StackArgs
 from components.manifests.fly_config import fly_files
+from components.manifests.fly_deploy import deploy_commands
 
 
 class FlyAppArgs(StackArgs):
@@ -19,10 +20,13 @@ class FlyApp(Component):
 
     paths: pulumi.Output[list[str]]
     """Paths of the files inside the folder."""
+    commands: pulumi.Output[list[str]]
+    """What deploys the app by flyctl, in order; Pulumi itself deploys nothing on Fly."""
 
     def __init__(self, name: str, args: FlyAppArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         files = fly_files(self._settings)
         options = pulumi.ResourceOptions(parent=self)
         self.paths = ArtifactFolder(f"{name}-files", {"folder": args["folder"], "files": files}, options).paths
-        self.register_outputs({"paths": self.paths})
+        self.commands = pulumi.Output.from_input(deploy_commands(self._settings, args["folder"]))
+        self.register_outputs({"paths": self.paths, "commands": self.commands})

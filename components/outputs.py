@@ -7,6 +7,7 @@ from components.manifests import kustomization, naming, stack
 from components.manifests.agent_config import agent_config, budget
 from components.manifests.budget_crd import NAME as BUDGET_DEFINITION
 from components.manifests.escrow_crd import NAME as ESCROW_DEFINITION
+from components.manifests.fly_deploy import NOTE, deploy_commands
 from components.settings import Settings
 from runtime.contract import ABANDONED_ANNOTATION, SETTLEMENT_FINALIZER, Port
 
@@ -14,16 +15,18 @@ AGENT_CONFIG = "agentConfig"
 RETAINED = "retained"
 LETTING_GO = "lettingGo"
 NEXT = "next"
+FLY = "fly"
 
 
-def stack_outputs(settings: Settings) -> dict[str, Any]:
-    """Name → value of every stack output; nothing secret is in them."""
+def stack_outputs(settings: Settings, folder: str) -> dict[str, Any]:
+    """Name → value of every stack output; nothing secret is in them. `folder` has the artifacts, e.g. `dist/dev`."""
     return {
         AGENT_CONFIG: agent_config(settings),
         "budget": budget(settings),
         RETAINED: _retained(settings),
         LETTING_GO: _letting_go(settings),
         NEXT: _next(settings),
+        FLY: _fly(settings, folder),
     }
 
 
@@ -44,6 +47,12 @@ def _next(settings: Settings) -> dict[str, str]:
         port = Port.SANDBOX.value
         look["ledger"] = f"{in_namespace} port-forward service/{naming.SANDBOX} {port}, then http://127.0.0.1:{port}/"
     return look
+
+
+def _fly(settings: Settings, folder: str) -> dict[str, Any]:
+    """How the Fly app is deployed from its files."""
+    commands = deploy_commands(settings, folder)
+    return {"note": NOTE, "commands": commands} if commands else {}
 
 
 def _retained(settings: Settings) -> dict[str, Any]:

@@ -7,7 +7,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from components.manifests.fly_config import PROJECT, PURPOSES, fly_files
+from components.outputs import stack_outputs
 from components.settings import Settings
 from components.settings.fly import FlySettings
 from tests.components.manifests import fly_stand_in
@@ -20,7 +23,9 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-def test_five_steps_and_the_rotation_work_as_written(tmp_path):
+@pytest.fixture
+def run(tmp_path):
+    """`run(command)`, in a folder where the stack dev is rendered; `run.state()` is what Fly has then."""
     folder = tmp_path / "dist" / "dev"
     (folder / "fly" / "go").mkdir(parents=True)
     for path, text in fly_files(Settings()).items():
@@ -28,16 +33,40 @@ def test_five_steps_and_the_rotation_work_as_written(tmp_path):
         (folder / path).chmod(0o755)
     fly = fly_stand_in.install(tmp_path)
     search = f"{fly}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    values = {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent"}
+
+    def run(command, **values):
+        values = {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent", **values}
+        subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={"PATH": search, **values}, check=True)
+
+    run.state = lambda: fly_stand_in.read(tmp_path)
+    return run
+
+
+def test_five_steps_and_the_rotation_work_as_written(run):
     for command in commands():
         if command == "make render":  # has tests of its own; the files it would write stand in the folder
             continue
-        values["PF_API_KEY"] = "pf_live_second" if "--deploy" in command else "pf_live_first"
-        subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={"PATH": search, **values}, check=True)
-    state = fly_stand_in.read(tmp_path)
+        run(command, PF_API_KEY="pf_live_second" if "--deploy" in command else "pf_live_first")
+    state = run.state()
     assert Counter(machine["region"] for machine in state["machines"]) == FlySettings().regions
     assert len(state["volumes"]) == sum(FlySettings().regions.values())
     assert state["secrets"] == {"PF_API_KEY": "pf_live_second", "AGENT_WALLET": "0xAgent"}
+
+
+def test_the_commands_of_the_stacks_output_deploy_it(run):
+    told = stack_outputs(Settings(), "dist/dev")["fly"]
+    for command in told["commands"]:
+        run(command)
+    assert [" ".join(call["arguments"][:2]) for call in run.state()["calls"]][:3] == [
+        "apps create",
+        "secrets import",
+        "secrets list",
+    ]
+    assert Counter(machine["region"] for machine in run.state()["machines"]) == FlySettings().regions
+    assert len(run.state()["volumes"]) == sum(FlySettings().regions.values()), "the first one is used"
+    assert run.state()["secrets"] == {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent"}
+    assert "Machines API" in told["note"]
+    assert stack_outputs(Settings(fly=FlySettings(enabled=False)), "dist/dev")["fly"] == {}
 
 
 def test_names_every_file():

@@ -151,7 +151,8 @@ def run(state, arguments) -> None:
         state["staged"] = {}
         config = tomllib.loads(Path(option(arguments, "--config")).read_text())
         region = config["primary_region"]
-        add_machine(state, region, add_volume(state, region, config["mounts"]["source"]))
+        left = [v for v in state["volumes"] if v["region"] == region and not v["attached_machine_id"]]
+        add_machine(state, region, left[0] if left else add_volume(state, region, config["mounts"]["source"]))
     elif command in ("auth login", "apps create", "status --app"):
         pass
     elif command == "scale count":

@@ -79,7 +79,8 @@ def outputs(mapping: dict[str, Any], of_fly: bool) -> str:
     settings = Settings.parse(mapping)
     if of_fly:
         return json.dumps(fly_config.fly_files(settings) if settings.fly.enabled else None)
-    return json.dumps([stack.objects(settings), stack_outputs(settings), encryption.encryption_files(settings)])
+    outputs = stack_outputs(settings, "dist/dev")
+    return json.dumps([stack.objects(settings), outputs, encryption.encryption_files(settings)])
 
 
 def changed(mapping: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -1,0 +1,32 @@
+"""The commands that put a stack's Fly files to work. Pulumi registers the files; deploying stays with flyctl."""
+
+import shlex
+from typing import Final
+
+from components.settings import Settings
+
+NOTE: Final = (
+    "Pulumi writes the Fly files and deploys nothing: Machines, volumes and secrets belong to flyctl and its scripts, "
+    "not to the Machines API, so `pulumi destroy` leaves them too"
+)
+
+
+def deploy_commands(settings: Settings, folder: str) -> list[str]:
+    """In their order, to be run in the project's folder by somebody who is logged in to Fly; empty without an app.
+
+    Args:
+        settings: The stack's.
+        folder: Of its artifacts, e.g. `dist/dev`.
+    """
+    fly = settings.fly
+    if not (settings.enabled and fly.enabled):
+        return []
+    files = shlex.quote(f"{folder}/fly")
+    return [
+        f"fly apps create {fly.app}",
+        f"{files}/secrets.sh",
+        f"fly volumes create {fly.volume.name} --app {fly.app} --region {fly.primary_region} --count 1"
+        f" --size {fly.volume.size_gb} --snapshot-retention {fly.volume.snapshot_retention_days} --yes",
+        f"fly deploy . --app {fly.app} --config {files}/fly.toml",
+        f"{files}/regions.sh --apply",
+    ]
