@@ -47,7 +47,8 @@ class ApiProtocol(BoundedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, or close at once where there are too many of its kind."""
         super().connection_made(transport)
-        if self._is_stranger and sum(one._is_stranger for one in self.connections) > MOST_STRANGERS:
+        strangers = sum(isinstance(one, ApiProtocol) and one._is_stranger for one in self.connections)
+        if self._is_stranger and strangers > MOST_STRANGERS:
             transport.abort()
 
 

@@ -192,7 +192,10 @@ BAD_STACKS = {
         "config: {purpleflea:hpaa: {}}",
         r"purpleflea\.hpaa: unknown key \(allowed: hpa, .*; did you mean hpa\?",
     ),
-    "wrong type": ("config: {purpleflea:hpa: {minReplicas: many}}", r"purpleflea\.hpa\.minReplicas: 'many'"),
+    "wrong type": (
+        "config: {purpleflea:hpa: {minReplicas: many}}",
+        r"purpleflea\.hpa\.minReplicas: .* is needed, not 'many'",
+    ),
     "negative": ("config: {purpleflea:budget: {capUsdc: '-1'}}", r"purpleflea\.budget\.capUsdc: "),
     "seven decimals": ("config: {purpleflea:budget: {capUsdc: '0.0000001'}}", r"at most six decimals"),
     "a float": ("config: {purpleflea:budget: {capUsdc: 0.1}}", r"write the amount in quotes"),
