@@ -13,10 +13,10 @@ def test_defaults_are_without_problems():
 @pytest.mark.parametrize(
     ("fly", "path", "message"),
     [
-        ({"check": {"intervalSeconds": 61}}, "check.intervalSeconds", "less than or equal to 60"),
-        ({"check": {"intervalSeconds": 0}}, "check.intervalSeconds", "greater than or equal to 1"),
-        ({"check": {"gracePeriodSeconds": 90}}, "check.gracePeriodSeconds", "less than or equal to 60"),
-        ({"shutdown": {"killTimeoutSeconds": 301}}, "shutdown.killTimeoutSeconds", "less than or equal to 300"),
+        ({"check": {"intervalSeconds": 61}}, "check.intervalSeconds", "to 60 is needed"),
+        ({"check": {"intervalSeconds": 0}}, "check.intervalSeconds", "a whole number from 1 to 60 is"),
+        ({"check": {"gracePeriodSeconds": 90}}, "check.gracePeriodSeconds", "to 60 is needed"),
+        ({"shutdown": {"killTimeoutSeconds": 301}}, "shutdown.killTimeoutSeconds", "to 300 is needed"),
         ({"strategy": "bluegreen"}, "strategy", "'bluegreen' is not allowed"),
         ({"strategy": "canary"}, "strategy", "'canary' is not allowed"),
         ({"autoStop": True}, "autoStop", "True is not allowed"),
@@ -24,7 +24,7 @@ def test_defaults_are_without_problems():
         ({"regions": {}}, "regions", "at least 1"),
         ({"app": "My_Agent"}, "app", "at most 63"),
         ({"volume": {"name": "agent-data"}}, "volume.name", "at most 30"),
-        ({"volume": {"snapshotRetentionDays": 61}}, "volume.snapshotRetentionDays", "less than or equal to 60"),
+        ({"volume": {"snapshotRetentionDays": 61}}, "volume.snapshotRetentionDays", "to 60 is needed"),
         ({"machine": {"memoryMb": 300}}, "machine.memoryMb", "multiple of 256"),
         ({"baseImage": "python"}, "baseImage", "pin the image"),
         ({"baseImage": "python:latest"}, "baseImage", "pin the image"),
