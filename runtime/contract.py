@@ -353,6 +353,7 @@ QUEUE_AUDIENCE: Final = "pf-queue"
 WORK_LOG_AUDIENCE: Final = "pf-work-log"
 """Of the token that payroll shows to a worker: no API server takes it."""
 FAUCET_CONTAINER: Final = "faucet-claim"
+MCP_PROXY_CONTAINER: Final = "pf-mcp-proxy"
 MCP_RULES_KEY: Final = "rules.json"
 """In the ConfigMap with the sidecar's rules, and the file that it is mounted as."""
 

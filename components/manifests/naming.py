@@ -5,7 +5,14 @@ import json
 from typing import Any, Final
 
 from components.settings import Settings
-from runtime.contract import AGENT_LABEL, DOMAIN, METRICS_SERVICE, OPERATOR_LEASE, ProgramName
+from runtime.contract import (
+    AGENT_LABEL,
+    DOMAIN,
+    MCP_PROXY_CONTAINER,
+    METRICS_SERVICE,
+    OPERATOR_LEASE,
+    ProgramName,
+)
 
 Manifest = dict[str, Any]
 """A Kubernetes object, or a part of one, as the API server takes it."""
@@ -31,7 +38,7 @@ RETENTION: Final = "pf-retention"
 WORKERS: Final = "pf-agent-workers"
 AUTOSCALER: Final = "pf-agent-hpa"
 METRICS_SERVER: Final = METRICS_SERVICE
-MCP_PROXY: Final = "pf-mcp-proxy"
+MCP_PROXY: Final = MCP_PROXY_CONTAINER
 MCP_RULES: Final = "pf-mcp-rules"
 SANDBOX: Final = "pf-sandbox"
 ALERTS: Final = "pf-alerts"

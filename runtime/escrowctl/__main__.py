@@ -10,9 +10,12 @@ let-go    drop the finalizer of a Job that nobody will settle, and of its Escrow
 doctor    check everything that can hold up a payment, and say what mends it
 run-again run a Job whose work another Job's account has: it was paid, disputed or cancelled before
 fund      create the escrow for a Job manifest and print it with its annotation
+approvals list what an agent asked for beyond its budget, from its pod's MCP sidecar
+approve   let one such call pass
+deny      refuse it
 statement what every account came to in a period; see `python -m runtime.statement`
 
-Every act is recorded in the Escrow with who, when and why.
+Every act on an Escrow is recorded in it with who, when and why.
 """
 
 import argparse
@@ -24,7 +27,7 @@ from pathlib import Path
 from runtime.contract import Phase
 from runtime.environment import read
 from runtime.errors import BadInput
-from runtime.escrowctl import finding
+from runtime.escrowctl import approving, finding
 from runtime.escrowctl.accounts import NAME, Accounts
 from runtime.escrowctl.completion import answer_shell
 from runtime.escrowctl.doctor import Doctor
@@ -86,6 +89,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("name", metavar="JOB", help="the Job that is withheld")
     for act in (resolving, retrying, letting, again):
         act.add_argument("--reason", required=True, help="what you found out; it is recorded")
+    for name, what in approving.VERBS.items():
+        approving.add_arguments(name, verb(name, what))
     funding = verbs.add_parser("fund", help="create the escrow for a Job manifest, print it with its annotation")
     funding.add_argument("-f", "--file", type=Path, required=True)
     funding.add_argument("-n", "--namespace", help="where the Job will be, if the manifest names none; else default")
@@ -193,6 +198,8 @@ def run(start: Start[NoSettings]) -> int:
     """Do what the verb says; the exit code."""
     if start.arguments.verb == "statement":
         return run_for_people(statement.make(start.arguments))
+    if start.arguments.verb in approving.VERBS:
+        return approving.decide(start.arguments)
     said, code = run_for_people(_answer(start.arguments))
     sys.stdout.write(said + "\n")
     return code

@@ -1,9 +1,15 @@
-"""The sidecar in a real pod, under its real limits: an agent without a key creates an escrow, and its Job completes.
+"""The sidecar in a real pod, under its real limits: an agent without a key creates escrows, and its Job completes.
+
+Beyond its budget a person is asked, who says yes with kubectl.
 
 The sandbox runs on this machine, so that the test reads its ledger directly.
 """
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from lightkube import codecs
@@ -13,11 +19,14 @@ from lightkube.resources.core_v1 import Pod
 from components.manifests import stack
 from components.settings import Settings
 from runtime.contract import Route
+from tests.toolchain import waiting
+from tests.toolchain.fixtures import require
 
+ROOT = Path(__file__).parents[2]
 AGENT = "agent-mcp-001"
 KINDS = {"Namespace", "Secret", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Job"}
 WORK = """
-import json, os, urllib.request
+import json, os, time, urllib.request
 def ask(server, method, **params):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -31,10 +40,15 @@ tools = ask("/escrow", "tools/list")["result"]["tools"]
 for _ in range(50):
     ask("/escrow", "tools/call", name="escrow_stats", arguments={})
 created = create(0.5, "work [one]")["result"]["content"][0]["text"]
+refused = create(0.6, "work [two]")["error"]["data"]
+while "error" in (again := create(0.6, "work [two]")):
+    assert again["error"]["data"]["approval"] == refused["approval"]
+    time.sleep(0.2)
 print(json.dumps({
     "tools": [tool["name"] for tool in tools],
     "created": json.loads(created)["status"],
-    "refused": create(0.6, "work [two]")["error"]["data"]["reason"],
+    "refused": refused["reason"],
+    "approved": json.loads(again["result"]["content"][0]["text"])["status"],
     "key": [name for name in os.environ if "KEY" in name],
 }))
 """
@@ -59,7 +73,7 @@ def job(node, namespace, node_image, sandbox):
             "images": {"runtime": node_image},
             "sandbox": {"enabled": True},
             "services": {"faucetUrl": link.url(), "escrowUrl": link.url()},
-            "mcp": {**endpoints, "podBudgetUsdc": "1.00"},
+            "mcp": {**endpoints, "podBudgetUsdc": "1.00", "onExceed": "requireApproval"},
             "faucet": {"claimOnStartup": False},
             "credentials": {"existingSecret": "", "agentWallet": AGENT},
             "job": {"activeDeadlineSeconds": 120, "stableName": True},
@@ -72,16 +86,36 @@ def job(node, namespace, node_image, sandbox):
     return "pf-agent-job", key
 
 
-def test_an_agent_without_a_key_pays_within_its_budget_and_its_job_completes(namespace, sandbox, job):
+def purpleflea(node, namespace, *words: str) -> str:
+    """What `kubectl purpleflea` prints."""
+    path = f"{require('node', 'kubectl').parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.escrowctl", *words, "-n", namespace.name],
+        env={"PATH": path, "KUBECONFIG": f"{node.kubeconfig}"}, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_agent_without_a_key_pays_within_its_budget_and_beyond_it_on_a_persons_word(node, namespace, sandbox, job):
     name, key = job
+    pods = lambda: [*namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})]  # noqa: E731
+    waiting.until("its pod is there", pods)
+    pod = pods()[0].metadata.name
+    namespace.client.wait(Pod, pod, for_conditions=["Ready"])
+    waiting.until("it asks a person", lambda: purpleflea(node, namespace, "approvals", pod))
+    asked = purpleflea(node, namespace, "approvals", pod).split()
+    assert asked[1:5] == ["pending", "escrow/create_escrow", "0.60", "USDC"]
+    assert "approved" in purpleflea(node, namespace, "approve", pod, asked[0])
     namespace.client.wait(Job, name, for_conditions=["Complete"], raise_for_conditions=["Failed"])
-    (pod,) = namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})
-    done = json.loads("".join(namespace.client.log(pod.metadata.name, container="agent")))
-    assert (done["created"], done["refused"], done["key"]) == ("funded", "budget_exceeded", [])
+    done = json.loads("".join(namespace.client.log(pod, container="agent")))
+    assert (done["created"], done["refused"], done["key"]) == ("funded", "approval_required", [])
+    assert done["approved"] == "funded"
     assert "create_escrow" in done["tools"]
-    said = "".join(namespace.client.log(pod.metadata.name, container="pf-mcp-proxy"))
-    assert '"reason": "budget_exceeded"' in said
+    said = "".join(namespace.client.log(pod, container="pf-mcp-proxy"))
+    assert '"reason": "approval_required"' in said
     assert key not in said
-    (sidecar,) = [each for each in pod.status.initContainerStatuses if each.name == "pf-mcp-proxy"]
+    status = namespace.client.get(Pod, pod).status
+    (sidecar,) = [each for each in status.initContainerStatuses if each.name == "pf-mcp-proxy"]
     assert (sidecar.restartCount, sidecar.state.terminated.exitCode) == (0, 0)
-    assert [call.subject for call in sandbox[0].received if call.act == "create"] == ["one"]
+    assert [call.subject for call in sandbox[0].received if call.act == "create"] == ["one", "two"]
