@@ -4,6 +4,8 @@ from typing import NotRequired
 
 import pulumi
 from pulumi_kubernetes.admissionregistration.v1 import (
+    MutatingAdmissionPolicy,
+    MutatingAdmissionPolicyBinding,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 )
@@ -17,6 +19,7 @@ from components.manifests import (
     admission,
     credentials,
     credentials_policy,
+    key_rotation,
     mcp_sidecar,
     naming,
     rbac,
@@ -58,5 +61,9 @@ class Credentials(Component):
                 manifest = guard.policy(settings)
                 policy = self._declare(ValidatingAdmissionPolicy, manifest)
                 self._declare(ValidatingAdmissionPolicyBinding, admission.binding(settings, manifest), after=[policy])
+        if key_rotation.is_used(settings) and settings.create_policies:
+            manifest = key_rotation.policy(settings)
+            kept = self._declare(MutatingAdmissionPolicy, manifest)
+            self._declare(MutatingAdmissionPolicyBinding, admission.binding(settings, manifest), after=[kept])
         self.secret_name = pulumi.Output.from_input(settings.payer_secret)
         self.register_outputs({"secret_name": self.secret_name})

@@ -57,11 +57,11 @@ def binding(settings: Settings, of: Manifest, namespaces: Manifest | None = None
     name = of["metadata"]["name"]
     return {
         "apiVersion": API,
-        "kind": "ValidatingAdmissionPolicyBinding",
+        "kind": f"{of['kind']}Binding",
         "metadata": metadata(settings, name, namespace=None),
         "spec": {
             "policyName": name,
-            "validationActions": ["Deny"],
+            **({"validationActions": ["Deny"]} if of["kind"] == "ValidatingAdmissionPolicy" else {}),
             "matchResources": {"namespaceSelector": namespaces or own},
         },
     }

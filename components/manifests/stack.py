@@ -17,6 +17,7 @@ from components.manifests import (
     credentials_policy,
     escrow_crd,
     job_gate,
+    key_rotation,
     kueue,
     ledger_policy,
     mcp_sidecar,
@@ -108,6 +109,10 @@ def _key_policies(settings: Settings) -> Iterator[Manifest]:
             policy = guard.policy(settings)
             yield policy
             yield admission.binding(settings, policy)
+    if key_rotation.is_used(settings):
+        kept = key_rotation.policy(settings)
+        yield kept
+        yield admission.binding(settings, kept)
 
 
 def _credentials(settings: Settings, api_key: str) -> Iterator[Manifest]:

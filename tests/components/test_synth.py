@@ -62,7 +62,7 @@ def test_what_is_left_to_an_administrator_has_a_kustomization_of_its_own():
     left = _listed(files, "administrator/")
     assert left[0].startswith("administrator/customresourcedefinition-")
     kinds = {yaml.safe_load(files[path])["kind"] for path in left}
-    assert len(left) == 14
+    assert len(left) == 16
     assert not kinds & {yaml.safe_load(files[path])["kind"] for path in files if OBJECT.match(path)}
     moved = {path.partition("/")[2] for path in left} | {"namespace.yaml"}
     assert {path.partition("/")[2] for path in whole if OBJECT.match(path)} == moved | {

@@ -250,8 +250,12 @@ purpleflea.budget.{{ $name }}: {{ include "purpleflea.usdc" $limit }} USDC is le
 {{- define "purpleflea.clusterProblems" -}}
 {{- $s := last . -}}{{- $namespace := dict -}}
 {{- $apis := (first .).Capabilities.APIVersions }}
-{{- if and $s.gate $s.createPolicies ($apis.Has "v1/Pod") (not ($apis.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")) }}
+{{- if and $s.createPolicies ($apis.Has "v1/Pod") (not ($apis.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")) }}
+{{- if $s.gate }}
 purpleflea.admission.jobGate: the cluster has no MutatingAdmissionPolicy (admissionregistration.k8s.io/v1, Kubernetes 1.36), which holds back Jobs until their money is locked; upgrade it, or set operator.enabled: false
+{{- else if $s.keepsKey }}
+purpleflea.credentials.existingSecret: the cluster has no MutatingAdmissionPolicy (admissionregistration.k8s.io/v1, Kubernetes 1.36), which keeps a rotated key in the chart's own Secret; upgrade it, or name a Secret that is there
+{{- end }}
 {{- end }}
 {{- /* With rights to one namespace alone, a look at namespaces would be refused. */ -}}
 {{- $there := dict }}{{ $sees := dict }}

@@ -44,6 +44,7 @@ chart's template the settings are this chart's, too.
   "workerAccount" (ternary "pf-worker-sa" "pf-agent-sa" $s.worker.workLog)
   "certManager" (and (eq $s.hpa.engine "hpa") (eq $s.hpa.metricsServer.tls "certManager"))
   "gate" (and $s.operator.enabled (eq $s.admission.jobGate "policy"))
+  "keepsKey" (and $s.sandbox.enabled (not $s.credentials.existingSecret))
   "kueue" (and $s.operator.enabled (ne $s.operator.admissionCheck ""))
 -}}
 {{- mergeOverwrite $s $derived | toJson -}}

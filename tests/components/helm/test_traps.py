@@ -1,6 +1,7 @@
 """Where Helm surprises people: each trap, and what the chart makes of it."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -168,3 +169,29 @@ def test_a_parent_without_the_chart_renders_nothing_of_it_and_mistakes_keep_thei
         "template", "r", parent, "--set-string", "purpleflea.mcp.enabled=no"
     )
     assert "payee is required" in helm.refusal("template", "r", parent, "--set", "payee=")
+
+
+def test_a_look_at_the_cluster_decides_nothing_but_what_is_said_here(helm, dev):
+    """Argo CD and Flux's dry runs have none: a template that needs what a look returns is empty there, or resets it."""
+    looks = {
+        "_checks.tpl: v1 Namespace",  # refusals only
+        "_checks.tpl: v1 ServiceAccount",
+        "_checks.tpl: v1 Secret",
+        "_checks.tpl: apiextensions.k8s.io/v1 CustomResourceDefinition",
+        "job-gate.yaml: admissionregistration.k8s.io/v1 MutatingAdmissionPolicyBinding",  # hooks, or none
+        "job-gate.yaml: v1 Namespace",  # where the hook's Job waits
+    }
+    found = {
+        f"{path.name}: {' '.join(look)}"
+        for path in (dev / "templates").rglob("*.*")
+        for look in re.findall(r'lookup "([^"]+)" "([^"]+)"', path.read_text())
+    }
+    assert found == looks
+
+
+def test_renderings_are_equal_whatever_a_release_has_been_through(helm, dev):
+    """What is random, the time, or of the first installation only is another object at each sync of Argo CD."""
+    first = helm("template", "pf", dev)
+    assert helm("template", "pf", dev) == first
+    upgraded = helm("template", "pf", dev, "--is-upgrade")
+    assert upgraded == first
