@@ -31,7 +31,7 @@ DISCOVERY_KIND: Final = "APIGroupDiscoveryList"
 DISCOVERY_ACCEPTED: Final = f"g=apidiscovery.k8s.io;v=v2;as={DISCOVERY_KIND}"
 _VERBS: Final = {
     "GET": "get",
-    "HEAD": "get",
+    "HEAD": "get",  # for who may ask; the library then answers it with 405
     "POST": "create",
     "PUT": "update",
     "PATCH": "patch",
@@ -62,7 +62,7 @@ class Asked:
     """What a request is for.
 
     Args:
-        verb: Kubernetes' word.
+        method: Of the request.
         path: As it came, without its query.
         version: Of the API; empty above the versions.
         parts: `namespaces/NS/services/NAME/METRIC`, what there is of it.
@@ -70,7 +70,7 @@ class Asked:
         accept: The header of that name.
     """
 
-    verb: str
+    method: str
     path: str
     version: str
     parts: tuple[str, ...]
@@ -83,12 +83,17 @@ class Asked:
         _, _, rest = path.partition(f"{ROOT}/") if path.startswith(f"{ROOT}/") else ("", "", "")
         version, *parts = rest.rstrip("/").split("/")
         parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
-        return cls(_VERBS.get(method, method.lower()), path, version, tuple(parts), parameters, accept)
+        return cls(method, path, version, tuple(parts), parameters, accept)
+
+    @property
+    def verb(self) -> str:
+        """Kubernetes' word; empty where it has none."""
+        return _VERBS.get(self.method, "")
 
     @property
     def is_metric(self) -> bool:
-        """Whether it names a metric of one object, as HPAs do."""
-        return len(self.parts) == 5 and self.parts[0] == "namespaces" and self.version in CUSTOM_METRICS_VERSIONS
+        """Whether it names a metric of one object, as HPAs do; of whatever version, as Kubernetes reads paths."""
+        return len(self.parts) == 5 and self.parts[0] == "namespaces"
 
     @property
     def attributes(self) -> Mapping[str, Mapping[str, str]]:
@@ -125,15 +130,16 @@ class Asked:
 
 def answer(asked: Asked, namespace: str, tell: Tell) -> Json:
     """The body of a yes. Raises `Refusal`."""
-    if asked.verb != "get":
+    if asked.method != "GET":
         raise Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
     if asked.path.rstrip("/") == "/apis" and DISCOVERY_ACCEPTED in asked.accept.replace(" ", ""):
         return _discovery()
     if asked.path.rstrip("/") == ROOT:
         return _group()
-    if asked.version in CUSTOM_METRICS_VERSIONS and not asked.parts:
+    served = asked.version in CUSTOM_METRICS_VERSIONS
+    if served and not asked.parts:
         return _resources(asked.version)
-    if not asked.is_metric:
+    if not (served and asked.is_metric):
         raise Refusal(404, "NotFound", "the server could not find the requested resource", {})
     _, where, resource, name, metric = asked.parts
     if resource not in ("services", "services.") or where != namespace or metric not in METRICS:
@@ -150,7 +156,7 @@ def answer(asked: Asked, namespace: str, tell: Tell) -> Json:
         raise _no_metric(resource, name, metric)
     try:
         figures = tell(selector)
-        return _value(asked.version, namespace, metric, text, quantity(figures, metric), figures.age_seconds)
+        return _value(asked.version, namespace, metric, quantity(figures, metric), figures.age_seconds)
     except Unknown as error:
         raise Refusal(503, "ServiceUnavailable", f"{metric} is unknown: {error}") from None
 
@@ -212,17 +218,16 @@ def _resources(version: str) -> Json:
     }
 
 
-def _value(version: str, namespace: str, metric: str, selector: str, value: str, age_seconds: float) -> Json:
+def _value(version: str, namespace: str, metric: str, value: str, age_seconds: float) -> Json:
     read_at = datetime.now(UTC) - timedelta(seconds=age_seconds)
+    newer = version != "v1beta1"
     item: Json = {
         "describedObject": {"kind": "Service", "namespace": namespace, "name": METRICS_SERVICE, "apiVersion": "/v1"},
+        **({"metric": {"name": metric, "selector": None}} if newer else {"metricName": metric}),
         "timestamp": read_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "value": value,
+        **({} if newer else {"selector": None}),
     }
-    if version == "v1beta1":
-        item |= {"metricName": metric, "selector": None}
-    else:
-        item |= {"metric": {"name": metric, "selector": None}}
     return {
         "kind": "MetricValueList",
         "apiVersion": f"{CUSTOM_METRICS_GROUP}/{version}",

@@ -87,6 +87,7 @@ RECIPES = {
             "kubernetes", KUBERNETES, _in("k8s.io/kubernetes/cmd", *_KUBERNETES_PARTS), 330, 5000, _kubernetes_linker()
         ),
         Recipe("kubectl", KUBERNETES, _in("k8s.io/kubernetes/cmd", "kubectl"), 90, 1500, _kubernetes_linker()),
+        Recipe("metrics-adapter", "1.36.0", (".",), 30, 1500),  # beside Kubernetes' build; by itself 200 s
         Recipe("etcd", "3.6.16", ("go.etcd.io/etcd/server/v3",), 45, 1000),
         Recipe(
             "containerd",
@@ -133,6 +134,7 @@ TOOLS = {
     for tool in (
         *(Tool(name, RECIPES["kubernetes"], minimum=(1, 33)) for name in _KUBERNETES_PARTS),
         Tool("kubectl", RECIPES["kubectl"], minimum=(1, 30), version_arguments=("version", "--client")),
+        Tool("metrics-adapter", RECIPES["metrics-adapter"], version_arguments=(), path=""),
         Tool("etcd", RECIPES["etcd"], minimum=(3, 5)),
         Tool(
             "containerd",

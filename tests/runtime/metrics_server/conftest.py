@@ -1,4 +1,4 @@
-"""Namespaces on the real API server with the metrics server's rights, and a sandbox; also one server for a module."""
+"""Namespaces on the real API server with the metrics server's rights, and a sandbox; also one server for all."""
 
 import secrets
 
@@ -20,9 +20,9 @@ def world(request, definition, namespace, sandbox, tmp_path):
         built.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(definition, tmp_path_factory):
-    """A module's world with one escrow in its queue, and a server that has read it."""
+    """A world for all tests that leave its queue alone, with one escrow in its queue, and a server that has read it."""
     name = f"test-{secrets.token_hex(4)}"
     client = definition.client(name)
     client.create(Namespace(metadata=ObjectMeta(name=name)))
