@@ -4,6 +4,7 @@ import json
 
 import pytest
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
+from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.batch_v1 import Job
 from pulumi import automation
 
@@ -108,10 +109,16 @@ def test_a_real_api_server_takes_every_object_and_keeps_the_accounts(deploy, con
         "namespace": namespace.name,
         "operator": {"enabled": False},  # nobody would take the finalizer off
         "hpa": {"enabled": False},  # an APIService without a server would disturb other tests
+        "worker": {"replicas": 7},
     }
     stack = deploy(kubeconfig=str(control_plane.kubeconfig), **sections)
     created = stack.up()  # the namespace is there already: it is taken over, as after a `destroy`
     assert stack.up() == {"same": created["create"]}
+    stack.configure(**sections | {"hpa": {"engine": "external"}})
+    assert stack.up()["create"], "the autoscaler"
+    workers = control_plane.client(namespace.name).get(Deployment, "pf-agent-workers")
+    assert workers.spec.replicas == 7, "turning it on leaves the workers as they are"
+    stack.configure(**sections)
     stack.destroy()
     left = control_plane.client(namespace.name)
     assert left.get(CustomResourceDefinition, "escrows.purpleflea.com")
