@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ render-check: $(VENV)/.installed-render ## exit 1 with a diff when $(OUT)/$(STAC
 
 render-diff: $(VENV)/.installed-render ## show what the working tree changes in a stack's files (AGAINST=revision)
 	@$(PY) -m components.synth --stack $(STACK) --diff $(AGAINST)
+
+policy: ## make the environment of the Pulumi policy pack, policy/.venv
+	@test -d policy/.venv || $(PYTHON) -m venv policy/.venv
+	@policy/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/policy.txt
 
 diff-report: render ## what the working tree changes in money, rights and images, for a reviewer (AGAINST=revision)
 	@$(PY) -m components.diff_report $(AGAINST) $(OUT) --stack $(STACK) || test $$? -eq 1
@@ -108,6 +112,7 @@ docs: $(VENV)/.installed-render $(VENV)/.installed-runtime ## write the referenc
 requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt
 	@for set in render pulumi runtime; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/render.txt requirements/policy.in -o requirements/policy.txt
 
 clean: ## remove .venv, dist and caches
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.diff_report.pairs import Pair, pair
 from components.diff_report.rendered import Rendered
 from components.manifests.kustomization import KEPT_KINDS
-from components.rules import guards, money, network, pods, rights
+from components.rules import money, pods
 from components.rules.money import Exposure
+from components.rules.pairs import Pair, named, pair
+from components.rules.widening import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Review:
         """Compare two renderings of one stack."""
         old, new = before or Rendered(), after or Rendered()
         pairs = pair(old.objects, new.objects)
-        found = cls(before, after, widened=[*_widened(old, new, pairs)], images=_images(pairs))
+        found = cls(before, after, widened=widened(pairs), images=_images(pairs))
         found._objects(pairs)
         found._work(pairs)
         found.files.extend(_files(old.files, new.files))
@@ -75,7 +76,7 @@ class Review:
                 lost = " (what it holds goes with it: accounts, ledgers or keys)"
                 self.removed.append(one.named + (lost if one.before["kind"] in KEPT_KINDS else ""))
             elif fields := one.fields:
-                was = Pair(None, one.before).named
+                was = named(one.before)
                 self.changed.append((one.named, was if was != one.named else "", fields))
 
     def _work(self, pairs: list[Pair]) -> None:
@@ -127,18 +128,6 @@ def _state(side: Rendered | None) -> str:
     if side is None:
         return "absent"
     return "read in part" if side.problems else "read"
-
-
-def _widened(old: Rendered, new: Rendered, pairs: Iterable[Pair]) -> Iterator[str]:
-    before, after = [*old.objects.values()], [*new.objects.values()]
-    yield from rights.widened(before, after)
-    yield from guards.loosened(before, after)
-    yield from network.widened(before, after)
-    was, now = pods.accounts(before), pods.accounts(after)
-    for one in pairs:
-        if one.after is not None:
-            gained = pods.powers(one.after, now) - (pods.powers(one.before, was) if one.before else set())
-            yield from (f"{one.named} {power}" for power in sorted(gained))
 
 
 def _images(pairs: Iterable[Pair]) -> list[Image]:

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from components.diff_report.__main__ import main
-from components.diff_report.pairs import differing
 from components.diff_report.rendered import Rendered
 from components.diff_report.review import Review
 from components.diff_report.text import LIMIT, markdown
+from components.rules.pairs import differing
 from components.synth.rendering import render
 from tests.components.variants import ROOT, many_agents, stack
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.manifests import kinds
 from components.manifests.naming import Manifest, content_hash
+from runtime.contract import AGENT_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,12 @@ class Pair:
 def pair(before: Mapping[str, Manifest], after: Mapping[str, Manifest]) -> list[Pair]:
     """Every object once, sorted by name.
 
-    A Job's name changes with its content, but its file does not; an object that was only renamed has its content.
+    A Job's name changes with its content, its agent and its file do not; what was only renamed has its content.
     """
     left, right = dict(before), dict(after)
     found: list[Pair] = []
-    for identify in (_identity, lambda path, one: (path, one["kind"]), lambda _, one: _content(one)):
-        known = {identify(path, one): path for path, one in reversed(left.items())}
+    for identify in (_identity, _agent, lambda path, one: (path, one["kind"]), lambda _, one: _content(one)):
+        known = {key: path for path, one in reversed(left.items()) if (key := identify(path, one))}
         for path, one in [*right.items()]:
             old = known.pop(identify(path, one), None)
             if old is not None:
@@ -87,6 +88,12 @@ def _by_name(items: list[Any]) -> dict[Any, Any] | None:
 def _identity(_: str, manifest: Manifest) -> tuple[str, ...]:
     metadata = manifest["metadata"]
     return kinds.group(manifest["apiVersion"]), manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def _agent(_: str, manifest: Manifest) -> tuple[str, ...] | None:
+    metadata = manifest["metadata"]
+    agent = (metadata.get("labels") or {}).get(AGENT_LABEL)
+    return (manifest["kind"], metadata.get("namespace", ""), agent) if agent else None
 
 
 def _content(manifest: Manifest) -> tuple[str, str]:
