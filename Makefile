@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy sbom audit preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,26 @@ render-diff: $(VENV)/.installed-render ## show what the working tree changes in 
 policy: ## make the environment of the Pulumi policy pack, policy/.venv
 	@test -d policy/.venv || $(PYTHON) -m venv policy/.venv
 	@policy/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/policy.txt
+
+# An environment of its own: nothing else needs any of these tools.
+AUDIT := dist/.audit
+
+$(AUDIT)/.installed: requirements/audit.txt
+	@$(PYTHON) -m venv $(AUDIT)
+	@echo "installing requirements/audit.txt into $(AUDIT) (hash-checked, once) ..."
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
+sbom: $(AUDIT)/.installed $(VENV)/.installed-runtime ## write what the image ships, as CycloneDX and with licences, under dist/sbom/
+	@mkdir -p dist/sbom
+	@$(AUDIT)/bin/python -W ignore -m cyclonedx_py requirements --output-reproducible --pyproject pyproject.toml requirements/runtime.txt -o dist/sbom/runtime.cdx.json
+	@$(AUDIT)/bin/pip-licenses --python $(PY) --from=mixed --with-urls --format=markdown --output-file=dist/sbom/licences.md \
+	  --packages $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/\1/p' requirements/runtime.txt) >/dev/null
+	@echo "dist/sbom: runtime.cdx.json, licences.md"
+
+audit: $(AUDIT)/.installed ## hold what the image ships against the known vulnerabilities; fails where one cannot be looked up
+	@$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt \
+	  $$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/audit-exceptions.txt)
 
 diff-report: render ## what the working tree changes in money, rights and images, for a reviewer (AGAINST=revision)
 	@$(PY) -m components.diff_report $(AGAINST) $(OUT) --stack $(STACK) || test $$? -eq 1
@@ -113,6 +133,7 @@ requirements: ## compile requirements/*.in to hash-pinned *.txt (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.txt
 	@for set in render pulumi runtime; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/render.txt requirements/policy.in -o requirements/policy.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/audit.in -o requirements/audit.txt
 
 clean: ## remove .venv, dist and caches
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

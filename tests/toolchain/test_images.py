@@ -80,6 +80,20 @@ def test_it_holds_no_secret_and_no_pip(archive):
     assert variables == {"PATH", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 
 
+def test_it_holds_what_is_locked_with_its_licences_and_no_compiler(archive):
+    every = archive.files(archive.layers)
+    lock = (images.PROJECT / "requirements" / "runtime.txt").read_text()
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)", lock, re.MULTILINE)
+    locked = {f"{name.replace('-', '_').lower()}-{version}" for name, version in pins}
+    places = [match for name in every if (match := re.match(r"app/lib/([^/]+)\.dist-info/(.+)$", name))]
+    inside = {match[1].lower() for match in places}
+    assert {one.partition("-")[0] for one in locked ^ inside} == {"kubernetes_asyncio"}, "no pod has a kubeconfig"
+    with_text = {match[1].lower() for match in places if re.search("LICEN|COPYING", match[2])}
+    assert {one.partition("-")[0] for one in inside - with_text} == {"obstore"}, "its wheel names MIT, and has no text"
+    above = archive.files(archive.layers[1:])
+    assert [name for name in above if re.search(r"(^|/)(cc|gcc|g\+\+|clang|ld|make|rustc|go)(-[\d.]+)?$", name)] == []
+
+
 def test_every_module_is_compiled_and_its_bytecode_needs_no_source_time(archive):
     sources = {name for name in archive.files(archive.layers) if re.match(r"app/(runtime|lib)/.*\.py$", name)}
     compiled = {name for name in archive.files(archive.layers) if name.startswith("app/") and name.endswith(".pyc")}
