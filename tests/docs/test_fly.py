@@ -1,5 +1,6 @@
 """docs/fly.md: its commands are run, in their order, against an executable that does what Fly does."""
 
+import json
 import os
 import re
 import subprocess
@@ -35,18 +36,20 @@ def run(tmp_path):
     search = f"{fly}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
     def run(command, **values):
-        values = {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent", **values}
+        values = {"PF_API_KEY": "pf_live_first", "AGENT_WALLET": "0xAgent", "PYTHONPATH": str(PROJECT), **values}
         subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={"PATH": search, **values}, check=True)
 
     run.state = lambda: fly_stand_in.read(tmp_path)
     return run
 
 
-def test_five_steps_and_the_rotation_work_as_written(run):
+def test_five_steps_and_the_rotation_work_as_written(run, sandbox, tmp_path):
+    faucet = {"PF_FAUCET_URL": sandbox.url, "PF_ALLOW_HTTP": "true"}
     for command in commands():
         if command == "make render":  # has tests of its own; the files it would write stand in the folder
             continue
-        run(command, PF_API_KEY="pf_live_second" if "--deploy" in command else "pf_live_first")
+        run(command, PF_API_KEY="pf_live_second" if "--deploy" in command else "pf_live_first", **faucet)
+    assert json.loads((tmp_path / "faucet-result.json").read_text())["outcome"] == "granted"
     state = run.state()
     assert Counter(machine["region"] for machine in state["machines"]) == FlySettings().regions
     assert len(state["volumes"]) == sum(FlySettings().regions.values())
