@@ -5,15 +5,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, TextIO
 
 from runtime.contract import Env, ExitCode
 from runtime.environment import read, text
+from runtime.errors import BadInput
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.payments.http import Limits
 from runtime.payments.settings import PaymentSettings
 from runtime.statement.archive import Archive
+from runtime.statement.fly_ledger import FlyLedgers
 from runtime.statement.focus import Focus
 from runtime.statement.journals import Beancount, Hledger
 from runtime.statement.lines import in_doubt, line_of
@@ -55,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by", default="namespace", help=f"{', '.join(GROUPS)}, label:KEY; several with commas between"
     )
     parser.add_argument("-o", "--output", choices=[*FORMS], default="table")
+    parser.add_argument(
+        "--ledger",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="a copy of a Fly agent's ledger, may be repeated; without -n or -A nothing else is read",
+    )
     parser.add_argument("--archive", metavar="URL", help="read the archived accounts, too; else PF_ARCHIVE_URL")
     parser.add_argument(
         "--reconcile",
@@ -76,12 +86,19 @@ async def make(args: argparse.Namespace, out: TextIO = sys.stdout) -> int:
     """Write the statement; 0, or 1 where it does not add up.
 
     Raises:
-        BadInput: A period or a grouping that cannot be, or settings of the payment service that are wrong.
+        BadInput: A period, a grouping or a ledger that cannot be, or settings of the payment service that are wrong.
     """
+    if args.ledger and args.reconcile:
+        raise BadInput("--reconcile: holds the cluster's accounts against the service; leave --ledger out")
     now = datetime.now(UTC)
     period = read_period(args.since, args.until, args.month, args.time_zone)
     statement = Statement(period, grouping(args.by), args.by)
     payments = read(PaymentSettings) if args.reconcile else None
+    ledgers = FlyLedgers(args.ledger or [])
+    if args.ledger and not (args.namespace or args.all_namespaces):
+        writer = FORMS[args.output](out, period)
+        _take(ledgers, statement, writer)
+        return _end(args, writer, Result(statement, now))
     url = args.archive or read(StatementSettings).archive
     archive = Archive(url) if url else None
     async with KubernetesApi(NAME) as api:
@@ -90,6 +107,7 @@ async def make(args: argparse.Namespace, out: TextIO = sys.stdout) -> int:
         since = None if period.since is None else period.since.astimezone(UTC).date()
         accounts = Accounts(escrows, namespaces, archive.read(namespaces, since) if archive else ())
         writer = FORMS[args.output](out, period)
+        _take(ledgers, statement, writer)
         if payments is None:
             result = Result(await _gather(accounts, statement, writer, None), now)
         else:
@@ -97,6 +115,17 @@ async def make(args: argparse.Namespace, out: TextIO = sys.stdout) -> int:
                 comparing = Reconciliation(client, escrows, period, whole=args.all_namespaces)
                 await comparing.begin()
                 result = Result(await _gather(accounts, statement, writer, comparing), now, await comparing.end())
+    return _end(args, writer, result)
+
+
+def _take(ledgers: FlyLedgers, statement: Statement, writer: Writer) -> None:
+    for line in ledgers.lines(statement.period):
+        statement.add(line)
+        writer.line(line)
+    statement.doubts += ledgers.doubts
+
+
+def _end(args: argparse.Namespace, writer: Writer, result: Result) -> int:
     writer.end(result)
     if args.output not in WHOLE:
         sys.stderr.write("\n".join(words(result)) + "\n")

@@ -116,7 +116,16 @@ def line_of(escrow: Escrow, period: Period) -> Line | None:
         locked_at=since,
         closed_at=status.closed_at,
     )
-    return line if _filled(line, escrow, period) else None
+    facts = Facts(
+        amount=_micro(escrow.amount),
+        settled=escrow.phase is Phase.SETTLED,
+        review=escrow.phase is Phase.NEEDS_REVIEW,
+        outcome=status.outcome,
+        paid=_micro(status.paid_usdc),
+        fee=_micro(status.fee_usdc),
+        referral=_micro(status.referral_usdc),
+    )
+    return line if filled(line, facts, period) else None
 
 
 def locked_at(escrow: Escrow) -> datetime | None:
@@ -144,49 +153,63 @@ def in_doubt(escrow: Escrow) -> bool:
     return escrow.escrow_id is None and escrow.status.creation is not None and escrow.phase is not Phase.SETTLED
 
 
-def _filled(line: Line, escrow: Escrow, period: Period) -> bool:
+class Facts(msgspec.Struct, kw_only=True, gc=False):
+    """What is known of an account's money, in micro-USDC; None is unknown.
+
+    Args:
+        settled: Whether it came to its end.
+        review: Whether it waits for a person.
+    """
+
+    amount: int | None
+    settled: bool
+    review: bool
+    outcome: Outcome | None
+    paid: int | None = None
+    fee: int | None = None
+    referral: int | None = None
+
+
+def filled(line: Line, facts: Facts, period: Period) -> bool:
     """Fill in the amounts; False where the line says nothing of this period."""
-    settled = line.closed_at is not None and escrow.phase is Phase.SETTLED
-    ended = settled and line.closed_at is not None and line.closed_at < period.end
+    ended = facts.settled and line.closed_at is not None and line.closed_at < period.end
     before = ended and line.closed_at is not None and line.closed_at < period.start
-    amount = escrow.amount
-    if amount is None:
+    if facts.amount is None:
         line.amount_known, line.referral = False, None
-        return not before or escrow.status.outcome is Outcome.DISPUTED
+        return not before or facts.outcome is Outcome.DISPUTED
     if before:
-        return _carried_over(line, escrow, amount.micro)
+        return _carried_over(line, facts, facts.amount)
     opens = line.locked_at < period.start
-    line.opening, line.locked = (amount.micro, 0) if opens else (0, amount.micro)
+    line.opening, line.locked = (facts.amount, 0) if opens else (0, facts.amount)
     if ended:
-        _end(line, escrow, amount.micro)
-    elif escrow.phase is Phase.NEEDS_REVIEW and line.closed_at is not None and line.closed_at < period.end:
-        line.review = amount.micro
+        _end(line, facts, facts.amount)
+    elif facts.review and line.closed_at is not None and line.closed_at < period.end:
+        line.review = facts.amount
     else:
-        line.open = amount.micro
+        line.open = facts.amount
     return True
 
 
-def _carried_over(line: Line, escrow: Escrow, amount: int) -> bool:
+def _carried_over(line: Line, facts: Facts, amount: int) -> bool:
     """What was closed before the period and still held: it lay there all the time."""
-    _end(line, escrow, amount)
+    _end(line, facts, amount)
     line.paid = line.fee = line.refunded = line.referral = 0
     line.opening = line.held
     return line.opening != 0
 
 
-def _end(line: Line, escrow: Escrow, amount: int) -> None:
-    status = escrow.status
-    paid, fee = _micro(status.paid_usdc), _micro(status.fee_usdc)
-    match status.outcome:
+def _end(line: Line, facts: Facts, amount: int) -> None:
+    paid, fee = facts.paid, facts.fee
+    match facts.outcome:
         case Outcome.PAID:
             line.paid, line.fee = paid or 0, fee or 0
-            line.referral = _micro(status.referral_usdc)
+            line.referral = facts.referral
             if paid is None or fee is None:
                 line.unexplained = max(0, amount - line.paid - line.fee)
         case Outcome.CANCELLED:
             line.refunded, line.fee = amount - (fee or 0), fee or 0
         case Outcome.REFUNDED if fee is not None:  # the service keeps its fee
-            line.refunded, line.fee, line.referral = amount - fee, fee, _micro(status.referral_usdc)
+            line.refunded, line.fee, line.referral = amount - fee, fee, facts.referral
         case Outcome.DISPUTED:
             line.disputed = amount
         case Outcome.COMPLETED:

@@ -1,5 +1,6 @@
 """What a person does with the ledger, while the agent runs: beside a real one."""
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from tests.conformance.model import WAITS
+from tests.conformance.world import REGION
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,6 +29,13 @@ def books(start):
 
     run.world = world
     return run
+
+
+def statement(copy):
+    """What a statement by region makes of a copy."""
+    command = [sys.executable, "-m", "runtime.statement", "--ledger", str(copy), "--by", "region", "-o", "json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return json.loads(ran.stdout)["groups"][REGION]
 
 
 def test_a_review_is_listed_and_resolved_by_a_person(books):
@@ -82,6 +91,8 @@ def test_a_copy_is_whole_while_the_agent_writes(books, tmp_path):
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     db.close()
     assert [*tmp_path.glob("copy.db*")] == [copy]
+    assert statement(copy)["paid_usdc"] == "0.004950"
+    assert statement(copy)["fee_usdc"] == "0.000050"
     again = books("backup", str(copy))
     assert (again.returncode, "there already" in again.stderr) == (2, True)
 
