@@ -8,9 +8,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
-from runtime.agent.billing import Agent, Ask, Refusal
+from runtime.agent.billing import Agent, Ask
 from runtime.agent.ledger import Ledger
 from runtime.agent.metrics import Metrics
+from runtime.agent.outbox import Refusal
 from runtime.agent.settings import Settings
 from runtime.contract import VERSION, LedgerState, Route
 from runtime.errors import PurpleFleaError

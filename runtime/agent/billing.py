@@ -11,61 +11,28 @@ import json
 import logging
 import re
 import secrets
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from runtime.agent.database import LedgerFull
-from runtime.agent.ledger import (
-    CreationEntry,
-    Inference,
-    KeyTaken,
-    Ledger,
-    SettlementJournal,
-    now_ms,
-    state_of,
-)
+from runtime.agent.ledger import Inference, KeyTaken, Ledger, now_ms
+from runtime.agent.outbox import Outbox, Refusal
 from runtime.agent.settings import Settings
 from runtime.agent.work import Work, WorkFailed
 from runtime.contract import LedgerState
-from runtime.errors import NotFound, Permanent, PurpleFleaError, Retryable, Unauthorized
+from runtime.errors import NotFound, PurpleFleaError
 from runtime.money import Usdc
-from runtime.payments import (
-    DialectName,
-    Escrow,
-    EscrowRequest,
-    EscrowStatus,
-    NeedsReview,
-    PaymentsClient,
-    create_once,
-)
-from runtime.payments.creation import NotCreatedError, fingerprint
-from runtime.settlement.driver import Progress, Settler, intent_after
-from runtime.settlement.record import Case
+from runtime.payments import DialectName, Escrow, EscrowStatus, PaymentsClient
+from runtime.settlement.driver import intent_after
 from runtime.settlement.table import Intent
 
-LEFT_ALONE: Final = (
-    "%d unfinished inferences are left alone: Machine %s began them, and may be working on them; if it is gone for "
-    "good, hand them over by `python -m runtime.agent.books adopt %s` and restart this Machine"
-)
 MOST_PROMPT_CHARACTERS: Final = 1_000_000
 _MARGIN: Final = timedelta(minutes=5)
 """An escrow that the caller brought must outlive the work by so much, or its time-out refunds what was earned."""
 _MACHINE: Final = re.compile(r"([A-Za-z0-9-]{1,64})\.")
-_WAIT_SECONDS: Final = 5
 
 _log = logging.getLogger("runtime.agent")
-
-
-class Refusal(Exception):
-    """Why there is no result: status, code and words for the caller. Nothing was charged unless the code says so."""
-
-    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +58,7 @@ class Ask:
         return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
-class Agent:
+class Agent(Outbox):
     """Sells inferences, and finishes what was begun.
 
     Args:
@@ -102,23 +69,16 @@ class Agent:
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, client: PaymentsClient, work: Work) -> None:
+        super().__init__(settings.billing, settings.machine, settings.workers, ledger, client)
         self._settings = settings
-        self._ledger = ledger
-        self._client = client
         self._work = work
-        self._journal = SettlementJournal(ledger)
-        self._settler = Settler(client, self._journal, policy=settings.billing.policy)
         self._turns = asyncio.Semaphore(settings.billing.concurrency)
         self._taken = 0
-        self._finishing: set[asyncio.Task[None]] = set()
-        self.key_problem = ""
-        """Why the service does not accept our key; empty while it does."""
-        self.stopping = False
 
     @property
     def brought(self) -> bool:
         """Whether callers bring their escrows."""
-        return self._client.dialect.name is DialectName.SERVER
+        return self.client.dialect.name is DialectName.SERVER
 
     def quote(self, prompt: str) -> dict[str, Any]:
         """The terms of an escrow that a caller may bring for this prompt to this Machine.
@@ -157,11 +117,11 @@ class Agent:
         return amount
 
     async def _turn(self, ask: Ask, amount: Usdc) -> dict[str, Any]:
-        if not self._ledger.database.has_room():
+        if not self.ledger.database.has_room():
             raise LedgerFull
         inference = Inference(
             id=f"pf-{secrets.token_hex(16)}",
-            slot=self._ledger.slot,
+            slot=self.ledger.slot,
             idempotency_key=ask.key,
             fingerprint=ask.fingerprint,
             payer=ask.payer or "",
@@ -172,45 +132,10 @@ class Agent:
             created_ms=now_ms(),
         )
         try:
-            funded = await (self._take(ask, inference) if self.brought else self._lock(inference))
+            funded = await (self._take(ask, inference) if self.brought else self.lock(inference))
         except KeyTaken as taken:
             return self._again(ask, taken.inference)
         return await self._worked(funded, ask.prompt)
-
-    # --- the money is locked
-
-    def _order(self, inference: Inference) -> EscrowRequest:
-        fly = self._client.dialect.name is DialectName.FLY
-        return EscrowRequest(
-            payee=inference.payee,
-            amount=inference.amount,
-            token=inference.id,
-            description=f"Inference ({inference.region})",
-            payer=inference.payer if fly else None,
-            referral_code=self._settings.billing.referral_code,
-            metadata={"fly_region": inference.region, "fly_machine_id": inference.machine},
-        )
-
-    async def _lock(self, inference: Inference) -> Inference:
-        """Create the escrow with our key. Raises `KeyTaken`, `Refusal`."""
-        order = self._order(inference)
-        entry = CreationEntry(self._ledger, inference, fingerprint(order))
-        try:
-            made = await create_once(self._client, entry, order)
-        except (Retryable, Permanent) as error:
-            self._note_key(error)
-            if entry.inference.creates:  # it may have been created, and is looked for from now on
-                self._finish_later(entry.inference, getattr(error, "delay_seconds", None) or 0)
-                raise Refusal(502, "payment_unknown", "whether money was locked is not known yet") from None
-            _log.warning("no escrow could be created: %s", error)
-            wait = max(1, round(getattr(error, "delay_seconds", None) or 1))
-            message = "the payment service cannot be charged now; nothing was charged"
-            raise Refusal(503, "payments_unavailable", message, Retry_After=str(wait)) from None
-        self.key_problem = ""
-        if isinstance(made, NeedsReview):
-            await self._review(entry.inference, made.reason)
-            raise Refusal(502, "payment_unknown", "whether money was locked is not known; a person looks into it")
-        return entry.inference
 
     async def _take(self, ask: Ask, inference: Inference) -> Inference:
         """Check the escrow that the caller brought and claim it. Raises `KeyTaken`, `Refusal`."""
@@ -218,14 +143,14 @@ class Agent:
             raise Refusal(
                 402, "escrow_required", "ask /quote for the terms, create that escrow, and send its escrow_id"
             )
-        if earlier := await self._ledger.by_escrow(ask.escrow_id):
+        if earlier := await self.ledger.by_escrow(ask.escrow_id):
             raise KeyTaken(earlier)
         try:
-            escrow = await self._client.read_escrow(ask.escrow_id)
+            escrow = await self.client.read_escrow(ask.escrow_id)
         except NotFound:
             raise Refusal(402, "escrow_refused", "the payment service knows no such escrow") from None
         except PurpleFleaError as error:
-            self._note_key(error)
+            self.note_key(error)
             _log.warning("the escrow could not be read: %s", error)
             raise Refusal(503, "payments_unavailable", "the escrow cannot be read now", Retry_After="1") from None
         named = _MACHINE.match(escrow.token or "")
@@ -243,7 +168,7 @@ class Agent:
             amount_micro=escrow.amount.micro,
             payer=escrow.payer or inference.payer,
         )
-        await self._ledger.begin(taken)
+        await self.ledger.begin(taken)
         return taken
 
     def _wrong(self, escrow: Escrow, inference: Inference, machine: str) -> str:
@@ -255,7 +180,7 @@ class Agent:
             return f"the escrow holds {escrow.amount} USDC, this costs {inference.amount}"
         if not machine:
             return "the escrow's description names no Machine: take it from /quote"
-        end = self._client.now() + timedelta(seconds=self._settings.work.seconds) + _MARGIN
+        end = self.client.now() + timedelta(seconds=self._settings.work.seconds) + _MARGIN
         if escrow.auto_release_at is not None and escrow.auto_release_at < end:
             return "the escrow ends before the work surely would"
         return ""
@@ -282,9 +207,9 @@ class Agent:
             state = await self._failed(inference, str(error))
             charged = "nothing was charged" if state in _RETURNED else "what was locked is being returned"
             raise Refusal(502, "work_failed", f"{error}; {charged}") from None
-        self._journal.results[inference.id] = text
+        self.journal.results[inference.id] = text
         intent = Intent.COMPLETE if self.brought else Intent.RELEASE
-        return answer | {"status": await self._settle(inference, intent, "the work is done")}
+        return answer | {"status": await self.settle(inference, intent, "the work is done")}
 
     def _answer(self, inference: Inference, result: Any) -> dict[str, Any]:
         return {
@@ -295,95 +220,17 @@ class Agent:
             "paid_by": "caller" if self.brought else "agent",
         }
 
+    async def unworked(self, inference: Inference) -> None:
+        """Nobody would get the result of work that was not done before its caller was gone."""
+        await self._failed(inference, "the agent stopped before the work was done")
+
     async def _failed(self, inference: Inference, reason: str) -> LedgerState:
         """Return what was locked by us; an escrow that was brought is only given up."""
         if self.brought:
             note = f"not done: {reason}"
-            await self._ledger.update(inference.id, state=LedgerState.DECLINED, note=note, settled_ms=now_ms())
+            await self.ledger.update(inference.id, state=LedgerState.DECLINED, note=note, settled_ms=now_ms())
             return LedgerState.DECLINED
-        return await self._settle(inference, intent_after(self._client, succeeded=False), reason)
-
-    async def _settle(self, inference: Inference, intent: Intent, reason: str) -> LedgerState:
-        """One round; what is left goes on in the background. Returns where it stands."""
-        assert inference.escrow_id is not None  # noqa: S101 - the ledger's own constraint
-        case = Case(inference.id, inference.escrow_id, intent, reason, inference.amount, inference.payee)
-        progress: Progress = await self._settler.settle(case)
-        if progress.error is not None:
-            self._note_key(progress.error)
-        if progress.retry_after_seconds is not None:
-            self._finish_later(inference, progress.retry_after_seconds)
-        state = state_of(progress.record)
-        if state is LedgerState.REVIEW:
-            _log.error("escrow %s needs a manual decision: %s", inference.escrow_id, progress.record.evidence)
-        return state
-
-    # --- finishing what was begun
-
-    async def recover(self) -> int:
-        """Begin to finish what an earlier process of this Machine left open; returns how many there are.
-
-        What another Machine began stays as it is. This ledger may be a copy (a fork or a snapshot of its volume), and
-        that Machine may be working still: who cancelled its escrow would take its pay.
-        """
-        left = await self._ledger.unfinished(self._settings.workers)
-        own = [inference for inference in left if inference.machine == self._settings.machine]
-        for inference in own:
-            self._finish_later(inference, 0)
-        for machine, count in Counter(each.machine for each in left if each not in own).items():
-            _log.error(LEFT_ALONE, count, machine, machine)
-        return len(own)
-
-    async def drain(self) -> None:
-        """Take nothing more, and give what is being finished a moment; the rest waits in the ledger."""
-        self.stopping = True
-        for task in self._finishing:
-            task.cancel()
-        await asyncio.gather(*self._finishing, return_exceptions=True)
-
-    def _finish_later(self, inference: Inference, seconds: float) -> None:
-        task = asyncio.create_task(self._finish(inference.id, seconds))
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-
-    async def _finish(self, inference_id: str, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                inference = await self._ledger.by_id(inference_id)
-                if inference is None or inference.settled_ms is not None:
-                    return
-                await self._step(inference)
-                return
-            except (PurpleFleaError, OSError) as error:
-                self._note_key(error)
-                _log.warning("inference %s is not finished yet: %s", inference_id, error)
-                seconds = max(_WAIT_SECONDS, getattr(error, "delay_seconds", None) or 0)
-
-    async def _step(self, inference: Inference) -> None:
-        """Finish one whose caller is gone: nobody would get the result of work that was not done yet."""
-        if inference.state is LedgerState.CREATING:
-            order = self._order(inference)
-            entry = CreationEntry(self._ledger, inference, fingerprint(order))
-            try:
-                made = await create_once(self._client, entry, order, again=False)
-            except NotCreatedError:
-                return None
-            if isinstance(made, NeedsReview):
-                return await self._review(inference, made.reason)
-            inference = entry.inference
-        if inference.intent is None:
-            await self._failed(inference, "the agent stopped before the work was done")
-            return None
-        await self._settle(inference, inference.intent, "on record")
-        return None
-
-    async def _review(self, inference: Inference, reason: str) -> None:
-        _log.error("inference %s needs a manual decision: %s", inference.id, reason)
-        await self._ledger.update(inference.id, state=LedgerState.REVIEW, note=reason, settled_ms=now_ms())
-
-    def _note_key(self, error: BaseException) -> None:
-        if isinstance(error, Unauthorized):
-            self.key_problem = error.message
+        return await self.settle(inference, intent_after(self.client, succeeded=False), reason)
 
 
 _RETURNED: Final = (LedgerState.CANCELLED, LedgerState.DECLINED)

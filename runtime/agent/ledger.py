@@ -126,9 +126,13 @@ class Ledger:
             for where, value in ((_BY_KEY, inference.idempotency_key), (_BY_ESCROW, inference.escrow_id)):
                 if value is not None and (taken := _one(db, where, value)):
                     raise KeyTaken(taken)
+            self.may_begin(db, inference)
             db.execute(_INSERT, _values(inference))
 
         await self.database.write(write, new=True)
+
+    def may_begin(self, db: sqlite3.Connection, inference: Inference) -> None:
+        """A rule on what is open, within the transaction that writes the row; `begin` raises what it raises."""
 
     async def forget(self, inference_id: str) -> None:
         """Nothing was created: as if it had never begun."""

@@ -60,8 +60,8 @@ class WorkSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BillingSettings:
-    """Where the money moves, whose it is, and how much work is taken at once."""
+class PaymentSettings:
+    """Where the money moves, whose it is, and how many payments at once."""
 
     escrow_url: str = url(FlyEnv.ESCROW_BASE, "The escrow service")
     dialect: DialectName = choice(
@@ -71,20 +71,12 @@ class BillingSettings:
     key: NeededKeySettings = group(NeededKeySettings)
     wallet: str = text(FlyEnv.AGENT_WALLET, "The wallet or agent id that is paid")
     referral_code: str | None = text(Env.REFERRAL_CODE, "Sent where the dialect has a place for it", default=None)
-    fee_rate: str = text(FlyEnv.ESCROW_FEE, "The fee rate that `/earnings` reports", default=FEE_RATE)
-    referral_rate: str = text(
-        FlyEnv.REFERRAL_RATE, "The referrer's part of it that `/earnings` reports", default=REFERRAL
-    )
     concurrency: int = number(
         FlyEnv.CONCURRENCY, "Inferences worked on at a time, in each server process", least=1, most=1000, default=50
-    )
-    queue_length: int = number(
-        FlyEnv.QUEUE_LENGTH, "How many more may wait; one more is told 429", least=0, most=10_000, default=200
     )
     patience_seconds: int = number(
         FlyEnv.PATIENCE_SECONDS, "How long an act without an answer may still arrive", least=1, most=3600, default=90
     )
-    price: PriceSettings = group(PriceSettings)
 
     def client(self) -> PaymentsClient:
         """The one client of a server process. Callers wait meanwhile, so it does not retry for long."""
@@ -103,6 +95,20 @@ class BillingSettings:
         """How long an unclear outcome is tried again."""
         patience = timedelta(seconds=self.patience_seconds)
         return Policy(patience=patience, flight=min(patience, Policy().flight), first_delay=timedelta(seconds=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillingSettings(PaymentSettings):
+    """What an inference costs, and how many more may wait."""
+
+    fee_rate: str = text(FlyEnv.ESCROW_FEE, "The fee rate that `/earnings` reports", default=FEE_RATE)
+    referral_rate: str = text(
+        FlyEnv.REFERRAL_RATE, "The referrer's part of it that `/earnings` reports", default=REFERRAL
+    )
+    queue_length: int = number(
+        FlyEnv.QUEUE_LENGTH, "How many more may wait; one more is told 429", least=0, most=10_000, default=200
+    )
+    price: PriceSettings = group(PriceSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

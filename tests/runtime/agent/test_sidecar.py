@@ -1,0 +1,164 @@
+"""Three layers: agents without a key, the escrow app that keeps it, and the payment service; each a real process."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from runtime.agent.callers import Callers
+from runtime.errors import BadInput
+from runtime.sandbox.testing import running_sandbox
+from tests.conformance.checks import Since
+from tests.conformance.model import FAILS
+from tests.conformance.world import REGION, WALLET, World
+from tests.runtime.agent.conftest import PYTHON, ROOT
+
+TOKENS = {"agents": "a" * 32, "others": "o" * 32}
+ORDER = {"payer_wallet": "caller", "payee_wallet": WALLET, "amount_usdc": 0.01, "description": "x"}
+
+
+class Escrows(World):
+    """The escrow app as a process, with the key of the wallet."""
+
+    def __init__(self, sandbox, folder):
+        super().__init__([sys.executable, "-m", "runtime.agent.sidecar"], sandbox, folder)
+        self.environment |= {
+            "PYTHONPATH": str(ROOT),
+            "PF_CALLERS": " ".join(f"{name}:{token}" for name, token in TOKENS.items()),
+            "PF_CALLER_MOST_USDC": "1",
+            "PF_CALLER_MOST_OPEN_USDC": "1.5",
+        }
+
+    def ask(self, act, body, caller="agents"):
+        headers = {"authorization": f"Bearer {TOKENS.get(caller, caller)}"}
+        return self.http.post(f"/api/escrow/{act}", json=body, headers=headers)
+
+    def lock(self, token, **changed):
+        return self.ask("create", ORDER | {"metadata": {"token": token, "fly_region": REGION}} | changed)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def escrows(sandbox, tmp_path_factory):
+    built = Escrows(sandbox, tmp_path_factory.mktemp("escrows"))
+    built.start()
+    yield built
+    built.close()
+
+
+@pytest.mark.parametrize("language", ["python", "go"])
+def test_an_agent_without_a_key_earns_by_the_escrow_app(request, escrows, sandbox, tmp_path, language):
+    command = request.getfixturevalue("go") if language == "go" else PYTHON
+    with ExitStack() as worlds:
+        agent = World(command, sandbox, tmp_path)
+        worlds.callback(agent.close)
+        agent.environment |= {
+            "PYTHONPATH": str(ROOT),
+            "ESCROW_BASE": str(escrows.http.base_url).rstrip("/"),
+            "PF_API_KEY": TOKENS["agents"],
+            "FLY_REGION": "nrt",
+        }
+        agent.start()
+        since = Since(agent)
+        answer = agent.infer("hello")
+        assert (answer.status_code, answer.json()["status"]) == (200, "released"), answer.text
+        assert agent.infer(FAILS).json()["error"] == "work_failed"
+        sandbox.fault("create", "reset", moment="after", times=1)
+        assert agent.infer("lost").json()["error"] == "payment_unknown"
+        sandbox.fault("create", "status", status=402, times=9)
+        assert agent.infer("poor").json()["error"] == "payments_unavailable"
+        sandbox.clear_faults()
+        assert since.states == {"released": 1, "cancelled": 1, "review": 1}
+        assert since.acts["release"] == since.acts["cancel"] == 1
+        kept = json.loads(sandbox.escrows.get(answer.json()["escrow_id"])["metadata"])["metadata"]
+        assert (kept["fly_region"], kept["caller"]) == ("nrt", "agents")
+        agent.balanced()
+
+
+def test_who_has_no_token_of_ours_is_told_so(escrows, sandbox):
+    received = len(sandbox.received)
+    for token in ("x" * 32, escrows.environment["PF_API_KEY"], "x"):
+        answer = escrows.ask("create", ORDER, caller=token)
+        assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")
+    assert escrows.http.get("/health").json() == {"ok": True}
+    headers = {"authorization": f"Bearer {TOKENS['agents']}"}
+    with httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False) as http:
+        direct = http.post("/api/escrow/create", json=ORDER)
+        assert direct.status_code == 401, "the payment service has never heard of it"
+    assert len([call for call in sandbox.received[received:] if call.carried_out]) == 0
+
+
+def test_the_rules_hold_before_anything_is_sent(escrows, sandbox):
+    received = len(sandbox.received)
+    for changed, status in (
+        ({"payee_wallet": "thief"}, 403),
+        ({"amount_usdc": 1.000001}, 403),
+        ({"amount_usdc": 0}, 403),
+        ({"amount_usdc": -1}, 400),
+        ({"amount_usdc": "NaN"}, 400),
+        ({"payer_wallet": ""}, 400),
+        ({"metadata": []}, 200),
+        ({"metadata": "x"}, 400),
+    ):
+        answer = escrows.ask("create", ORDER | changed)
+        assert answer.status_code == status, (changed, answer.text)
+        if status == 200:
+            assert escrows.ask("cancel", {"escrow_id": answer.json()["escrow_id"]}).status_code == 200
+    assert len(sandbox.received) == received + 2
+    first = escrows.ask("create", ORDER | {"amount_usdc": 1}, caller="others").json()["escrow_id"]
+    refused = escrows.ask("create", ORDER | {"amount_usdc": 0.6}, caller="others")
+    assert (refused.status_code, "at a time" in refused.json()["message"]) == (403, True)
+    assert escrows.ask("cancel", {"escrow_id": first}, caller="others").status_code == 200
+    assert len(sandbox.received) == received + 4
+
+
+def test_an_escrow_is_its_callers_alone_and_each_call_may_be_repeated(escrows):
+    since = len(escrows.sandbox.received)
+    first, again = escrows.lock("mine-0001"), escrows.lock("mine-0001")
+    assert first.json() == again.json()
+    assert escrows.lock("mine-0001", amount_usdc=0.02).status_code == 409
+    body = {"escrow_id": first.json()["escrow_id"], "auto_release": True}
+    assert escrows.ask("release", body, caller="others").status_code == 404
+    released = [escrows.ask("release", body).json() for _ in range(2)]
+    assert released[0] == released[1]
+    assert (released[0]["status"], released[0]["amount_released"]) == ("released", 0.0099)
+    assert escrows.ask("cancel", body).status_code == 409
+    assert len(escrows.sandbox.received) == since + 2
+    escrows.balanced()
+
+
+def test_killed_while_it_sends_it_repeats_nothing(escrows, sandbox):
+    kept = escrows.lock("kept-0001").json()["escrow_id"]
+    escrow_id = escrows.lock("held-0001").json()["escrow_id"]
+    received = len(sandbox.received)
+    sandbox.fault("release", "delay", moment="after", seconds=3, times=1)
+    body = {"escrow_id": escrow_id}
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(escrows.ask, "release", body)
+        escrows.until(lambda: escrows.escrows()[escrow_id] == "released", "it has arrived")
+        escrows.kill()
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    sandbox.clear_faults()
+    escrows.start()
+    escrows.until(lambda: escrows.ask("release", body).status_code == 502, "a person is asked, not the service")
+    assert len(sandbox.received) == received + 1
+    assert escrows.ask("release", {"escrow_id": kept}).status_code == 200, "what was only locked waits for its caller"
+    escrows.balanced()
+
+
+LONG = "x" * 32
+
+
+@pytest.mark.parametrize("listed", ["", "agents:xxx", "agents", f"a:{LONG} a:y{LONG}", f"a:{LONG} b:{LONG}"])
+def test_callers_that_are_written_wrong_are_told_without_a_token(listed):
+    with pytest.raises(BadInput, match="PF_CALLERS") as told:
+        Callers(listed)
+    assert "xxx" not in str(told.value)
