@@ -6,9 +6,10 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
-from components.manifests import fly_go
+from components.manifests import fly_escrow, fly_go
 from components.manifests.services import public_url
 from components.manifests.templating import PROJECT, render
+from components.manifests.toml_tables import array, noted, table
 from components.settings import Settings
 from components.settings.fly import FlySettings
 from runtime.contract import FEE_RATE, FLY_SECRETS, REFERRAL_RATE, Env, FlyEnv, MountPath, Port, Route
@@ -50,7 +51,18 @@ def fly_files(settings: Settings) -> dict[str, str]:
         "fly/secrets.sh": render("fly/secrets.sh", **scripts),
         "fly/regions.sh": render("fly/regions.sh", **scripts),
         "fly/mcp_config.json": mcp_config(settings),
+        **(_escrow_app(settings, scripts) if fly.layers == "three" else {}),
         **go,
+    }
+
+
+def _escrow_app(settings: Settings, scripts: dict[str, Any]) -> dict[str, str]:
+    fly = settings.fly
+    build = _image(fly) | {"dockerfile": "../Dockerfile"}
+    mine = {**scripts, "app": fly.escrow_app.app, "required": fly_escrow.SECRETS, "optional": ()}
+    return {
+        "fly/escrow/fly.toml": fly_escrow.escrow_toml(fly, build, service_url(settings, "escrow")),
+        "fly/escrow/secrets.sh": render("fly/secrets.sh", **mine),
     }
 
 
@@ -66,13 +78,13 @@ def fly_toml(settings: Settings, *, go: bool = False) -> str:
         document.add(tomlkit.comment(line))
     document.add("app", tomlkit.string(fly.app))
     document.add("primary_region", tomlkit.string(fly.primary_region))
-    document.add("kill_signal", _noted(fly.shutdown.signal, "the agent closes its ledger on it"))
+    document.add("kill_signal", noted(fly.shutdown.signal, "the agent closes its ledger on it"))
     document.add(
-        "kill_timeout", _noted(f"{fly.shutdown.kill_timeout_seconds}s", "Fly's default of 5s cuts payments off")
+        "kill_timeout", noted(f"{fly.shutdown.kill_timeout_seconds}s", "Fly's default of 5s cuts payments off")
     )
-    for name, table in _tables(settings, go).items():
+    for name, each in _tables(settings, go).items():
         document.add(tomlkit.nl())
-        document.add(name, table)
+        document.add(name, each)
     return tomlkit.dumps(document)
 
 
@@ -82,9 +94,9 @@ def _tables(settings: Settings, go: bool) -> dict[str, Any]:
     services.append(_service(fly))
     return {
         "build": _build(fly, go),
-        "deploy": _table("canary and bluegreen do not go with volumes.", {"strategy": fly.strategy}),
-        "env": _table(_environment_note(settings), _environment(settings)),
-        "mounts": _table(
+        "deploy": table("canary and bluegreen do not go with volumes.", {"strategy": fly.strategy}),
+        "env": table(_environment_note(settings), _environment(settings)),
+        "mounts": table(
             "One volume a Machine, on one host, not replicated: every Machine keeps its own ledger.",
             {
                 "source": fly.volume.name,
@@ -94,23 +106,28 @@ def _tables(settings: Settings, go: bool) -> dict[str, Any]:
             },
         ),
         "services": services,
-        "vm": _array(
+        "vm": array(
             {"cpu_kind": fly.machine.cpu_kind, "cpus": fly.machine.cpus, "memory": f"{fly.machine.memory_mb}mb"}
         ),
-        "metrics": _table("Scraped by Fly every 15 s.", {"port": Port.FLY_METRICS.value, "path": Route.METRICS.value}),
+        "metrics": table("Scraped by Fly every 15 s.", {"port": Port.FLY_METRICS.value, "path": Route.METRICS.value}),
     }
 
 
 def _build(fly: FlySettings, go: bool) -> Table:
     if go:
-        return _table("Beside this file.", {"dockerfile": "Dockerfile"})
-    image = {"dockerfile": "Dockerfile", "build-target": "fly", "args": _table("", {"BASE_IMAGE": fly.base_image})}
-    return _table("Beside this file; one Dockerfile for Fly and Kubernetes.", image)
+        return table("Beside this file.", {"dockerfile": "Dockerfile"})
+    return table("Beside this file; one Dockerfile for Fly and Kubernetes.", _image(fly))
+
+
+def _image(fly: FlySettings) -> dict[str, Any]:
+    return {"dockerfile": "Dockerfile", "build-target": "fly", "args": table("", {"BASE_IMAGE": fly.base_image})}
 
 
 def _environment_note(settings: Settings) -> str:
     if settings.sandbox.enabled:
         return "The stack's sandbox is inside the cluster: Machines use the services below, with real money."
+    if settings.fly.layers == "three":
+        return "Public; the secret PF_API_KEY is this app's token at the escrow app: the key itself is there alone."
     return "Public; PF_API_KEY and AGENT_WALLET are secrets: see secrets.sh."
 
 
@@ -119,7 +136,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     fly = settings.fly
     several_workers = {FlyEnv.METRICS_DIRECTORY: METRICS_DIRECTORY} if fly.machine.workers > 1 else {}
     return {
-        FlyEnv.ESCROW_BASE: service_url(settings, "escrow"),
+        **_escrow_base(settings),
         FlyEnv.FAUCET_BASE: service_url(settings, "faucet"),
         FlyEnv.ESCROW_FEE: FEE_RATE,
         FlyEnv.REFERRAL_RATE: REFERRAL_RATE,
@@ -129,6 +146,12 @@ def _environment(settings: Settings) -> dict[str, str]:
         **several_workers,
         **fly.env,
     }
+
+
+def _escrow_base(settings: Settings) -> dict[str, str]:
+    if settings.fly.layers == "three":
+        return {FlyEnv.ESCROW_BASE: fly_escrow.internal_url(settings.fly), Env.ALLOW_HTTP: "true"}
+    return {FlyEnv.ESCROW_BASE: service_url(settings, "escrow")}
 
 
 def service_url(settings: Settings, service: str) -> str:
@@ -148,10 +171,10 @@ def _service(fly: FlySettings) -> Table:
     service = {
         "internal_port": Port.FLY_AGENT.value,
         "protocol": "tcp",
-        "auto_stop_machines": _noted(fly.auto_stop, "Fly counts requests only, not settlements under way"),
+        "auto_stop_machines": noted(fly.auto_stop, "Fly counts requests only, not settlements under way"),
         "auto_start_machines": True,
-        "min_machines_running": _noted(fly.min_machines_running, "in the primary region only"),
-        "concurrency": _table(
+        "min_machines_running": noted(fly.min_machines_running, "in the primary region only"),
+        "concurrency": table(
             "",
             {
                 "type": fly.concurrency.type,
@@ -159,14 +182,14 @@ def _service(fly: FlySettings) -> Table:
                 "hard_limit": fly.concurrency.hard_limit,
             },
         ),
-        "ports": _array(
+        "ports": array(
             {"port": 443, "handlers": ["tls", "http"]},
-            {"port": 80, "handlers": ["http"], "force_https": _noted(True, "a table of that name does not load")},
+            {"port": 80, "handlers": ["http"], "force_https": noted(True, "a table of that name does not load")},
         ),
         # Under [[services]] a check is called http_checks; flyctl drops [[services.checks]] without a word.
-        "http_checks": _array(check),
+        "http_checks": array(check),
     }
-    return _table("A failed check only takes the Machine out of routing.", service)
+    return table("A failed check only takes the Machine out of routing.", service)
 
 
 def region_counts(fly: FlySettings) -> list[str]:
@@ -196,23 +219,3 @@ def mcp_config(settings: Settings) -> str:
         for service, endpoint, description in tools
     }
     return json.dumps({"mcpServers": servers}, indent=2) + "\n"
-
-
-def _table(note: str, values: dict[str, Any]) -> Table:
-    table = tomlkit.table()
-    if note:
-        table.add(tomlkit.comment(note))
-    for key, value in values.items():
-        table.add(str(key), value)
-    return table
-
-
-def _array(*tables: dict[str, Any]) -> Any:
-    array = tomlkit.aot()
-    for table in tables:
-        array.append(_table("", table))
-    return array
-
-
-def _noted(value: Any, note: str) -> Any:
-    return tomlkit.item(value).comment(note)

@@ -22,11 +22,16 @@ def deploy_commands(settings: Settings, folder: str) -> list[str]:
     if not (settings.enabled and fly.enabled):
         return []
     files = shlex.quote(f"{folder}/fly")
+    escrow = _commands(settings, fly.escrow_app.app, f"{files}/escrow", " --ha=false") if fly.layers == "three" else []
+    return [*escrow, *_commands(settings, fly.app, files), f"{files}/regions.sh --apply"]
+
+
+def _commands(settings: Settings, app: str, files: str, options: str = "") -> list[str]:
+    fly = settings.fly
     return [
-        f"fly apps create {fly.app}",
+        f"fly apps create {app}",
         f"{files}/secrets.sh",
-        f"fly volumes create {fly.volume.name} --app {fly.app} --region {fly.primary_region} --count 1"
+        f"fly volumes create {fly.volume.name} --app {app} --region {fly.primary_region} --count 1"
         f" --size {fly.volume.size_gb} --snapshot-retention {fly.volume.snapshot_retention_days} --yes",
-        f"fly deploy . --app {fly.app} --config {files}/fly.toml",
-        f"{files}/regions.sh --apply",
+        f"fly deploy . --app {app} --config {files}/fly.toml{options}",
     ]

@@ -1,13 +1,14 @@
 """The `fly` section: what fly.toml and the scripts are made from."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from components.settings.problems import Problem
 from components.settings.section import Section
-from components.settings.values import DnsLabel, Image, Matching
+from components.settings.values import DnsLabel, Image, Matching, Usdc, usdc_text
 from components.settings.workloads import Environment
 from runtime.contract import FLY_SECRETS, Env, FlyEnv
 
@@ -52,6 +53,17 @@ class Concurrency(Section):
     """At it the Machine gets nothing more."""
 
 
+class EscrowApp(Section):
+    """Of three layers: the app that holds the key, reached by the agents over `.internal` only."""
+
+    app: DnsLabel = "my-pf-escrow"
+    """Its name, unique on Fly; one Machine in the primary region, with a volume of its own."""
+    most_usdc: Usdc = Decimal(10)
+    """The most that one escrow may hold."""
+    most_open_usdc: Usdc = Decimal(100)
+    """The most that one calling app may have open at a time; what waits for a person counts."""
+
+
 class Check(Section):
     """The HTTP check on `/health`. It only takes a Machine out of routing, it never restarts one."""
 
@@ -92,6 +104,10 @@ class FlySettings(Section):
     """Machines in each region, absolute counts; 0 empties a region, one that is not named is left alone."""
     dialect: Literal["kubernetes", "fly", "server"] = "fly"
     """HTTP surface of the payment service that the agent speaks."""
+    layers: Literal["one", "three"] = "one"
+    """`one`: each agent holds the key. `three`: public agents hold a token, and an escrow app of its own the key."""
+    escrow_app: EscrowApp = EscrowApp()
+    """The middle one of three layers."""
     base_image: Image = "python:3.12-slim"
     """Python image that the Dockerfile starts from; a digest makes builds repeatable for ever."""
     strategy: Literal["rolling", "immediate"] = "rolling"
@@ -114,10 +130,11 @@ class FlySettings(Section):
     """Further environment variables of the agent: its prices, its model, its queue; nothing secret."""
 
 
-_SECRET: Final = (*FLY_SECRETS, FlyEnv.MODEL_KEY)
+_SECRET: Final = (*FLY_SECRETS, FlyEnv.MODEL_KEY, FlyEnv.CALLERS)
 _SET: Final = (
     Env.API_DIALECT,
     *(name for name in FlyEnv if name.value.startswith("FLY_")),
+    Env.ALLOW_HTTP,
     *(FlyEnv.ESCROW_BASE, FlyEnv.FAUCET_BASE, FlyEnv.ESCROW_FEE, FlyEnv.REFERRAL_RATE, FlyEnv.WORKERS),
     *(
         FlyEnv.GRACEFUL_SHUTDOWN_SECONDS,
@@ -140,6 +157,8 @@ def fly_problems(fly: FlySettings) -> Iterator[Problem]:
     if shutdown.graceful_seconds >= shutdown.kill_timeout_seconds:
         limit = shutdown.kill_timeout_seconds
         yield Problem(f"{at}.shutdown.gracefulSeconds", f"must be below killTimeoutSeconds ({limit})")
+    if fly.layers == "three":
+        yield from _layer_problems(fly, at)
     in_primary = fly.regions.get(fly.primary_region, 0)
     if in_primary < 1:
         yield Problem(f"{at}.regions", f"needs at least one Machine in the primary region {fly.primary_region!r}")
@@ -154,6 +173,16 @@ def fly_problems(fly: FlySettings) -> Iterator[Problem]:
             yield Problem(f"{at}.env.{name}", "is a secret: fly.toml would show it; stage it by `fly secrets import`")
         elif name in _SET:
             yield Problem(f"{at}.env.{name}", "is set by Fly or from other settings; choose another name")
+
+
+def _layer_problems(fly: FlySettings, at: str) -> Iterator[Problem]:
+    if fly.dialect != "fly":
+        yield Problem(f"{at}.layers", f"three layers speak fly, not fly.dialect {fly.dialect!r}")
+    if fly.escrow_app.app == fly.app:
+        yield Problem(f"{at}.escrowApp.app", "is the agents' app: the key's app is another one")
+    if fly.escrow_app.most_usdc > fly.escrow_app.most_open_usdc:
+        most = usdc_text(fly.escrow_app.most_open_usdc)
+        yield Problem(f"{at}.escrowApp.mostUsdc", f"must not exceed mostOpenUsdc ({most})")
 
 
 def _size_problems(machine: Machine, at: str) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.manifests import encryption, fly_config, job_gate, kustomization, naming, stack
+from components.manifests import encryption, fly_config, fly_escrow, job_gate, kustomization, naming, stack
 from components.manifests.agent_config import agent_config
 from components.manifests.credentials import SANDBOX_API_KEY
 from components.manifests.naming import Manifest
@@ -66,7 +66,7 @@ def _files(settings: Settings, api_key: str) -> Iterator[_File]:
         subject = f"{manifest['kind']} `{manifest['metadata']['name']}`"
         purpose = "For somebody with rights to the whole cluster: the stack needs it, and does not create it."
         yield _File(path, yaml_text(_in_reading_order(manifest)), subject, purpose, manifest)
-    purposes = {**fly_config.PURPOSES, **encryption.PURPOSES}
+    purposes = {**fly_config.PURPOSES, **fly_escrow.PURPOSES, **encryption.PURPOSES}
     for path, text in {**fly_config.fly_files(settings), **encryption.encryption_files(settings)}.items():
         yield _File(path, text, "file", purposes[path])
     if job_gate.is_used(settings):

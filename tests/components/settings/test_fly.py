@@ -26,6 +26,7 @@ def test_defaults_are_without_problems():
         ({"volume": {"name": "agent-data"}}, "volume.name", "at most 30"),
         ({"volume": {"snapshotRetentionDays": 61}}, "volume.snapshotRetentionDays", "to 60 is needed"),
         ({"machine": {"memoryMb": 300}}, "machine.memoryMb", "multiple of 256"),
+        ({"layers": "two"}, "layers", "'two' is not allowed"),
         ({"baseImage": "python"}, "baseImage", "pin the image"),
         ({"baseImage": "python:latest"}, "baseImage", "pin the image"),
         ({"region": "iad"}, "region", "unknown key"),
