@@ -120,15 +120,14 @@ def test_an_upgrade_leaves_what_controllers_wrote(release, helm, kubectl, dist, 
     assert (kubectl(*bundle), key_in(kubectl, NAMESPACE)) == (ca, key)
 
 
-def test_another_chart_s_job_is_paid_with_the_containers_it_took(release, helm, kubectl, dist, image, tmp_path):
-    """The same release by another chart, which has this one below it: the agent's own Job goes."""
+def test_another_chart_s_job_is_paid_with_the_containers_it_took(release, helm, dist, guide, image, tmp_path):
+    """The same release by another chart, with this one below it and the guide's values: the agent's own Job goes."""
     parent = shutil.copytree(PROJECT / "examples" / "charts" / "reports", tmp_path / "reports")
     shutil.copytree(dist / "chart", parent / "charts" / "purpleflea")
     runtime = image[1].partition("=")[2]
-    own = set_(credentials__existingSecret=SECRET, operator__image=runtime)
-    helm("upgrade", "pf", parent, *image, *own, "--set", f"image={runtime}")
+    helm("upgrade", "pf", parent, *guide, *set_(worker__enabled="true"), "--set", f"image={runtime}")
     account = release.await_escrow("report-", "Settled")
-    assert (account["outcome"], account["lockedUsdc"]) == ("Paid", "0.25")
+    assert (account["outcome"], account["lockedUsdc"]) == ("Paid", "0.10")
 
 
 def test_a_rollback_never_pays_again(release, helm, kubectl):
@@ -157,7 +156,6 @@ def test_a_release_of_helm_3_s_way_upgrades_and_a_rotated_key_stays(release, hel
         helm("upgrade", "other", dist / "chart", *values, *more)
         scale = ("get", "deployment/pf-agent-workers", "--namespace", OTHER, "--output=jsonpath={.spec.replicas}")
         assert (kubectl(*scale), key_in(kubectl, OTHER)) == ("0", "pf_sandbox_rotated"), more
-    helm("uninstall", "other")
 
 
 def test_a_missing_secret_is_told_before_anything_is_created(release, helm, kubectl, dist, image):
@@ -187,7 +185,7 @@ def test_what_sees_no_cluster_renders_the_same(release, helm, kubectl, dist, ima
     values = (*image, *set_(namespace="new-jobs", createCrd="false"))
     blind = helm.template(dist / "chart", *values)
     assert helm.template(dist / "chart", *values, "--dry-run=server") == blind
-    applied = helm("template", "pf", dist / "chart", *image, "--no-hooks")
+    applied = helm("template", "pf", dist / "chart", *image, *SMALL, "--no-hooks")
     kubectl("apply", "--dry-run=server", "--filename", "-", stdin=applied)
 
 
