@@ -51,7 +51,7 @@ def _fixed() -> dict[str, str]:
     """What no value changes: the definitions' `spec`, policies but for the namespace in them, alerts, dashboard."""
     every = Settings().model_copy(update={"namespace": _NAMESPACE})
     agent = given(Settings.model_construct(agents=(Agent(name="x"),)))["agents"][0]
-    [group] = monitoring.rules(Settings())["groups"]
+    [group] = monitoring.rules(every)["groups"]
     return {
         "files/agent.json": _json({key: value for key, value in agent.items() if key != "name"}),
         "files/names.json": _json(_names()),

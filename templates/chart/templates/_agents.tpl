@@ -98,9 +98,9 @@ servers:
 {{- end }}
 {{- if or $mcp.podBudgetUsdc $mcp.podDailyBudgetUsdc }}
 budgets:
-{{- range $window, $limit := dict "pod" $mcp.podBudgetUsdc "day" $mcp.podDailyBudgetUsdc }}
-{{- if $limit }}
-- {name: {{ $window }}, limit: {{ include "purpleflea.usdc" $limit | quote }}, window: {{ $window }}, on_exceed: {{ snakecase $mcp.onExceed }}}
+{{- range list (list "pod" $mcp.podBudgetUsdc) (list "day" $mcp.podDailyBudgetUsdc) }}
+{{- if last . }}
+- {name: {{ first . }}, limit: {{ include "purpleflea.usdc" (last .) | quote }}, window: {{ first . }}, on_exceed: {{ snakecase $mcp.onExceed }}}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from components.settings import BadSettings, Settings
-from tests.components.helm.rendering import is_hook, write_chart
+from tests.components.helm.rendering import KEEP, is_hook, write_chart
 from tests.components.variants import ROOT, VARIANTS
 
 GUIDE = ROOT / "tests" / "guides" / "kubernetes" / "values.yaml"
@@ -195,3 +195,10 @@ def test_renderings_are_equal_whatever_a_release_has_been_through(helm, dev):
     assert helm("template", "pf", dev) == first
     upgraded = helm("template", "pf", dev, "--is-upgrade")
     assert upgraded == first
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_an_uninstall_leaves_is_what_the_settings_say(helm, dev, is_kept):
+    rendered = helm.template(dev, "--set", f"purpleflea.retention.keepEscrows={str(is_kept).lower()}")
+    kept = {one["kind"] for one in rendered if KEEP in one["metadata"].get("annotations", {})}
+    assert kept == ({"Namespace", "CustomResourceDefinition"} if is_kept else set())
