@@ -179,6 +179,9 @@ def test_the_controller_and_the_simulator_agree_sync_by_sync(node, namespace, se
     for name, case in CASES.items():
         case.syncs.clear()
         namespace.client.create(workload(name, case.replicas))
+    for name, case in CASES.items():
+        # The controller divides by the pods that there are: those of a workload that has none yet are infinitely busy.
+        waiting.until(f"{name} has its pods", partial(has_pods, namespace.client, name, case.replicas))
         scaler = {"metadata": {"name": name}, "spec": case.spec(name)}
         namespace.client.create(HorizontalPodAutoscaler.from_dict(scaler))
     asked, gaps = ask_all_the_while(namespace, path)
@@ -217,6 +220,10 @@ def workload(name: str, replicas: int) -> Deployment:
     }
     spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
     return Deployment.from_dict({"metadata": ObjectMeta(name=name).to_dict(), "spec": spec})
+
+
+def has_pods(client, name: str, count: int) -> bool:
+    return client.get(Deployment, name).status.replicas == count
 
 
 def compare(name: str, case: Case) -> None:
