@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from components.settings import Settings
 from tests.toolchain import cache, cluster, images, tools, wheel
@@ -29,12 +30,14 @@ def _obtained(tool: tools.Tool) -> str:
     return f"`make toolchain` gets it: {' or '.join(ways)}"
 
 
-def build() -> None:
-    """Fetch or build everything; goes on after a failure, and then exits with 2."""
+def build(names: Sequence[str] = ()) -> None:
+    """Fetch or build those that are named, else all but the slowest; goes on after a failure, and then exits with 2."""
+    if unknown := {*names} - {*tools.TOOLS}:
+        raise tools.Missing(f"no tool named {', '.join(sorted(unknown))}; `status` lists those that exist")
     failed = False
-    for name in tools.TOOLS:
+    for name in names or [tool.name for tool in tools.TOOLS.values() if not tool.by_name]:
         try:
-            tools.find(name)
+            tools.find(name, by_name=True)
         except tools.Missing as missing:
             failed = True
             print(f"{missing}", file=sys.stderr)
@@ -73,16 +76,20 @@ def main() -> None:
     """Parse the command line; an obstacle is one message and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m tests.toolchain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for function in (status, build, down):
+    for function in (status, down):
         commands.add_parser(function.__name__, help=function.__doc__)
+    building = commands.add_parser("build", help=build.__doc__)
+    building.add_argument("names", nargs="*", metavar="name", help="as `status` lists them")
     upward = commands.add_parser("up", help=up.__doc__)
     upward.add_argument("--level", choices=("node", "controlplane"), default="node")
     arguments = parser.parse_args()
     try:
         if arguments.command == "up":
             up(arguments.level)
+        elif arguments.command == "build":
+            build(arguments.names)
         else:
-            {"status": status, "build": build, "down": down}[arguments.command]()
+            {"status": status, "down": down}[arguments.command]()
     except (tools.Missing, Failed) as error:
         print(f"{error}", file=sys.stderr)
         sys.exit(2)

