@@ -121,6 +121,8 @@ def test_each_alert_fires_when_it_should_and_not_before(promtool):
         cases.append((OPERATOR | series, moment, alert, labels))
         cases.append((OPERATOR, moment, alert, None))
         cases.append((OPERATOR | series, "0m", alert, None))
+    idle = {**FIRES["WorkersDoNotScale"][0], "escrow_queue_depth": "0x120"}
+    cases.append((OPERATOR | idle, "6m", "WorkersDoNotScale", None))
     cases.append((OPERATOR, "60m", "EscrowOperatorSilent", None))
     cases.append(({}, "6m", "EscrowOperatorSilent", {}))
     cases.append(({"escrow_last_list_timestamp_seconds": "0x120"}, "25m", "EscrowOperatorSilent", {}))

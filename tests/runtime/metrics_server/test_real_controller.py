@@ -98,8 +98,12 @@ class Traces:
             return Figures(1, 100_000, 1.0, 0.0)
         name = next(name for name in CASES if selects({"trace": name}))
         case, now = CASES[name], time.monotonic()
+        found = self._client.get(Deployment, name)
+        if (found.status.replicas or 0) != found.spec.replicas:
+            # The controller divides by the pods that there are. While they come or go it is told nothing, and waits.
+            raise Unknown("its pods are not what is wanted yet")
         depth = case.depths[min(len(case.syncs), len(case.depths) - 1)]
-        case.syncs.append((now, depth, self._client.get(Deployment, name).spec.replicas))
+        case.syncs.append((now, depth, found.spec.replicas))
         if depth is None:
             raise Unknown("of this trace")
         return Figures(depth, None, None, 0.0)
@@ -180,7 +184,7 @@ def test_the_controller_and_the_simulator_agree_sync_by_sync(node, namespace, se
         case.syncs.clear()
         namespace.client.create(workload(name, case.replicas))
     for name, case in CASES.items():
-        # The controller divides by the pods that there are: those of a workload that has none yet are infinitely busy.
+        # Those of a workload that has no pods yet are infinitely busy, by that division.
         waiting.until(f"{name} has its pods", partial(has_pods, namespace.client, name, case.replicas))
         scaler = {"metadata": {"name": name}, "spec": case.spec(name)}
         namespace.client.create(HorizontalPodAutoscaler.from_dict(scaler))
