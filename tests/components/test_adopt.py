@@ -1,0 +1,120 @@
+"""Objects that somebody applied by hand become a stack's, and none of them is created anew."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import ServiceAccount
+
+from components import adopt
+from components.synth.rendering import render
+from tests.components.variants import stack
+from tests.engine_provider.fixtures import real_provider
+from tests.toolchain.fixtures import require
+
+GUIDE = Path(__file__).parents[1] / "guides" / "kubernetes"
+OFF = ("admission", "networkPolicy", "mcp", "hpa", "payroll", "worker")
+SMALL = {**{name: {"enabled": False} for name in OFF}, "faucet": {"claimOnStartup": False}, "agents": []}
+
+
+def entry(kind, name, **more):
+    return {"type": kind, "name": name, **more}
+
+
+def test_what_is_there_gets_its_id_and_its_parent_and_the_rest_is_left_out(capsys):
+    known = adopt.objects(stack(), Path())
+    given = [
+        entry("purpleflea:index:EscrowOperator", "operator", component=True),
+        entry("purpleflea:index:AgentWorkers", "workers", component=True),
+        entry("pulumi:providers:kubernetes", "keeping"),
+        entry("kubernetes:core/v1:Namespace", "namespaceNamespace", logicalName="namespace", parent="namespace"),
+        entry("kubernetes:batch/v1:Job", "pf-agent-job", parent="jobs"),
+        entry("kubernetes:core/v1:ServiceAccount", "pf-operator-sa", parent="operator"),
+        entry("kubernetes:core/v1:ServiceAccount", "pf-worker-sa", parent="workers"),
+        entry("kubernetes:apps/v1:Deployment", "pf-xDeployment", logicalName="pf-escrow-operator", parent="operator"),
+        entry("kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding", "pf-agent-workers-auth-delegator"),
+        entry("kubernetes:core/v1:ServiceAccount", "nobodys"),
+    ]
+    found = [*adopt.adopted(given, known, lambda one: one["metadata"]["name"] != "pf-worker-sa")]
+    assert [(one["name"], one.get("id")) for one in found] == [
+        ("operator", None),
+        ("pf-operator-sa", "agent-jobs/pf-operator-sa"),
+        ("pf-xDeployment", "agent-jobs/pf-escrow-operator"),
+        ("pf-agent-workers-auth-delegator", "pf-agent-workers-auth-delegator.agent-jobs"),
+    ]
+    assert "its template cannot change" in capsys.readouterr().err
+
+
+def test_every_object_of_a_stack_has_a_name_of_its_own():
+    values = stack(agents=[{"name": "a"}, {"name": "b", "schedule": "0 3 * * *"}])
+    assert len(adopt.objects(values, Path())) == len(render(values, Path())) - len(
+        [path for path in render(values) if not path.startswith(("foundation/", "kubernetes/")) or "kustom" in path]
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"resources": [{"type": 1}]}', '{"resources": 3}'])
+def test_what_is_no_import_file_is_one_message(text, tmp_path, capsys):
+    (tmp_path / "import.json").write_text(text)
+    for file in ("import.json", "none.json"):
+        assert adopt.main([str(tmp_path / file)]) == 2
+        assert "`pulumi preview --import-file" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+@pytest.mark.controlplane
+def test_what_runs_by_hand_becomes_the_stacks_and_is_not_made_anew(
+    deploy, control_plane, namespace, tmp_path, monkeypatch, capsys
+):
+    """The way that docs/migration.md tells: the guide's objects, the rendered files over them, then the import."""
+    if not (shutil.which("pulumi-language-python") and real_provider()):
+        pytest.skip("`pulumi import` wants Pulumi's own Python language host and provider; put both on the PATH")
+    kubectl = require("kubectl", "kubectl")
+    monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+
+    def apply(manifests):
+        for manifest in manifests:
+            command = ["kubectl", "apply", "-n", namespace.name, "-f", "-"]
+            subprocess.run(command, input=json.dumps(manifest), text=True, check=True, capture_output=True)
+
+    [deployment] = [one for one in guide("operator.yaml") if one["kind"] == "Deployment"]
+    accounts = [one for one in guide("credentials.yaml", "operator.yaml") if one["kind"] == "ServiceAccount"]
+    labels = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/part-of": "purpleflea"}
+    deployment["spec"] |= {"selector": {"matchLabels": labels}}  # the guide leaves it out, and no cluster takes that
+    deployment["spec"]["template"]["metadata"] = {"labels": labels}
+    apply([deployment, *accounts])
+    client = namespace.client
+    before = {one.metadata.uid for kind in (Deployment, ServiceAccount) for one in client.list(kind)}
+
+    files = render(stack(namespace=namespace.name, **SMALL))
+    objects = [yaml.safe_load(text) for path, text in files.items() if path.startswith(("foundation/", "kubernetes/"))]
+    taken_over = [one for one in objects if one["kind"] in ("Deployment", "ServiceAccount")]
+    apply(taken_over)  # takes away what the guide has and we have not
+
+    deployed = deploy(kubeconfig=str(control_plane.kubeconfig), namespace=namespace.name, **SMALL)
+    deployed.stack.preview(import_file=str(tmp_path / "import.json"))
+    assert adopt.main([str(tmp_path / "import.json"), "--stack", "test", "--project", str(deployed.folder)]) == 0
+    found = json.loads(capsys.readouterr().out)["resources"]
+    assert f"{namespace.name}/pf-escrow-operator" in [one.get("id") for one in found]
+    deployed.stack.import_resources(resources=found, protect=False, generate_code=False)
+    # Both apply the same, and conflict: the API server adds `apiVersion` to a fieldRef, which belongs to one alone.
+    deployed.stack.workspace.env_vars["PULUMI_K8S_ENABLE_PATCH_FORCE"] = "true"
+    steps = {step.urn.rpartition("::")[2]: step.op.value for step in deployed.preview()}
+    adopted = {one.get("logicalName", one["name"]) for one in found if "id" in one}
+    assert {steps.get(name, "same") for name in adopted} <= {"same", "update"}
+    assert "replace" not in steps.values()
+    assert before <= {one.metadata.uid for kind in (Deployment, ServiceAccount) for one in client.list(kind)}
+
+
+def guide(*names):
+    """The objects of the guide's listings, without the namespace that they name."""
+    for name in names:
+        for one in yaml.safe_load_all((GUIDE / name).read_text()):
+            if one:
+                one["metadata"].pop("namespace", None)
+                yield one
