@@ -39,15 +39,29 @@ def stack_of(args: StackValidationArgs) -> policies.Stack:
     return policies.Stack.of((one.urn, one.resource_type, one.props) for one in args.resources)
 
 
+def given(args: StackValidationArgs, name: str, report: ReportViolation) -> str:
+    """A value of the pack's configuration; a violation where it is missing.
+
+    It is no `required` one: Pulumi wants those of a policy that is disabled, too.
+    """
+    found = args.get_config().get(name, "")
+    if not found:
+        report(f"{name} is not set: set it in the pack's configuration, or disable the policy there")
+    return found
+
+
 def exposure(args: StackValidationArgs, report: ReportViolation) -> None:
     """Holds the stack's maximum exposure against `capUsdc`."""
-    for violation in policies.exposure_within_cap(stack_of(args), args.get_config()["capUsdc"]):
-        report(violation)
+    if cap := given(args, "capUsdc", report):
+        for violation in policies.exposure_within_cap(stack_of(args), cap):
+            report(violation)
 
 
 def nothing_wider(args: StackValidationArgs, report: ReportViolation) -> None:
     """Holds the stack against `baseline`, a folder that `make render` wrote of what is deployed."""
-    folder = Path(args.get_config()["baseline"])
+    if not (path := given(args, "baseline", report)):
+        return
+    folder = Path(path)
     baseline = Rendered.read(folder)
     for problem in [
         *baseline.problems,
@@ -72,15 +86,13 @@ PolicyPack(
             "exposure-within-cap",
             str(policies.exposure_within_cap.__doc__),
             exposure,
-            config_schema=PolicyConfigSchema({"capUsdc": text("USDC, fees included")}, ["capUsdc"]),
+            config_schema=PolicyConfigSchema({"capUsdc": text("USDC, fees included")}),
         ),
         StackValidationPolicy(
             "nothing-wider",
             str(policies.nothing_wider.__doc__),
             nothing_wider,
-            config_schema=PolicyConfigSchema(
-                {"baseline": text("folder of the stack as rendered before")}, ["baseline"]
-            ),
+            config_schema=PolicyConfigSchema({"baseline": text("folder of the stack as rendered before")}),
         ),
     ],
 )

@@ -105,21 +105,23 @@ def test_the_pack_stops_a_preview_and_lets_the_baseline_pass(deploy, pack, tmp_p
         (tmp_path / "baseline" / path).write_text(text)
     deployed = deploy(stand_in=True, **given)
 
-    def preview(cap):
+    def preview(cap, wider):
         config = tmp_path / "policies.json"
-        wanted = {"exposure-within-cap": {"capUsdc": cap}, "nothing-wider": {"baseline": str(tmp_path / "baseline")}}
-        config.write_text(json.dumps(wanted))
+        config.write_text(json.dumps({"exposure-within-cap": {"capUsdc": cap}, "nothing-wider": wider}))
         packs = {"policy_packs": [str(pack)], "policy_pack_configs": [str(config)]}
         return deployed.stack.preview(on_output=deployed.said.append, **packs)
 
-    preview("99")
+    preview("99", "disabled")
     said = "\n".join(deployed.said)
     assert "✅ purpleflea@" in said
     assert "[mandatory]" not in said
     deployed.configure(**small, operator={"replicas": 2})
     with pytest.raises(automation.CommandError) as stopped:
-        preview("0.01")
+        preview("0.01", {"baseline": str(tmp_path / "baseline")})
     told = str(stopped.value)
     assert "USDC, above the cap of 0.01 USDC" in told
-    assert "ServiceAccount agent-jobs/pf-operator-sa gains verb patch on leases.coordination.k8s.io" in told
     assert "container operator: team/runtime:1 is not named by digest" in told
+    wider = "ServiceAccount agent-jobs/pf-operator-sa gains verb patch on leases.coordination.k8s.io pf-escrow-operator"
+    assert wider in told
+    assert {line.strip() for line in told.splitlines() if "gains" in line} == {f"{wider}, in namespace agent-jobs"}
+    assert told.count("nothing-wider  (") == told.count("gains"), "more is told than the one right"
