@@ -67,12 +67,14 @@ def test_what_is_no_import_file_is_one_message(text, tmp_path, capsys):
 
 @pytest.mark.engine
 @pytest.mark.controlplane
+@pytest.mark.skipif(
+    not (shutil.which("pulumi-language-python") and real_provider()),
+    reason="`pulumi import` wants Pulumi's own Python language host and provider; put both on the PATH",
+)
 def test_what_runs_by_hand_becomes_the_stacks_and_is_not_made_anew(
     deploy, control_plane, namespace, tmp_path, monkeypatch, capsys
 ):
     """The way that docs/migration.md tells: the guide's objects, the rendered files over them, then the import."""
-    if not (shutil.which("pulumi-language-python") and real_provider()):
-        pytest.skip("`pulumi import` wants Pulumi's own Python language host and provider; put both on the PATH")
     kubectl = require("kubectl", "kubectl")
     monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
