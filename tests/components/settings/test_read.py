@@ -60,7 +60,7 @@ BASES: dict[str, dict[str, Any]] = {
     "fixed workers": {"hpa": {"enabled": False}},
     "large Machines": {"fly": {"machine": {"cpuKind": "performance", "memoryMb": 2048}}},
     "sleeping Machines": {"fly": {"autoStop": "stop", "machine": {"memoryMb": 1024}}},
-    "three layers": {"fly": {"layers": "three"}},
+    "three layers": {"fly": {"layers": "three", "escrowApp": {"mostUsdc": "0.10"}}},
     "by annotation": {"agents": [{"name": "one"}], "funding": {"mode": "annotation"}},
     "behind a proxy": {
         "network": {"proxy": {"httpsUrl": "http://proxy.example:3128"}, "caBundle": {"secret": "company"}},
