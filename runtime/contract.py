@@ -318,6 +318,10 @@ class FlyEnv(StrEnum):
     """Inferences that may wait for their turn; one more is refused with 429."""
     PATIENCE_SECONDS = "PF_PATIENCE_SECONDS"
     """How long an act without an answer may still arrive, before a person has to look."""
+    BACKUP_URL = "PF_BACKUP_URL"
+    """Where Litestream copies the ledger to, `s3://bucket/folder`; each ledger below it has a path of its own."""
+    RESTORE_FROM = "PF_RESTORE_FROM"
+    """A ledger's path in a bucket, for a Machine whose volume has none yet."""
     CALLERS = "PF_CALLERS"
     """Escrow app: `name:token` of each app that may ask it, with blanks between; a Fly secret."""
     CALLER_MOST = "PF_CALLER_MOST_USDC"
@@ -412,6 +416,10 @@ class AgentMetric(StrEnum):
 
 LEDGER_APPLICATION_ID: Final = 0x50464C59
 """SQLite's `application_id` of a ledger (`PFLY`): another program's database is not taken for one."""
+LITESTREAM: Final = "litestream"
+"""The program that copies ledgers to a bucket, on the PATH of an image with fly.backup."""
+LEDGER_RESTORED: Final = "ledger.restored"
+"""Beside a ledger that was restored: nothing is created until a person has compared it with the service."""
 LEDGER_VERSION: Final = 1
 """SQLite's `user_version` of it."""
 LEDGER_FILE: Final = "ledger.db"

@@ -6,12 +6,12 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
-from components.manifests import fly_escrow, fly_go
+from components.manifests import fly_backup, fly_escrow, fly_go
 from components.manifests.services import public_url
 from components.manifests.templating import PROJECT, render
 from components.manifests.toml_tables import array, noted, table
 from components.settings import Settings
-from components.settings.fly import FlySettings
+from components.settings.fly import BUCKET_SECRETS, FlySettings
 from runtime.contract import FEE_RATE, FLY_SECRETS, REFERRAL_RATE, Env, FlyEnv, MountPath, Port, Route
 
 PROCESS_GROUP = "app"
@@ -37,17 +37,19 @@ def fly_files(settings: Settings) -> dict[str, str]:
     if not (settings.enabled and fly.enabled):
         return {}
     go = {"fly/go/fly.toml": fly_toml(settings, go=True), **fly_go.go_files()} if fly.dialect == "fly" else {}
+    bucket = BUCKET_SECRETS if fly.backup else ()
     scripts = {
+        "bucket": bucket,
         "app": fly.app,
         "group": PROCESS_GROUP,
         "volume": fly.volume,
         "regions": region_counts(fly),
-        "required": FLY_SECRETS[:2],
+        "required": (*FLY_SECRETS[:2], *bucket),
         "optional": FLY_SECRETS[2:],
     }
     return {
         "fly/fly.toml": fly_toml(settings),
-        "fly/Dockerfile": dockerfile(),
+        "fly/Dockerfile": dockerfile(fly),
         "fly/secrets.sh": render("fly/secrets.sh", **scripts),
         "fly/regions.sh": render("fly/regions.sh", **scripts),
         "fly/mcp_config.json": mcp_config(settings),
@@ -59,7 +61,7 @@ def fly_files(settings: Settings) -> dict[str, str]:
 def _escrow_app(settings: Settings, scripts: dict[str, Any]) -> dict[str, str]:
     fly = settings.fly
     build = _image(fly) | {"dockerfile": "../Dockerfile"}
-    mine = {**scripts, "app": fly.escrow_app.app, "required": fly_escrow.SECRETS, "optional": ()}
+    mine = {**scripts, "app": fly.escrow_app.app, "required": (*fly_escrow.SECRETS, *scripts["bucket"]), "optional": ()}
     return {
         "fly/escrow/fly.toml": fly_escrow.escrow_toml(fly, build, service_url(settings, "escrow")),
         "fly/escrow/secrets.sh": render("fly/secrets.sh", **mine),
@@ -120,7 +122,8 @@ def _build(fly: FlySettings, go: bool) -> Table:
 
 
 def _image(fly: FlySettings) -> dict[str, Any]:
-    return {"dockerfile": "Dockerfile", "build-target": "fly", "args": table("", {"BASE_IMAGE": fly.base_image})}
+    target = fly_backup.TARGET if fly.backup else "fly"
+    return {"dockerfile": "Dockerfile", "build-target": target, "args": table("", {"BASE_IMAGE": fly.base_image})}
 
 
 def _environment_note(settings: Settings) -> str:
@@ -144,6 +147,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         FlyEnv.WORKERS: str(fly.machine.workers),
         FlyEnv.GRACEFUL_SHUTDOWN_SECONDS: str(fly.shutdown.graceful_seconds),
         **several_workers,
+        **({FlyEnv.BACKUP_URL: fly.backup} if fly.backup else {}),
         **fly.env,
     }
 
@@ -198,10 +202,11 @@ def region_counts(fly: FlySettings) -> list[str]:
     return [f"{region}:{fly.regions[region]}" for region in order]
 
 
-def dockerfile() -> str:
-    """The project's Dockerfile, so that fly.toml finds it beside itself; the context stays the project's folder."""
+def dockerfile(fly: FlySettings) -> str:
+    """The project's Dockerfile for beside fly.toml, with Litestream's stages where asked for; same context."""
     text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
-    return f"# A copy of the project's Dockerfile, which also builds the Kubernetes image.\n{text}"
+    more = fly_backup.STAGES if fly.backup else ""
+    return f"# A copy of the project's Dockerfile, which also builds the Kubernetes image.\n{text}{more}"
 
 
 def mcp_config(settings: Settings) -> str:

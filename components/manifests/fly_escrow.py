@@ -59,11 +59,12 @@ def _tables(fly: FlySettings, build: dict[str, Any], escrow_base: str) -> dict[s
         Env.API_DIALECT: fly.dialect,
         FlyEnv.CALLER_MOST: usdc_text(fly.escrow_app.most_usdc),
         FlyEnv.CALLER_MOST_OPEN: usdc_text(fly.escrow_app.most_open_usdc),
+        **({FlyEnv.BACKUP_URL: fly.backup} if fly.backup else {}),
     }
     return {
         "build": table("The agents' image.", build),
         "deploy": table("", {"strategy": fly.strategy}),
-        "processes": table("", {"app": " ".join(command("agent.sidecar"))}),
+        "processes": table("", {"app": " ".join(_program(fly))}),
         "env": table(f"Public; {', '.join(SECRETS)} are secrets: see secrets.sh.", environment),
         "mounts": table(
             "",
@@ -78,3 +79,7 @@ def _tables(fly: FlySettings, build: dict[str, Any], escrow_base: str) -> dict[s
         "vm": array({"cpu_kind": "shared", "cpus": 1, "memory": "256mb"}),
         "metrics": table("", {"port": Port.FLY_METRICS.value, "path": Route.METRICS.value}),
     }
+
+
+def _program(fly: FlySettings) -> list[str]:
+    return [*command("agent.backed_up"), "--escrow-app"] if fly.backup else command("agent.sidecar")

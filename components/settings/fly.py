@@ -1,10 +1,11 @@
 """The `fly` section: what fly.toml and the scripts are made from."""
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components.settings.problems import Problem
 from components.settings.section import Section
@@ -16,6 +17,17 @@ Region = Annotated[str, Matching(r"[a-z]{3}", "a region is three letters, e.g. '
 VolumeName = Annotated[str, Matching(r"[a-z0-9_]{1,30}", "a volume's name is at most 30 of a-z, 0-9 and '_'", "data")]
 _SERVER_MB, _WORKER_MB = 96, 128
 """Resident memory of the supervising process, and of one busy worker; an idle one takes about 40 MB."""
+
+
+def _backup(url: str) -> str:
+    if "litefs" in url.lower():
+        raise ValueError(
+            "LiteFS replicates after the commit and fails over to a copy that may lack it: a payment could be sent "
+            "again. Litestream copies one ledger for a person to restore: name an s3:// bucket"
+        )
+    if url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*", url):
+        raise ValueError(f"{url!r} is no bucket such as s3://ledgers/production")
+    return url
 
 
 class Volume(Section):
@@ -108,6 +120,8 @@ class FlySettings(Section):
     """`one`: each agent holds the key. `three`: public agents hold a token, and an escrow app of its own the key."""
     escrow_app: EscrowApp = EscrowApp()
     """The middle one of three layers."""
+    backup: Annotated[str, AfterValidator(_backup)] = ""
+    """Bucket to which Litestream copies each ledger as it is written, e.g. `s3://ledgers/production`; empty: none."""
     base_image: Image = "python:3.12-slim"
     """Python image that the Dockerfile starts from; a digest makes builds repeatable for ever."""
     strategy: Literal["rolling", "immediate"] = "rolling"
@@ -130,7 +144,9 @@ class FlySettings(Section):
     """Further environment variables of the agent: its prices, its model, its queue; nothing secret."""
 
 
-_SECRET: Final = (*FLY_SECRETS, FlyEnv.MODEL_KEY, FlyEnv.CALLERS)
+BUCKET_SECRETS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""What Litestream shows to the bucket."""
+_SECRET: Final = (*FLY_SECRETS, FlyEnv.MODEL_KEY, FlyEnv.CALLERS, *BUCKET_SECRETS)
 _SET: Final = (
     Env.API_DIALECT,
     *(name for name in FlyEnv if name.value.startswith("FLY_")),
@@ -139,6 +155,7 @@ _SET: Final = (
     *(
         FlyEnv.GRACEFUL_SHUTDOWN_SECONDS,
         FlyEnv.METRICS_DIRECTORY,
+        FlyEnv.BACKUP_URL,
         FlyEnv.DATA_DIRECTORY,
         FlyEnv.PORT,
         FlyEnv.METRICS_PORT,

@@ -147,7 +147,8 @@ class _Readiness:
                 self._unreachable = f"the payment service does not answer: {error.message}"
         room = "" if self._ledger.database.has_room() else "the ledger's disk is full"
         stopping = "this Machine is about to stop" if self._agent.stopping else ""
-        return [text for text in (stopping, room, self._agent.key_problem, self._unreachable) if text]
+        restored = self._ledger.unconfirmed
+        return [text for text in (stopping, room, restored, self._agent.key_problem, self._unreachable) if text]
 
 
 def _earnings(settings: Settings, agent: Agent, rows: list[Any]) -> dict[str, Any]:

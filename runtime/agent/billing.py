@@ -119,6 +119,8 @@ class Agent(Outbox):
     async def _turn(self, ask: Ask, amount: Usdc) -> dict[str, Any]:
         if not self.ledger.database.has_room():
             raise LedgerFull
+        if unconfirmed := self.ledger.unconfirmed:
+            raise Refusal(503, "restored", unconfirmed)
         inference = Inference(
             id=f"pf-{secrets.token_hex(16)}",
             slot=self.ledger.slot,

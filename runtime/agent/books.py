@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.agent.ledger import now_ms
+from runtime.agent.restoring import confirm, decided, restore
 from runtime.contract import LEDGER_APPLICATION_ID, LEDGER_FILE, ExitCode, FlyEnv, LedgerState, MountPath
 from runtime.environment import path, text
 from runtime.errors import BadInput
@@ -43,6 +44,10 @@ class Settings:
 def run(start: Start[Settings]) -> int:
     """Do what the arguments say."""
     chosen = start.arguments
+    if chosen.verb == "restore":
+        return restore(start.settings.data, chosen.replica)
+    if chosen.verb == "confirm":
+        return confirm(start.settings.data, chosen)
     with _opened(start.settings.data / LEDGER_FILE) as ledger:
         if chosen.verb == "backup":
             return _backup(ledger, chosen.to)
@@ -119,7 +124,7 @@ def _backup(ledger: sqlite3.Connection, to: Path) -> int:
 
 def _adopt(ledger: sqlite3.Connection, machine: str, chosen: argparse.Namespace) -> int:
     """Make this Machine finish what one began that is gone for good. Nothing is sent before its next start."""
-    _decided(chosen)
+    decided(chosen)
     at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     note = f"\n{at} {chosen.by}: taken over from Machine {chosen.machine}: {chosen.why}"
     taken = ledger.execute(
@@ -132,15 +137,10 @@ def _adopt(ledger: sqlite3.Connection, machine: str, chosen: argparse.Namespace)
     return ExitCode.OK
 
 
-def _decided(chosen: argparse.Namespace) -> None:
-    if not (chosen.by.strip() and chosen.why.strip()):
-        raise BadInput("a decision names who decides and why")
-
-
 def _resolve(ledger: sqlite3.Connection, chosen: argparse.Namespace) -> int:
     """Close a review as a person has found it. Nothing is sent."""
     state = LedgerState(chosen.outcome)
-    _decided(chosen)
+    decided(chosen)
     ledger.execute("BEGIN IMMEDIATE")
     row = ledger.execute("SELECT state, escrow_id FROM escrows WHERE id = ?", (chosen.id,)).fetchone()
     if row is None or row["state"] != LedgerState.REVIEW:
@@ -171,7 +171,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     resolve.add_argument("--escrow-id", help="the escrow, where the ledger does not know it")
     adopt = verbs.add_parser("adopt", help="finish here what a Machine began that is gone for good")
     adopt.add_argument("machine", help="its id, as `list` names it")
-    for verb in (resolve, adopt):
+    bring = verbs.add_parser("restore", help="fetch the ledger that Litestream copied, onto a volume without one")
+    bring.add_argument("replica", help="s3://bucket/folder/APP/MACHINE-TIME, as the agent's log names it")
+    checked = verbs.add_parser("confirm", help="let a restored ledger begin new work")
+    for verb in (resolve, adopt, checked):
         verb.add_argument("--by", required=True, help="who decides")
         verb.add_argument("--why", required=True, help="what was found")
 

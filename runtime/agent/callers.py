@@ -129,6 +129,8 @@ class Sidecar(Outbox):
             raise Refusal(403, "refused_by_rule", f"an escrow may hold at most {rules.most} USDC")
         if self.stopping:
             raise Refusal(429, "stopping", "this Machine is about to stop", Retry_After="1")
+        if unconfirmed := self.ledger.unconfirmed:
+            raise Refusal(429, "restored", unconfirmed, Retry_After="30")
         token = f"pf-{secrets.token_hex(16)}"
         wanted = Inference(
             id=token,

