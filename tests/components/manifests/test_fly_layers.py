@@ -14,6 +14,7 @@ from runtime.agent.settings import Settings as AgentSettings
 from runtime.agent.sidecar import Settings as EscrowSettings
 from runtime.environment import read
 from tests.components.manifests import fly_stand_in
+from tests.components.manifests.test_fly_config import KNOWN, tables
 from tests.components.manifests.test_fly_secrets import run
 
 THREE = Settings.parse({"fly": {"layers": "three", "escrowApp": {"mostUsdc": "0.50", "mostOpenUsdc": "2"}}})
@@ -50,6 +51,18 @@ def test_the_escrow_app_is_private_and_reads_what_is_declared(files, tmp_path):
     assert not {*secrets} & {*config["env"]}
     found = read(EscrowSettings, config["env"] | secrets | {"DATA_DIR": str(tmp_path)})
     assert (str(found.most), str(found.most_open), found.payments.allow_http) == ("0.50", "2.00", False)
+
+
+def test_flyctl_knows_every_key_of_it(files):
+    known = KNOWN | {
+        "": KNOWN[""] - {"services"} | {"processes", "checks"},
+        "processes": {"app"},
+        "checks": {"alive"},
+        "checks.alive": {"type", "port", "path", "interval", "timeout", "grace_period"},
+    }
+    for path, table in tables(tomllib.loads(files["fly/escrow/fly.toml"])):
+        if path not in ("env", "build.args"):
+            assert set(table) <= known[path], f"flyctl drops unknown keys of [{path}] without a word"
 
 
 def test_each_apps_script_sends_each_apps_secrets(files, tmp_path):
