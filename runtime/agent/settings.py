@@ -12,7 +12,6 @@ from runtime.environment import amount, choice, flag, group, number, path, rate,
 from runtime.errors import BadInput
 from runtime.money import MICRO, Usdc
 from runtime.payments import DialectName, Limits, PaymentsClient, Retries
-from runtime.payments.busy_http import BusyHttp
 from runtime.settlement.driver import Policy
 
 
@@ -80,6 +79,8 @@ class PaymentSettings:
 
     def client(self) -> PaymentsClient:
         """The one client of a server process. Callers wait meanwhile, so it does not retry for long."""
+        from runtime.payments.busy_http import BusyHttp  # here: whoever only reads or refuses settings is done sooner
+
         return PaymentsClient(
             self.dialect,
             self.escrow_url,
