@@ -54,6 +54,26 @@ def escrows(sandbox, tmp_path_factory):
     built.close()
 
 
+# First: the sandbox ends only after the delay, during which the others run.
+def test_killed_while_it_sends_it_repeats_nothing(escrows, sandbox):
+    kept = escrows.lock("kept-0001").json()["escrow_id"]
+    escrow_id = escrows.lock("held-0001").json()["escrow_id"]
+    received = len(sandbox.received)
+    sandbox.fault("release", "delay", moment="after", seconds=6, times=1)
+    body = {"escrow_id": escrow_id}
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(escrows.ask, "release", body)
+        escrows.until(lambda: escrows.escrows()[escrow_id] == "released", "it has arrived")
+        escrows.kill()
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    sandbox.clear_faults()
+    escrows.start()
+    escrows.until(lambda: escrows.ask("release", body).status_code == 502, "a person is asked, not the service")
+    assert len(sandbox.received) == received + 1
+    assert escrows.ask("release", {"escrow_id": kept}).status_code == 200, "what was only locked waits for its caller"
+    escrows.balanced()
+
+
 @pytest.mark.parametrize("language", ["python", "go"])
 def test_an_agent_without_a_key_earns_by_the_escrow_app(request, escrows, sandbox, tmp_path, language):
     command = request.getfixturevalue("go") if language == "go" else PYTHON
@@ -132,25 +152,6 @@ def test_an_escrow_is_its_callers_alone_and_each_call_may_be_repeated(escrows):
     assert (released[0]["status"], released[0]["amount_released"]) == ("released", 0.0099)
     assert escrows.ask("cancel", body).status_code == 409
     assert len(escrows.sandbox.received) == since + 2
-    escrows.balanced()
-
-
-def test_killed_while_it_sends_it_repeats_nothing(escrows, sandbox):
-    kept = escrows.lock("kept-0001").json()["escrow_id"]
-    escrow_id = escrows.lock("held-0001").json()["escrow_id"]
-    received = len(sandbox.received)
-    sandbox.fault("release", "delay", moment="after", seconds=3, times=1)
-    body = {"escrow_id": escrow_id}
-    with ThreadPoolExecutor(1) as callers:
-        waiting = callers.submit(escrows.ask, "release", body)
-        escrows.until(lambda: escrows.escrows()[escrow_id] == "released", "it has arrived")
-        escrows.kill()
-        assert isinstance(waiting.exception(), httpx.TransportError)
-    sandbox.clear_faults()
-    escrows.start()
-    escrows.until(lambda: escrows.ask("release", body).status_code == 502, "a person is asked, not the service")
-    assert len(sandbox.received) == received + 1
-    assert escrows.ask("release", {"escrow_id": kept}).status_code == 200, "what was only locked waits for its caller"
     escrows.balanced()
 
 
