@@ -6,7 +6,6 @@ Reading one whose content cannot be understood, e.g. a time that the API server 
 
 from abc import ABC
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -345,13 +344,10 @@ class Escrow(msgspec.Struct, frozen=True, kw_only=True):
         return self.status.acts
 
 
-_amount = lru_cache(maxsize=4096)(Usdc.parse)  # of a hundred thousand accounts most have one of a few amounts
-
-
 def usdc_hook(kind: type, value: Any) -> Any:
     """msgspec's `dec_hook` for amounts."""
     if kind is Amount:
-        return _amount(value) if isinstance(value, str) else Usdc.parse(value)
+        return Usdc.parse(value)
     raise NotImplementedError(f"{kind} has no reading")
 
 

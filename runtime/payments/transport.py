@@ -151,15 +151,13 @@ class Transport:
             content = json.dumps(request.body, allow_nan=False).encode()
         return {"url": base + request.path, "headers": headers, "content": content, "params": request.query or None}
 
-    async def _bounded_body(self, response: HttpAnswer, request: Request, facts: Facts) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
+    async def _bounded_body(self, response: HttpAnswer, request: Request, facts: Facts) -> bytearray:
+        body = bytearray()  # joined pieces would stand in memory twice, and a list may be long
         async for piece in response.aiter_raw():  # raw: we asked for no compression, so nothing can inflate
-            size += len(piece)
-            if size > self._body_bytes:
+            if len(body) + len(piece) > self._body_bytes:
                 raise lost(request, Problem.TOO_LARGE, f"the answer is longer than {self._body_bytes} bytes", facts)
-            pieces.append(piece)
-        return b"".join(pieces)
+            body += piece
+        return body
 
 
 def _plain_http(*, proxied: bool) -> MakeHttp:
@@ -174,7 +172,7 @@ def lost(request: Request, problem: Problem, message: str, facts: Facts) -> Purp
     return kind(message, **facts | {"problem": problem})
 
 
-def _read(request: Request, response: HttpAnswer, body: bytes, facts: Facts) -> Answer:
+def _read(request: Request, response: HttpAnswer, body: bytearray, facts: Facts) -> Answer:
     status = response.status_code
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     expected = content_type in request.endpoint.accept.split(", ")
@@ -189,11 +187,11 @@ def _read(request: Request, response: HttpAnswer, body: bytes, facts: Facts) -> 
     return Answer(parsed, _server_time(response), facts["request_id"])
 
 
-def _parse(content_type: str, body: bytes, *, whole: bool) -> tuple[dict[str, Any] | None, str]:
+def _parse(content_type: str, body: bytearray, *, whole: bool) -> tuple[dict[str, Any] | None, str]:
     """Return the JSON object, or None and what is wrong; where it is not wanted whole, its fields are left as JSON."""
     if content_type == "text/event-stream":
         events = re.findall(rb"^data: ?(.*)$", body, re.MULTILINE)
-        body = events[-1] if events else b""
+        body = events[-1] if events else bytearray()
     if not body:
         return None, "the answer is empty"
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from runtime.contract import Phase
-from runtime.errors import NotFound, Problem, Rejected, Unavailable, Unsupported
+from runtime.errors import Contradiction, NotFound, Problem, Rejected, Unavailable, Unsupported
 from runtime.kubernetes.escrow import Escrow
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.payments import Escrow as Told
@@ -128,16 +128,30 @@ class Reconciliation:
             status
         ) in self._client.dialect.list_words:  # in the order of an escrow's life, so that one on the move is met
             try:
-                async for told in self._client.list_escrows(status):
-                    self._listed[told.id] = _record(told)
-                    if told.created_at is None or self._period.has(told.created_at):
-                        self._orphans.add(told.id)
+                await self._read_list(status)
             except (Rejected, Unsupported, Unavailable) as error:
                 if isinstance(error, Unavailable) and error.problem is not Problem.TOO_LARGE:
                     raise
                 self.findings.unseen.append(f"the {status} escrows cannot be listed: {error.message}")
             else:
                 self._read_to_end.add(status)
+
+    async def _read_list(self, status: EscrowStatus) -> None:
+        records: dict[Record, Record] = {}  # of a hundred thousand escrows most are one of a few
+
+        def note(told: Told) -> None:
+            record = _record(told)
+            self._listed[told.id] = records.setdefault(record, record)
+            if told.created_at is None or self._period.has(told.created_at):
+                self._orphans.add(told.id)
+
+        try:
+            await self._client.fold_escrows(note, status)
+        except Contradiction as error:
+            if error.problem is not Problem.DUPLICATE:
+                raise
+            async for told in self._client.list_escrows(status):  # it changed while it was read; once more, at leisure
+                note(told)
 
     async def take(self, escrow: Escrow, *, counts: bool) -> None:
         """One account; `counts` unless it is not part of the statement, and only tells whose escrow it is."""
