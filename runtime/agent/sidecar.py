@@ -43,7 +43,7 @@ class Settings:
     """All that it reads."""
 
     payments: PaymentSettings = group(PaymentSettings)
-    callers: str = secret(FlyEnv.CALLERS, "`name:token` of each app that may ask, with blanks between")
+    callers: str = secret(FlyEnv.CALLERS, "The apps that may ask, `name:token` each, with blanks between")
     most: Usdc = amount(FlyEnv.CALLER_MOST, "The most that one escrow may hold", default=Usdc.parse(10))
     most_open: Usdc = amount(
         FlyEnv.CALLER_MOST_OPEN, "The most that one caller may have open at a time", default=Usdc.parse(100)
