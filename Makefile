@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy sbom audit preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy sbom audit release preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ sbom: $(AUDIT)/.installed $(VENV)/.installed-runtime ## write what the image shi
 audit: $(AUDIT)/.installed ## hold what the image ships against the known vulnerabilities; fails where one cannot be looked up
 	@$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt \
 	  $$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/audit-exceptions.txt)
+
+release: $(VENV)/.installed-render ## wheel, a stack's files, its chart and their checksums in dist/release/, of the last commit
+	@rm -rf dist/release
+	@$(PY) -m components.release --stack $(STACK)
 
 diff-report: render ## what the working tree changes in money, rights and images, for a reviewer (AGAINST=revision)
 	@$(PY) -m components.diff_report $(AGAINST) $(OUT) --stack $(STACK) || test $$? -eq 1

@@ -1,15 +1,13 @@
 """`python -m components.helm`: a stack's chart, as a folder and packed, under `dist/<stack>/`, with Python only."""
 
 import argparse
-import gzip
-import io
 import sys
-import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import BadInput
 from components.helm.chart import NAME, chart
+from components.packing import packed
 from components.settings import BadSettings
 from components.settings.warnings import warnings
 from components.stack_values import ROOT, StackValues
@@ -35,22 +33,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return ExitCode.BAD_INPUT
     package = folder.root.with_name(f"{NAME}-{VERSION}.tgz")
-    package.write_bytes(packed(files))
+    package.write_bytes(packed(NAME, files, "Chart.yaml"))
     print(f"{folder.root}: {len(files)} files, {changed} changed; next: helm install pf {folder.root}")
     print(f"{package}: the same, packed")
     return ExitCode.OK
-
-
-def packed(files: Mapping[str, str]) -> bytes:
-    """What `helm package` makes: a gzipped tar with one folder; the same files give the same bytes."""
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as archive:
-        for path in sorted(files, key=lambda path: (path != "Chart.yaml", path)):
-            content = files[path].encode()
-            entry = tarfile.TarInfo(f"{NAME}/{path}")
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(raw.getvalue(), mtime=0)
 
 
 if __name__ == "__main__":

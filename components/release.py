@@ -1,0 +1,81 @@
+"""`python -m components.release`: what a release has, in `dist/release/`: wheel, a stack's files and chart, checksums.
+
+The same commit gives the same bytes: what is not committed is in none of them.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import BadInput
+from components.helm.chart import NAME, chart
+from components.packing import packed
+from components.settings import BadSettings
+from components.stack_values import ROOT, StackValues
+from components.synth.rendering import render
+from runtime.contract import VERSION, ExitCode
+
+SUMS = "SHA256SUMS"
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write it; 2 for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m components.release", description=__doc__)
+    parser.add_argument("--stack", default="dev", help="the stack whose files and chart it has (default: dev)")
+    parser.add_argument("--project", type=Path, default=root, help="a checkout, with everything committed")
+    parser.add_argument("--out", type=Path, default=root / "dist" / "release", help="an empty folder, or none yet")
+    options = parser.parse_args(arguments)
+    try:
+        if options.out.exists() and any(options.out.iterdir()):
+            raise BadInput(f"{options.out} is not empty; remove it first, a release has nothing of another one")
+        if left := _git(options.project, "status", "--porcelain").decode():
+            raise BadInput(f"not everything is committed, and a release is of a commit:\n{left.rstrip()}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        _write(options.out, options.project, options.stack)
+    except (BadInput, BadSettings) as error:
+        print(error, file=sys.stderr)
+        return ExitCode.BAD_INPUT
+    return ExitCode.OK
+
+
+def _write(out: Path, project: Path, stack: str) -> None:
+    _wheel(out, project)
+    values = StackValues.from_files(project, stack)
+    folder = f"{NAME}-{stack}-{VERSION}"
+    (out / f"{folder}.tar.gz").write_bytes(packed(folder, render(values, project)))
+    (out / f"{NAME}-{VERSION}.tgz").write_bytes(packed(NAME, chart(values.settings(), project), "Chart.yaml"))
+    files = sorted(out.iterdir())
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    (out / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    for file in files:
+        print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
+    print(f"{out / SUMS}; the image: make image IMAGE=registry.example/purpleflea/runtime:{VERSION}")
+
+
+def _wheel(out: Path, project: Path) -> None:
+    """Of the commit's own files, dated by the commit: what a build leaves in a checkout gets into no wheel."""
+    dated = _git(project, "log", "-1", "--format=%ct").decode().strip()
+    with tempfile.TemporaryDirectory(prefix="purpleflea-release-") as source:
+        _run(["tar", "-x", "-C", source], stdin=_git(project, "archive", "--format=tar", "HEAD"))
+        words = ["--quiet", "--disable-pip-version-check", "--no-deps", "--wheel-dir", f"{out.resolve()}", source]
+        _run([sys.executable, "-m", "pip", "wheel", *words], environ=os.environ | {"SOURCE_DATE_EPOCH": dated})
+
+
+def _git(project: Path, *words: str) -> bytes:
+    return _run(["git", "-C", f"{project}", *words])
+
+
+def _run(command: Sequence[str], *, stdin: bytes | None = None, environ: dict[str, str] | None = None) -> bytes:
+    done = subprocess.run(command, input=stdin, env=environ, capture_output=True, check=False)
+    if done.returncode:
+        raise BadInput(f"{command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
