@@ -212,8 +212,12 @@ class Resync:
     async def look_everywhere(self) -> None:
         """At the start of one that serves by a selector: where there are open Escrows, whatever is served now."""
         async for escrow in self._escrows.list("", fieldSelector=NOT_SETTLED):
-            if escrow.is_open:
+            if self._is_ours(escrow):
                 self._served.add(escrow.namespace)
+
+    def _is_ours(self, escrow: Escrow) -> bool:
+        """Whether it is open and this operator would settle it: another's namespace has accounts too."""
+        return escrow.is_open and self._serving.foreign(escrow) is None
 
     async def _note_unserved(self, namespaces: Sequence[str]) -> None:
         """Count open Escrows in namespaces that are served no more: work that is done there is paid by nobody."""
@@ -221,7 +225,8 @@ class Resync:
         count = 0
         for namespace in self._served - set(namespaces):
             try:
-                escrows = [e async for e in self._escrows.list(namespace, fieldSelector=NOT_SETTLED) if e.is_open]
+                listed = self._escrows.list(namespace, fieldSelector=NOT_SETTLED)
+                escrows = [escrow async for escrow in listed if self._is_ours(escrow)]
             except (Forbidden, ObjectNotFound):
                 escrows = []  # not ours to read any more; what else is refused ends the pass: unknown is not zero
             if not escrows:

@@ -12,6 +12,7 @@ import pytest
 from tests.runtime.metrics_server.adapter import Adapter
 from tests.runtime.metrics_server.test_front_proxy import authority_of
 from tests.runtime.metrics_server.world import DEPTH, GROUP
+from tests.toolchain import waiting
 from tests.toolchain.fixtures import require
 
 ADMIN = {"X-Remote-User": "system:kube-aggregator", "X-Remote-Group": "system:masters"}
@@ -34,6 +35,9 @@ def both(served, tmp_path_factory):
             path = path.replace("NAMESPACE", world.namespace)
             return [comparable(one.request(method, path, headers=headers)) for one in clients[certificate]]
 
+        library = clients["front proxy"][1]
+        # It serves before it has read whose word the front proxy's is, and takes everybody for nobody until then.
+        waiting.until("it believes the front proxy", lambda: library.get(f"{GROUP}/v1beta2", headers=ADMIN).is_success)
         yield ask
     finally:
         adapter.stop()

@@ -156,6 +156,10 @@ class OperatorProcess:
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
 
+    def metric(self, name: str) -> float:
+        """One without labels."""
+        return next(float(line.split()[1]) for line in self.metrics().splitlines() if line.startswith(f"{name} "))
+
     def log(self) -> str:
         self._log.seek(0)
         return self._log.read()
