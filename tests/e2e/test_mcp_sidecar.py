@@ -86,27 +86,28 @@ def job(node, namespace, node_image, sandbox):
     return "pf-agent-job", key
 
 
-def purpleflea(node, namespace, *words: str) -> str:
-    """What `kubectl purpleflea` prints."""
+def purpleflea(node, namespace, home, *words: str) -> str:
+    """What `kubectl purpleflea` prints; `home` takes kubectl's cache."""
     path = f"{require('node', 'kubectl').parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "runtime.escrowctl", *words, "-n", namespace.name],
-        env={"PATH": path, "KUBECONFIG": f"{node.kubeconfig}"}, cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"PATH": path, "KUBECONFIG": f"{node.kubeconfig}", "HOME": f"{home}"},
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_an_agent_without_a_key_pays_within_its_budget_and_beyond_it_on_a_persons_word(node, namespace, sandbox, job):
+def test_an_agent_without_a_key_pays_beyond_its_budget_on_a_persons_word(node, namespace, sandbox, job, tmp_path):
     name, key = job
     pods = lambda: [*namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})]  # noqa: E731
     waiting.until("its pod is there", pods)
     pod = pods()[0].metadata.name
     namespace.client.wait(Pod, pod, for_conditions=["Ready"])
-    waiting.until("it asks a person", lambda: purpleflea(node, namespace, "approvals", pod))
-    asked = purpleflea(node, namespace, "approvals", pod).split()
+    waiting.until("it asks a person", lambda: purpleflea(node, namespace, tmp_path, "approvals", pod))
+    asked = purpleflea(node, namespace, tmp_path, "approvals", pod).split()
     assert asked[1:5] == ["pending", "escrow/create_escrow", "0.60", "USDC"]
-    assert "approved" in purpleflea(node, namespace, "approve", pod, asked[0])
+    assert "approved" in purpleflea(node, namespace, tmp_path, "approve", pod, asked[0])
     namespace.client.wait(Job, name, for_conditions=["Complete"], raise_for_conditions=["Failed"])
     done = json.loads("".join(namespace.client.log(pod, container="agent")))
     assert (done["created"], done["refused"], done["key"]) == ("funded", "approval_required", [])
