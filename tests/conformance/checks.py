@@ -333,17 +333,23 @@ def killed_while_it_creates(world: World) -> None:
 
 @check
 def killed_while_it_works(world: World) -> None:
+    since = _killed_at_work(world, f"{WAITS} for the end")
+    world.start()
+    assert since.states == {"cancelled": 1}
+    assert since.acts == {"create": 1, "cancel": 1}
+
+
+def _killed_at_work(world: World, prompt: str) -> Since:
+    """Kill the agent while its model answers; returns what has changed since before."""
     since = Since(world)
     world.model.go_on.clear()
-    caller = threading.Thread(target=_asks_in_vain, args=(world, f"{WAITS} for the end"))
+    caller = threading.Thread(target=_asks_in_vain, args=(world, prompt))
     caller.start()
     world.model.arrived.acquire()
     world.kill()
     caller.join()
     world.model.go_on.set()
-    world.start()
-    assert since.states == {"cancelled": 1}
-    assert since.acts == {"create": 1, "cancel": 1}
+    return since
 
 
 def _asks_in_vain(world: World, prompt: str) -> None:
@@ -415,14 +421,7 @@ def a_damaged_newer_or_older_ledger_is_refused(world: World) -> None:
 @check
 def what_another_machine_began_is_left_alone(world: World) -> None:
     """A successor on a copy of the volume works; the stale Machine comes back then, and finishes what was its own."""
-    since = Since(world)
-    world.model.go_on.clear()
-    caller = threading.Thread(target=_asks_in_vain, args=(world, f"{WAITS} for a successor"))
-    caller.start()
-    world.model.arrived.acquire()
-    world.kill()
-    caller.join()
-    world.model.go_on.set()
+    since = _killed_at_work(world, f"{WAITS} for a successor")
     copy = world.folder.parent / f"{world.folder.name} of the successor"
     shutil.copytree(world.folder, copy)
     world.start(FLY_MACHINE_ID="successor", DATA_DIR=str(copy))

@@ -1,8 +1,13 @@
 """What tests with real pods share."""
 
+from typing import Any
+
 import pytest
 
+from components.settings import Settings
 from runtime.sandbox.testing import running_sandbox
+from tests.runtime.operator.world import PAYER
+from tests.runtime.payroll.world import WALLET
 from tests.toolchain.faulty_link import FaultyLink
 
 
@@ -13,3 +18,21 @@ def sandbox(host_address):
         port = int(running.url.rpartition(":")[2])
         with FaultyLink("127.0.0.1", port, listen_host=host_address) as link:
             yield running, link
+
+
+def workers_settings(namespace: str, image: str, service: str, **changes: Any) -> Settings:
+    """A stack of workers, without operator and sidecar, whose payment service is on this machine."""
+    return Settings.parse(
+        {
+            **{part: {"enabled": False} for part in ("mcp", "operator", "admission")},
+            "namespace": namespace,
+            "images": {"runtime": image},
+            "sandbox": {"enabled": True},
+            "services": {"faucetUrl": service, "escrowUrl": service},
+            "faucet": {"claimOnStartup": False},
+            "credentials": {"existingSecret": "", "agentWallet": PAYER},
+            "worker": {"payee": WALLET},
+            "agents": [],
+            **changes,
+        }
+    )

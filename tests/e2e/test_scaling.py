@@ -10,11 +10,11 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 
 from components.manifests import autoscaling, naming, stack
-from components.settings import Settings
 from runtime.contract import CUSTOM_METRICS_GROUP, QUEUE_METRIC
+from tests.e2e.conftest import workers_settings
 from tests.e2e.kubectl import Kubectl
-from tests.runtime.operator.world import PAYER, install_definition
-from tests.runtime.payroll.world import WALLET, payroll_world
+from tests.runtime.operator.world import install_definition
+from tests.runtime.payroll.world import payroll_world
 from tests.toolchain import waiting
 from tests.toolchain.fixtures import require
 
@@ -33,27 +33,16 @@ def scaled(node, namespace, node_image, sandbox, kubectl, tmp_path):
     running, link = sandbox
     install_definition(node)
     with payroll_world(node, namespace.name, namespace.client, running, "kubernetes", tmp_path) as world:
-        settings = Settings.parse(
-            {
-                **{part: {"enabled": False} for part in ("mcp", "operator", "admission", "networkPolicy")},
-                "namespace": namespace.name,
-                "images": {"runtime": node_image},
-                "sandbox": {"enabled": True},
-                "services": {"faucetUrl": link.url(), "escrowUrl": link.url()},
-                "faucet": {"claimOnStartup": False},
-                "credentials": {"existingSecret": "", "agentWallet": PAYER},
-                "worker": {"payee": WALLET},
-                "agents": [],
-                "hpa": {
-                    "minReplicas": 0,
-                    "maxReplicas": MOST,
-                    "escrowQueueThreshold": 2,
-                    "scaleUp": AT_ONCE,
-                    "scaleDown": AT_ONCE,
-                    "metricsServer": {"pollSeconds": 5},
-                },
-            }
-        )
+        hpa = {
+            "minReplicas": 0,
+            "maxReplicas": MOST,
+            "escrowQueueThreshold": 2,
+            "scaleUp": AT_ONCE,
+            "scaleDown": AT_ONCE,
+            "metricsServer": {"pollSeconds": 5},
+        }
+        off = {"enabled": False}
+        settings = workers_settings(namespace.name, node_image, link.url(), hpa=hpa, networkPolicy=off)
         parts = stack.parts(settings, world.key)
         found = [
             codecs.from_dict(one) for name in ("Credentials", "AgentWorkers", "Autoscaling") for one in parts[name]

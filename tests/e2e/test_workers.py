@@ -13,10 +13,10 @@ from lightkube.resources.batch_v1 import CronJob, Job
 from lightkube.resources.core_v1 import Pod
 
 from components.manifests import naming, stack
-from components.settings import Settings
 from runtime.contract import ProgramName
-from tests.runtime.operator.world import PAYER, install_definition
-from tests.runtime.payroll.world import WALLET, payroll_world
+from tests.e2e.conftest import workers_settings
+from tests.runtime.operator.world import install_definition
+from tests.runtime.payroll.world import payroll_world
 from tests.runtime.statement.commands import statement, with_service
 
 TASKS = 6
@@ -28,19 +28,8 @@ def world(node, namespace, node_image, sandbox, tmp_path):
     running, link = sandbox
     install_definition(node)
     with payroll_world(node, namespace.name, namespace.client, running, "kubernetes", tmp_path) as built:
-        settings = Settings.parse(
-            {
-                **{part: {"enabled": False} for part in ("mcp", "operator", "hpa", "admission")},
-                "namespace": namespace.name,
-                "images": {"runtime": node_image},
-                "sandbox": {"enabled": True},
-                "services": {"faucetUrl": link.url(), "escrowUrl": link.url()},
-                "faucet": {"claimOnStartup": False},
-                "credentials": {"existingSecret": "", "agentWallet": PAYER},
-                "worker": {"payee": WALLET},
-                "agents": [],
-            }
-        )
+        off = {"enabled": False}
+        settings = workers_settings(namespace.name, node_image, link.url(), hpa=off)
         of_the_sandbox = {naming.SANDBOX}
         for manifest in stack.objects(settings, built.key):
             if (
