@@ -13,18 +13,18 @@ import shutil
 import sys
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from runtime.agent.ledger import Ledger
 from runtime.agent.restoring import is_empty, restore
-from runtime.contract import LEDGER_FILE, LITESTREAM, FlyEnv, MountPath
-from runtime.environment import path, text
+from runtime.agent.settings import AppSettings
+from runtime.contract import LEDGER_FILE, LITESTREAM, FlyEnv
+from runtime.environment import text
 from runtime.errors import BadInput
 from runtime.service import Kind, Program, Start
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(AppSettings):
     """Which ledger, and where to."""
 
     url: str = text(FlyEnv.BACKUP_URL, "Where to, `s3://bucket/folder`; Litestream reads AWS_ACCESS_KEY_ID and its kin")
@@ -32,9 +32,6 @@ class Settings:
         FlyEnv.RESTORE_FROM, "A ledger's path in a bucket, restored where none has rows yet", default=None
     )
     wallet: str = text(FlyEnv.AGENT_WALLET, "The wallet or agent id that is paid")
-    app: str = text(FlyEnv.FLY_APP_NAME, "The app that the ledger belongs to; set by Fly", default="local")
-    machine: str = text(FlyEnv.FLY_MACHINE_ID, "Which Machine this is; set by Fly", default="local")
-    data: Path = path(FlyEnv.DATA_DIRECTORY, "Folder of the ledger", default=Path(MountPath.FLY_DATA.value))
 
     def __post_init__(self) -> None:
         if not self.url.startswith("s3://"):

@@ -9,15 +9,14 @@ import sqlite3
 import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.agent.ledger import now_ms
 from runtime.agent.restoring import confirm, decided, restore
-from runtime.contract import LEDGER_APPLICATION_ID, LEDGER_FILE, ExitCode, FlyEnv, LedgerState, MountPath
-from runtime.environment import path, text
+from runtime.agent.settings import MachineSettings
+from runtime.contract import LEDGER_APPLICATION_ID, LEDGER_FILE, ExitCode, FlyEnv, LedgerState
 from runtime.errors import BadInput
 from runtime.money import Usdc
 from runtime.payments.model import checked_escrow_id
@@ -33,15 +32,7 @@ _DECISIONS: Final = {
 """What a review can be resolved as, and the intent that this means; `declined`: there is no escrow."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Where the ledger is."""
-
-    data: Path = path(FlyEnv.DATA_DIRECTORY, "Folder of the ledger", default=Path(MountPath.FLY_DATA.value))
-    machine: str = text(FlyEnv.FLY_MACHINE_ID, "Which Machine this is; set by Fly", default="local")
-
-
-def run(start: Start[Settings]) -> int:
+def run(start: Start[MachineSettings]) -> int:
     """Do what the arguments say."""
     chosen = start.arguments
     if chosen.verb == "restore":
@@ -182,7 +173,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 PROGRAM = Program(
     "python -m runtime.agent.books",
     "Shows a Fly.io agent's ledger, copies it, and closes what only a person can decide.",
-    Settings,
+    MachineSettings,
     run,
     Kind.COMMAND,
     add_arguments=_arguments,

@@ -113,19 +113,37 @@ class BillingSettings(PaymentSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """All of it."""
+class MachineSettings:
+    """Which Machine this is, and its ledger."""
 
-    billing: BillingSettings = group(BillingSettings)
-    work: WorkSettings = group(WorkSettings)
-    app: str = text(FlyEnv.FLY_APP_NAME, "The app that the ledger belongs to; set by Fly", default="local")
-    region: str = text(FlyEnv.FLY_REGION, "Stands in every escrow's metadata; set by Fly", default="local")
     machine: str = text(FlyEnv.FLY_MACHINE_ID, "Which Machine this is; set by Fly", default="local")
     data: Path = path(FlyEnv.DATA_DIRECTORY, "Folder of the ledger", default=Path(MountPath.FLY_DATA.value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppSettings(MachineSettings):
+    """And whose Machine it is."""
+
+    app: str = text(FlyEnv.FLY_APP_NAME, "The app that the ledger belongs to; set by Fly", default="local")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings(AppSettings):
+    """And where it answers."""
+
     port: int = number(FlyEnv.PORT, "Where it serves", least=1, most=65_535, default=Port.FLY_AGENT.value)
     metrics_port: int = number(
         FlyEnv.METRICS_PORT, "Where its metrics are", least=1, most=65_535, default=Port.FLY_METRICS.value
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServerSettings):
+    """All of it."""
+
+    billing: BillingSettings = group(BillingSettings)
+    work: WorkSettings = group(WorkSettings)
+    region: str = text(FlyEnv.FLY_REGION, "Stands in every escrow's metadata; set by Fly", default="local")
     workers: int = number(FlyEnv.WORKERS, "Server processes", least=1, most=32, default=1)
     graceful_seconds: int = number(
         FlyEnv.GRACEFUL_SHUTDOWN_SECONDS, "How long open requests may finish", least=1, most=299, default=45

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -21,9 +20,9 @@ from runtime.agent.callers import Callers, CallersLedger, Order, Rules, Sidecar
 from runtime.agent.database import LedgerFull
 from runtime.agent.metrics import LedgerFigures
 from runtime.agent.outbox import Refusal
-from runtime.agent.settings import PaymentSettings
-from runtime.contract import FlyEnv, MountPath, Port, Route
-from runtime.environment import amount, group, number, path, secret, text
+from runtime.agent.settings import PaymentSettings, ServerSettings
+from runtime.contract import FlyEnv, Route
+from runtime.environment import amount, group, secret
 from runtime.errors import BadInput
 from runtime.money import AmountError, Usdc, loads
 from runtime.payments import DialectName
@@ -39,7 +38,7 @@ _GRACEFUL_SECONDS: Final = 45
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ServerSettings):
     """All that it reads."""
 
     payments: PaymentSettings = group(PaymentSettings)
@@ -47,13 +46,6 @@ class Settings:
     most: Usdc = amount(FlyEnv.CALLER_MOST, "The most that one escrow may hold", default=Usdc.parse(10))
     most_open: Usdc = amount(
         FlyEnv.CALLER_MOST_OPEN, "The most that one caller may have open at a time", default=Usdc.parse(100)
-    )
-    app: str = text(FlyEnv.FLY_APP_NAME, "The app that the ledger belongs to; set by Fly", default="local")
-    machine: str = text(FlyEnv.FLY_MACHINE_ID, "Which Machine this is; set by Fly", default="local")
-    data: Path = path(FlyEnv.DATA_DIRECTORY, "Folder of the ledger", default=Path(MountPath.FLY_DATA.value))
-    port: int = number(FlyEnv.PORT, "Where it serves", least=1, most=65_535, default=Port.FLY_AGENT.value)
-    metrics_port: int = number(
-        FlyEnv.METRICS_PORT, "Where its metrics are", least=1, most=65_535, default=Port.FLY_METRICS.value
     )
 
     def __post_init__(self) -> None:
