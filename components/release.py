@@ -6,7 +6,6 @@ The same commit gives the same bytes: what is not committed is in none of them.
 import argparse
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from components.packing import packed
 from components.settings import BadSettings
 from components.stack_values import ROOT, StackValues
 from components.synth.rendering import render
+from components.synth.revision import run, unpack
 from runtime.contract import VERSION, ExitCode
 
 SUMS = "SHA256SUMS"
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         if options.out.exists() and any(options.out.iterdir()):
             raise BadInput(f"{options.out} is not empty; remove it first, a release has nothing of another one")
-        if left := _git(options.project, "status", "--porcelain").decode():
+        if left := run(
+            ["git", "-C", str(options.project), "status", "--porcelain"], f"{options.project} is no checkout"
+        ).decode():
             raise BadInput(f"not everything is committed, and a release is of a commit:\n{left.rstrip()}")
         options.out.mkdir(parents=True, exist_ok=True)
         _write(options.out, options.project, options.stack)
@@ -59,22 +61,12 @@ def _write(out: Path, project: Path, stack: str) -> None:
 
 def _wheel(out: Path, project: Path) -> None:
     """Of the commit's own files, dated by the commit: what a build leaves in a checkout gets into no wheel."""
-    dated = _git(project, "log", "-1", "--format=%ct").decode().strip()
+    dated = run(["git", "-C", str(project), "log", "-1", "--format=%ct"], "it has no commit").decode().strip()
     with tempfile.TemporaryDirectory(prefix="purpleflea-release-") as source:
-        _run(["tar", "-x", "-C", source], stdin=_git(project, "archive", "--format=tar", "HEAD"))
+        unpack("HEAD", project, Path(source))
         words = ["--quiet", "--disable-pip-version-check", "--no-deps", "--wheel-dir", f"{out.resolve()}", source]
-        _run([sys.executable, "-m", "pip", "wheel", *words], environ=os.environ | {"SOURCE_DATE_EPOCH": dated})
-
-
-def _git(project: Path, *words: str) -> bytes:
-    return _run(["git", "-C", f"{project}", *words])
-
-
-def _run(command: Sequence[str], *, stdin: bytes | None = None, environ: dict[str, str] | None = None) -> bytes:
-    done = subprocess.run(command, input=stdin, env=environ, capture_output=True, check=False)
-    if done.returncode:
-        raise BadInput(f"{command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
+        build = [sys.executable, "-m", "pip", "wheel", *words]
+        run(build, "the wheel cannot be built", environ=os.environ | {"SOURCE_DATE_EPOCH": dated})
 
 
 if __name__ == "__main__":
