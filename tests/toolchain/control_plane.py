@@ -8,6 +8,7 @@ import http.client
 import json
 import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,6 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 MEMORY_MEGABYTES = 700
 ETCD = "unix://etcd:0"
 """A socket file named `etcd:0` in the directory where both etcd and the API server run; etcd insists on a port."""
-
-SCALE_TO_ZERO = "--feature-gates=HPAScaleToZero=true"
-"""On by default from Kubernetes 1.37 on. The autoscaler's tests pass with 1.37.2, and without this."""
 
 # Rather memory than time: collecting garbage costs the API server a third of its start. The limit leaves room for the
 # objects of 50,000 Jobs, over a GiB: with less it does little else than collect.
@@ -96,6 +94,7 @@ class ControlPlane:
         return [
             f"{program}",
             f"--advertise-address={self.address}",
+            *self._without_endpoints(),
             f"--bind-address={'127.0.0.1' if self.address == '127.0.0.1' else '0.0.0.0'}",
             f"--secure-port={self.port}",
             "--permit-port-sharing",
@@ -123,9 +122,12 @@ class ControlPlane:
             f"--proxy-client-key-file={pki}/front-proxy-client.key",
             "--enable-aggregator-routing=true",
             "--enable-priority-and-fairness=false",
-            SCALE_TO_ZERO,
             "--profiling=false",
         ]
+
+    def _without_endpoints(self) -> list[str]:
+        """On loopback nothing but this machine reaches the API server, and it refuses to publish such an address."""
+        return ["--endpoint-reconciler-type=none"] if ip_address(self.address).is_loopback else []
 
     def controller_manager(self, program: Path) -> list[str]:
         """The command of the controller-manager, with faster reactions than in production."""
@@ -146,7 +148,6 @@ class ControlPlane:
             "--allocate-node-cidrs=false",
             f"--flex-volume-plugin-dir={self.directory / 'volume-plugins'}",
             "--horizontal-pod-autoscaler-sync-period=1500ms",
-            SCALE_TO_ZERO,
             "--kube-api-qps=200",
             "--kube-api-burst=400",
             "--profiling=false",

@@ -63,9 +63,9 @@ def test_machine_with_nothing_says_every_way_to_get_it(bare):
 
 
 def test_kubernetes_of_two_versions_is_refused(bare, monkeypatch):
-    for name, version in (("kube-apiserver", "1.34.2"), ("kubelet", "1.36.3")):
+    for name, version in (("kube-apiserver", "1.38.0"), ("kubelet", "1.37.2")):
         program(bare / "bin", name, version)
-    with pytest.raises(tools.Missing, match=r"differ: kube-apiserver 1.34.2 \(PATH\), kubelet 1.36.3 \(PATH\)"):
+    with pytest.raises(tools.Missing, match=r"differ: kube-apiserver 1.38.0 \(PATH\), kubelet 1.37.2 \(PATH\)"):
         tools.find_all(["kube-apiserver", "kubelet"])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-KUBERNETES = "1.36.3"
+KUBERNETES = "1.37.2"
 PULUMI = "3.259.0"
 HELM = "4.3.1"
 
@@ -89,7 +89,7 @@ RECIPES = {
             "kubernetes", KUBERNETES, _in("k8s.io/kubernetes/cmd", *_KUBERNETES_PARTS), 330, 5000, _kubernetes_linker()
         ),
         Recipe("kubectl", KUBERNETES, _in("k8s.io/kubernetes/cmd", "kubectl"), 90, 1500, _kubernetes_linker()),
-        Recipe("metrics-adapter", "1.36.0", (".",), 30, 1500),  # beside Kubernetes' build; by itself 200 s
+        Recipe("metrics-adapter", "1.37.0", (".",), 30, 1500),  # beside Kubernetes' build; by itself 200 s
         Recipe("keda-scaler", "2.21.0", (".",), 600, 6000),
         Recipe("etcd", "3.6.16", ("go.etcd.io/etcd/server/v3",), 45, 1000),
         Recipe(
@@ -135,7 +135,7 @@ RECIPES = {
 TOOLS = {
     tool.name: tool
     for tool in (
-        *(Tool(name, RECIPES["kubernetes"], minimum=(1, 33)) for name in _KUBERNETES_PARTS),
+        *(Tool(name, RECIPES["kubernetes"], minimum=(1, 37)) for name in _KUBERNETES_PARTS),
         Tool("kubectl", RECIPES["kubectl"], minimum=(1, 30), version_arguments=("version", "--client")),
         Tool("metrics-adapter", RECIPES["metrics-adapter"], version_arguments=(), path=""),
         Tool("keda-scaler", RECIPES["keda-scaler"], version_arguments=(), path="", by_name=True),
