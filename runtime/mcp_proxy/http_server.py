@@ -1,27 +1,31 @@
-"""The HTTP/1.1 server that agents and probes talk to: h11 on asyncio, with a bound on everything that a peer may use.
+"""The HTTP/1.1 server that agents and probes talk to: llhttp on asyncio, with a bound on all that a peer may use.
 
 uvicorn, which the other programs serve with, takes 6 MB and twice the CPU a request; the sidecar has 32Mi and 25m.
 """
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
-import h11
+import httptools
 
-Headers = list[tuple[bytes, bytes]]
+from runtime.mcp_proxy import http1
+from runtime.mcp_proxy.http1 import Headers
 
 BODY_BYTES: Final = 4 * 1024 * 1024
 _ALL_BODIES_BYTES: Final = 4 * BODY_BYTES
 """Of all requests together: a pod has 64Mi."""
 _HEAD_BYTES: Final = 16 * 1024
+_PIECE_BYTES: Final = 8 * 1024
+"""What is parsed at a time: the parser cannot be stopped within it, and a peer may send many requests at once."""
 _AHEAD_BYTES: Final = 64 * 1024
 """What a peer may send of its next request while one is being answered."""
 _LINGER_SECONDS: Final = 2.0
 """How long a refused peer is listened to, so that it reads the refusal instead of a reset."""
+_WITHOUT_BODY: Final = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +48,28 @@ class Request:
     Args:
         target: As it was sent, e.g. `/escrow`.
         headers: Names in lower case; a name can come twice.
+        keeps: Whether the peer wants to ask again on this connection.
+        is_11: Whether the peer speaks HTTP/1.1, which knows chunks.
     """
 
-    def __init__(self, head: h11.Request, body: bytes) -> None:
-        self.method = head.method.decode("ascii")
-        self.target = head.target.decode("latin-1")
-        self.headers: Headers = list(head.headers)
+    def __init__(self, method: str, target: str, headers: Headers, body: bytes, *, keeps: bool, is_11: bool) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
         self.body = body
-        self._values: dict[bytes, list[str]] = {}
-        for name, value in self.headers:
-            self._values.setdefault(name, []).append(value.decode("latin-1").strip())
+        self.keeps = keeps
+        self.is_11 = is_11
 
     def all(self, name: bytes) -> list[str]:
         """Every value of a header."""
-        return self._values.get(name, [])
+        return [value.decode("latin-1") for named, value in self.headers if named == name]
 
     def header(self, name: bytes) -> str:
         """The header's value, empty without one; the first where there are several."""
-        values = self._values.get(name)
-        return values[0] if values else ""
+        for named, value in self.headers:
+            if named == name:
+                return value.decode("latin-1")
+        return ""
 
 
 class Answer:
@@ -71,16 +78,25 @@ class Answer:
     A peer that is gone makes none of them fail: whoever answers may go on, and look at `gone`.
     """
 
-    def __init__(self, connection: "_Connection") -> None:
+    def __init__(self, connection: "_Connection", request: Request) -> None:
         self._connection = connection
+        self._request = request
+        self._head = b""
+        self._chunked = False
+        self._ended = False
+        self._keeps = request.keeps
         self.status = 0
         self.sent_bytes = 0
-        self._waiting: list[h11.Event] = []
 
     @property
     def gone(self) -> bool:
         """Whether the peer has closed its side."""
         return self._connection.eof
+
+    @property
+    def leaves_connection_usable(self) -> bool:
+        """Whether the peer knows where this answer ends, and wants to ask again."""
+        return self._ended and self._keeps
 
     def when_gone(self, call: Callable[[], object]) -> None:
         """Call once when the peer closes its side; at once if it has."""
@@ -91,32 +107,43 @@ class Answer:
 
     async def send(self, status: int, body: bytes = b"", kind: str = "application/json", more: Headers = []) -> None:  # noqa: B006 - not changed
         """The whole answer."""
-        head: Headers = [(b"content-length", str(len(body)).encode())]
+        head: Headers = [(b"content-length", b"%d" % len(body))] if status not in _WITHOUT_BODY else []
         if body:
-            head.insert(0, (b"content-type", kind.encode("latin-1")))
-        await self.start(status, head + more, body, last=True)
+            head.append((b"content-type", kind.encode("latin-1")))
+        self._begin(status, head + more)
+        await self.write(body, last=True)
 
     async def start(self, status: int, headers: Headers, piece: bytes = b"", *, last: bool = False) -> None:
         """The head of an answer whose length is not known, and the first piece of its body."""
-        self.status = status
-        self._waiting = [h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))]
+        self._chunked = self._request.is_11
+        self._keeps = self._keeps and self._chunked
+        self._begin(status, [*headers, (b"transfer-encoding", b"chunked")] if self._chunked else headers)
         await self.write(piece, last=last)
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.status = status
+        if not self._keeps:
+            headers = [*headers, (b"connection", b"close")]
+        self._head = http1.answer_head(status, headers)
 
     async def write(self, piece: bytes, *, last: bool = False) -> None:
         """A piece of the body, on its way when this returns; waits while the peer does not read."""
         self.sent_bytes += len(piece)
-        events, self._waiting = self._waiting, []
-        if piece and self._connection.wants_body:
-            events.append(h11.Data(data=piece))
-        self._connection.send(*events, *([h11.EndOfMessage()] if last else []))
+        self._ended = last
+        if self._request.method == "HEAD" or self.status in _WITHOUT_BODY:
+            data = b""
+        elif self._chunked:
+            data = http1.chunk(piece) + (http1.LAST_CHUNK if last else b"")
+        else:
+            data = piece
+        head, self._head = self._head, b""
+        self._connection.write(head + data)
         await self._connection.writable()
 
     async def end(self) -> None:
         """The end of the body."""
         await self.write(b"", last=True)
 
-
-_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 Handler = Callable[[Request, Answer], Awaitable[None]]
 
@@ -168,14 +195,22 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
-        self._head: h11.Request | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = bytearray()
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._unfinished_bytes = 0
+        self._begun = False
+        self._in_body = False
+        self._waits_for_leave = False
         self._body = bytearray()
+        self._whole: deque[Request] = deque()
+        self._wrong: tuple[int, str] | None = None
+        self._ahead = bytearray()
         self._busy = False
         self._refused = False
-        self._ahead = 0
-        self._counted = 0
         self._idle = True
+        self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -197,8 +232,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
-        self._forget_body()
-        self._allow(None)
+        self._forget_bodies()
+        if self._timer is not None:
+            self._timer.cancel()
         self._drained.set()
         self._peer_left()
 
@@ -210,11 +246,9 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if data:  # nothing would be the end to h11
-            self._h11.receive_data(data)
+        self._ahead += data
         if self._busy:
-            self._ahead += len(data)
-            if self._ahead > _AHEAD_BYTES:
+            if len(self._ahead) > _AHEAD_BYTES:
                 self._transport.pause_reading()
             return
         if self._idle:
@@ -230,50 +264,104 @@ class _Connection(asyncio.Protocol):
         self._drained.set()
         self._allow(None)
 
+    # --- what the parser calls
+
+    def on_message_begin(self) -> None:
+        self._target, self._headers, self._head_bytes = bytearray(), [], 0
+        self._begun = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # else they are trailers, which mean nothing here
+            self._head_bytes += len(name) + len(value) + 4
+            self._headers.append((name.lower(), value.strip()))
+
+    def on_headers_complete(self) -> None:
+        self._in_body, self._unfinished_bytes = True, 0
+        headers = dict(self._headers)
+        self._waits_for_leave = headers.get(b"expect", b"").lower() == b"100-continue"
+        length = headers.get(b"content-length")
+        if self._parser.get_http_version() not in ("1.0", "1.1"):
+            self._is_wrong(505, "HTTP/1.1 is spoken here")
+        elif b"host" not in headers:
+            self._is_wrong(400, "no Host")
+        elif headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            self._is_wrong(501, "no Transfer-Encoding but chunked is understood")
+        elif self._head_bytes + len(self._target) > _HEAD_BYTES:
+            self._is_wrong(431, f"a head has at most {_HEAD_BYTES} bytes")
+        elif length and int(length) > BODY_BYTES:
+            self._is_wrong(413, f"a body has at most {BODY_BYTES} bytes")
+
+    def on_body(self, body: bytes) -> None:
+        self._waits_for_leave = False
+        self._body += body
+        self._server.body_bytes += len(body)
+        if len(self._body) > BODY_BYTES:
+            self._is_wrong(413, f"a body has at most {BODY_BYTES} bytes")
+        elif self._server.body_bytes > _ALL_BODIES_BYTES:
+            self._is_wrong(503, "too many bodies at one time")
+
+    def on_message_complete(self) -> None:
+        self._begun = self._in_body = self._waits_for_leave = False
+        body, self._body = bytes(self._body), bytearray()  # counted until it is answered
+        if self._wrong:
+            self._server.body_bytes -= len(body)
+            return
+        parser = self._parser
+        method, target = parser.get_method().decode("ascii"), self._target.decode("latin-1")
+        keeps, is_11 = parser.should_keep_alive() and not parser.should_upgrade(), parser.get_http_version() == "1.1"
+        self._whole.append(Request(method, target, self._headers, body, keeps=keeps, is_11=is_11))
+
+    def _is_wrong(self, status: int, why: str) -> None:
+        self._wrong = self._wrong or (status, why)
+
     # --- requests
 
     def _read_on(self) -> None:
-        try:
-            while not self._busy:
-                event = self._h11.next_event()
-                if event is h11.NEED_DATA:
-                    if self._h11.they_are_waiting_for_100_continue:
-                        go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-                        self._transport.write(self._h11.send(go_on) or b"")
-                    return None
-                if isinstance(event, h11.Request):
-                    self._head = event
-                    if wrong := _framing_mistake(event):
-                        return self._refuse(*wrong)
-                    self._allow(self._server.bounds.body_seconds)
-                elif isinstance(event, h11.Data):
-                    self._body += event.data
-                    self._server.body_bytes += len(event.data)
-                    if len(self._body) > BODY_BYTES:
-                        return self._refuse(413, f"a body has at most {BODY_BYTES} bytes")
-                    if self._server.body_bytes > _ALL_BODIES_BYTES:
-                        return self._refuse(503, "too many bodies at one time")
-                elif isinstance(event, h11.EndOfMessage):
-                    self._begin()
-                else:  # paused or closed: nothing more is read of this peer
-                    return None
-        except h11.RemoteProtocolError as error:
-            self._refuse(error.error_status_hint, str(error))
+        """Parse what has come, up to the end of a request: what is behind it waits for its answer."""
+        was_in_body = self._in_body
+        while self._ahead and not self._whole and not self._wrong:
+            piece = bytes(self._ahead[:_PIECE_BYTES])
+            del self._ahead[:_PIECE_BYTES]
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade:
+                self._ahead.clear()  # of another protocol; nothing is read of it
+            except httptools.HttpParserError as error:
+                self._is_wrong(400, str(error))
+            if self._begun and not self._in_body:
+                self._unfinished_bytes += len(piece)  # the parser keeps a header until it is whole
+                if self._unfinished_bytes > _HEAD_BYTES:
+                    self._is_wrong(431, f"a head has at most {_HEAD_BYTES} bytes")
+        if self._whole or self._wrong:
+            self._go_on()
+            return
+        if self._in_body and not was_in_body:
+            self._allow(self._server.bounds.body_seconds)
+        if self._waits_for_leave:
+            self._waits_for_leave = False
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _begin(self) -> None:
-        assert self._head is not None  # noqa: S101 - h11 gives the head first
+    def _go_on(self) -> None:
+        """Answer the next request, or what is none."""
+        if self._whole:
+            self._begin(self._whole.popleft())
+        elif self._wrong:
+            self._refuse(*self._wrong)
+
+    def _begin(self, request: Request) -> None:
         self._busy = True
         self._allow(None)
-        request = Request(self._head, bytes(self._body))
-        self._body = bytearray()  # counted until it is answered
-        self._counted = len(request.body)
         task = self._loop.create_task(self._answer(request))
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
     async def _answer(self, request: Request) -> None:
+        answer = Answer(self, request)
         try:
-            await self._server.handler(request, Answer(self))
+            await self._server.handler(request, answer)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
@@ -281,56 +369,46 @@ class _Connection(asyncio.Protocol):
             self._loop.call_exception_handler({"message": "a request was not answered", "exception": error})
             self._transport.abort()
         finally:
-            self._server.body_bytes -= self._counted
-            self._next()
+            self._server.body_bytes -= len(request.body)
+            self._next(again=answer.leaves_connection_usable)
 
-    def _next(self) -> None:
+    def _next(self, *, again: bool) -> None:
         """After an answer: the next request of this peer, or the end."""
         self.on_eof = None
         self._busy = False
-        states = (self._h11.our_state, self._h11.their_state)
-        if states != (h11.DONE, h11.DONE) or self.eof or self._server.ending:
+        if not again or self.eof or self._server.ending:
             self._transport.close()
             return
-        self._h11.start_next_cycle()
-        self._ahead, self._idle = 0, True
-        self._allow(self._server.bounds.idle_seconds)
+        if self._whole or self._wrong:
+            self._go_on()
+            return
+        self._idle, bounds = not (self._ahead or self._begun), self._server.bounds
+        self._allow(bounds.idle_seconds if self._idle else bounds.head_seconds)
         self._transport.resume_reading()
-        if self._h11.trailing_data[0]:
-            self.data_received(b"")
+        if self._ahead:
+            self._read_on()
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer what is no request that can be served, and close."""
         self._refused = True
-        self._forget_body()
+        self._forget_bodies()
         body = f"{why}\n".encode()
-        head = h11.Response(
-            status_code=status,
-            headers=[
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
-            ],
-            reason=_REASONS.get(status, b""),
-        )
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self.send(head, h11.Data(data=body), h11.EndOfMessage())
+        head: Headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        self.write(http1.answer_head(status, head) + body)
         self._allow(_LINGER_SECONDS)
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
     # --- answers
 
-    @property
-    def wants_body(self) -> bool:
-        """Not for HEAD, whose answer is a head."""
-        return self._head is None or self._head.method != b"HEAD"
-
-    def send(self, *events: h11.Event) -> None:
-        """What h11 makes of these events, in one write; nothing to a peer that is gone."""
-        pieces = [self._h11.send(event) or b"" for event in events]
-        if not self._transport.is_closing():
-            self._transport.write(b"".join(pieces))
+    def write(self, data: bytes) -> None:
+        """In one write; nothing to a peer that is gone."""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
     async def writable(self) -> None:
         """Wait while the socket is full."""
@@ -354,25 +432,31 @@ class _Connection(asyncio.Protocol):
             call, self.on_eof = self.on_eof, None
             call()
 
-    def _forget_body(self) -> None:
-        self._server.body_bytes -= len(self._body)
+    def _forget_bodies(self) -> None:
+        """Of requests that nobody will answer; one under way is counted until it is answered."""
+        self._server.body_bytes -= len(self._body) + sum(len(request.body) for request in self._whole)
         self._body = bytearray()
+        self._whole.clear()
 
     def _allow(self, seconds: float | None) -> None:
-        """Cut the peer off after so long, counted from now; None stops the clock."""
+        """Cut the peer off after so long, counted from now; None stops the clock.
+
+        The timer is moved only where it would come too late: setting one a request costs more than parsing it.
+        """
+        self._deadline = None if seconds is None else self._loop.time() + seconds
+        if self._deadline is not None and (self._timer is None or self._timer.when() > self._deadline):
+            self._wake_at(self._deadline)
+
+    def _wake_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._transport.abort)
+        self._timer = self._loop.call_at(when, self._look_at_clock)
 
-
-def _framing_mistake(head: h11.Request) -> tuple[int, str] | None:
-    """What makes it unclear where a request ends; h11 has refused the rest."""
-    if sum(len(name) + len(value) for name, value in head.headers) > _HEAD_BYTES:
-        return 431, f"a head has at most {_HEAD_BYTES} bytes"  # h11 measures only what is not whole yet
-    names = [name for name, _ in head.headers]
-    if b"content-length" in names and b"transfer-encoding" in names:
-        return 400, "Content-Length together with Transfer-Encoding"
-    lengths = [value for name, value in head.headers if name == b"content-length"]
-    if lengths and int(lengths[0]) > BODY_BYTES:
-        return 413, f"a body has at most {BODY_BYTES} bytes"
-    return None
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self._transport.abort()
+        else:
+            self._wake_at(self._deadline)

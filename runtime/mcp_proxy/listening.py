@@ -4,8 +4,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from runtime.mcp_proxy import message
+from runtime.mcp_proxy.connection import Broken
 from runtime.mcp_proxy.events import EventCutter, data_of
-from runtime.mcp_proxy.http_client import ANSWER_BYTES, Broken, Headers, NotSent
+from runtime.mcp_proxy.http1 import Headers
+from runtime.mcp_proxy.http_client import ANSWER_BYTES, NotSent
 from runtime.mcp_proxy.http_client import Answer as UpstreamAnswer
 from runtime.mcp_proxy.http_server import Answer, Request
 from runtime.mcp_proxy.upstream import AGENT, Upstream

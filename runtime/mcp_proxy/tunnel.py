@@ -7,17 +7,11 @@ import asyncio
 import base64
 import ssl
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import unquote, urlsplit
 
-import h11
-
 from runtime.errors import BadInput
+from runtime.mcp_proxy.connection import Broken, Connection
 from runtime.network import proxy_for
-
-_READ_BYTES: Final = 64 * 1024
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -34,34 +28,33 @@ class HttpProxy:
     tls: ssl.SSLContext | None = None
     authorization: bytes | None = None
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext) -> Streams:
+    async def open(self, host: str, port: int, tls: ssl.SSLContext) -> Connection:
         """A TLS connection to the upstream. Raises OSError, whose `strerror` says what went wrong."""
-        reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
+        loop = asyncio.get_running_loop()
+        transport, outer = await loop.create_connection(Connection, self.host, self.port, ssl=self.tls)
         try:
-            await self._connect(reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-            await writer.start_tls(tls, server_hostname=host)
+            await self._connect(outer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            inner = Connection()
+            inside = await loop.start_tls(transport, inner, tls, server_hostname=host)
+            if inside is None:
+                raise ConnectionError(0, "the proxy closed the connection")
         except BaseException:
-            writer.transport.abort()
+            outer.close()
             raise
-        return reader, writer
+        inner.connection_made(inside)
+        return inner
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str) -> None:
-        http = h11.Connection(h11.CLIENT)
+    async def _connect(self, outer: Connection, authority: str) -> None:
         headers = [(b"host", authority.encode("ascii"))]
         if self.authorization:
             headers.append((b"proxy-authorization", self.authorization))
-        request = h11.Request(method=b"CONNECT", target=authority.encode("ascii"), headers=headers)
-        writer.write((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
+        outer.write(b"CONNECT", authority.encode("ascii"), headers)
         try:
-            while not isinstance(event := http.next_event(), h11.Response):
-                if isinstance(event, h11.ConnectionClosed):
-                    raise ConnectionError(0, "the proxy closed the connection")
-                if event is h11.NEED_DATA:
-                    http.receive_data(await reader.read(_READ_BYTES))
-        except h11.RemoteProtocolError:
-            raise ConnectionError(0, "the proxy speaks no HTTP") from None
-        if not 200 <= event.status_code < 300:
-            raise ConnectionError(0, f"the proxy answered {event.status_code}")
+            await outer.head()
+        except Broken as error:
+            raise ConnectionError(0, f"the proxy gave no answer: {error}") from None
+        if not 200 <= outer.status < 300:
+            raise ConnectionError(0, f"the proxy answered {outer.status}")
 
 
 def proxy_of(url: str, tls: ssl.SSLContext | None) -> HttpProxy | None:

@@ -11,7 +11,9 @@ from runtime.contract import VERSION
 from runtime.mcp_proxy import message, tools
 from runtime.mcp_proxy.breaker import Breaker
 from runtime.mcp_proxy.cache import Cache
-from runtime.mcp_proxy.http_client import Answer, Broken, Headers, HttpClient, NotSent
+from runtime.mcp_proxy.connection import Broken
+from runtime.mcp_proxy.http1 import Headers
+from runtime.mcp_proxy.http_client import Answer, HttpClient, NotSent
 from runtime.mcp_proxy.message import Executed, Reason
 
 ATTEMPTS: Final = 3

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.mcp_proxy import message
+from runtime.mcp_proxy import http1, message
 from runtime.mcp_proxy.events import EventCutter
 from runtime.mcp_proxy.http_server import Answer, Bounds, HttpServer, Request
 from tests.runtime.mcp_proxy.sidecar import BOTH, MODERN, raw
+from tests.runtime.mcp_proxy.upstream import honest
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 HEAD = f"POST /escrow HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: {BOTH}\r\n".encode()
@@ -38,7 +39,7 @@ SMUGGLING = {
     "an unknown encoding": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked(PING),
     "chunked twice": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(PING),
     "a chunk size with a sign": HEAD + b"Transfer-Encoding: chunked\r\n\r\n+28\r\n" + PING + b"\r\n0\r\n\r\n",
-    "a chunk size of many digits": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 30 + b"28\r\n" + PING,
+    "a chunk size of many digits": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" + b"0" * 30 + b"28\r\n" + PING,
     "a chunk that is longer than it says": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n" + PING + b"\r\n0\r\n\r\n",
     "a blank before the colon": HEAD + b"Content-Length : 40\r\n\r\n" + PING,
     "a NUL in a header": HEAD + b"X-A: a\x00b\r\n" + sized(PING) + b"\r\n" + PING,
@@ -105,6 +106,103 @@ def test_a_client_that_waits_for_leave_gets_it(sidecar, upstream):
         while piece := peer.recv(4096):
             answered += piece
     assert answered.startswith(b"HTTP/1.1 200 ")
+
+
+REFUSED = {
+    "another version": (505, HEAD.replace(b"HTTP/1.1", b"HTTP/2.0") + REST),
+    "another encoding": (501, HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked(PING)),
+    "a large body": (413, HEAD + b"Content-Length: 99999999\r\n\r\n"),
+    "a header without end": (431, HEAD + b"X-A: " + b"a" * 30_000),
+    "many headers": (431, HEAD + b"X-A: a\r\n" * 3_000 + b"\r\n"),
+    "a folded header": (400, HEAD + b"Content-Length: 0\r\n X-A: folded\r\n\r\n"),
+    "lines that end otherwise": (400, HEAD.replace(b"\r\n", b"\n") + b"\n"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_says_what_is_wrong_and_ends_the_connection(sidecar, upstream, name):
+    status, data = REFUSED[name]
+    assert f"HTTP/1.1 {status} " in raw(sidecar.port, data).decode()
+    assert upstream.received == []
+
+
+def test_what_comes_before_a_wrong_request_is_answered_first(sidecar, upstream):
+    answered = raw(sidecar.port, HEAD + sized(PING) + b"\r\n" + PING + HEAD + b"Content-Length: x\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answered) == [b"200", b"400"]
+    assert len(upstream.received) == 1
+
+
+def test_trailers_are_dropped(sidecar, upstream):
+    body = chunked(PING).replace(b"0\r\n\r\n", b"0\r\nMcp-Method: tools/call\r\n\r\n")
+    assert b"HTTP/1.1 200 " in raw(sidecar.port, HEAD + b"Transfer-Encoding: chunked\r\n" + CLOSE + b"\r\n" + body)
+    assert "mcp-method" not in upstream.received[0].headers
+
+
+RESULT = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+KIND = b"Content-Type: application/json\r\n"
+ANSWERS = {
+    "a length": (b"HTTP/1.1 200 OK\r\n" + KIND + sized(RESULT) + b"\r\n" + RESULT, True),
+    "chunks": (b"HTTP/1.1 200 OK\r\n" + KIND + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(RESULT), True),
+    "leave to go on, twice": (b"HTTP/1.1 100 Continue\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\n" + KIND
+                             + sized(RESULT) + b"\r\n" + RESULT, True),
+    "the connection's end": (b"HTTP/1.1 200 OK\r\n" + KIND + b"\r\n" + RESULT, True),
+    "the end too early": (b"HTTP/1.1 200 OK\r\n" + KIND + b"Content-Length: 99\r\n\r\n" + RESULT, False),
+    "chunks without an end": (b"HTTP/1.1 200 OK\r\n" + KIND + b"Transfer-Encoding: chunked\r\n\r\n"
+                              + chunked(RESULT)[:-5], False),
+    "a length and chunks": (b"HTTP/1.1 200 OK\r\n" + KIND + sized(RESULT) + b"Transfer-Encoding: chunked\r\n\r\n"
+                            + chunked(RESULT), False),
+    "another encoding": (b"HTTP/1.1 200 OK\r\n" + KIND + b"Transfer-Encoding: gzip, chunked\r\n\r\n"
+                         + chunked(RESULT), False),
+    "another protocol": (b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", False),
+    "a huge head": (b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 40_000 + b"\r\n" + KIND + sized(RESULT) + b"\r\n" + RESULT,
+                    False),
+    "a head without end": (b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 400_000, False),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n", False),
+    "nothing": (b"", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_counts_only_when_it_is_whole(playing, beside, name):
+    data, counts = ANSWERS[name]
+
+    def play(peer, request):
+        peer.send(data)
+        return False
+
+    upstream = playing(play)
+    _, agent = beside(upstream)
+    answer = agent.post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "bet"}}).json()
+    assert len(upstream.received) == 1
+    assert answer["result"] == {} if counts else answer["error"]["data"]["executed"] == "unknown"
+
+
+def test_a_connection_on_which_more_was_said_than_the_answer_is_not_used_again(playing, beside):
+    def play(peer, request):
+        document = {"jsonrpc": "2.0", "id": request.message["id"], "result": {}}
+        body = json.dumps(document).encode()
+        head = b"HTTP/1.1 200 OK\r\n" + KIND + sized(body) + b"\r\n"
+        peer.send(head + body + head + RESULT)
+        return True
+
+    upstream = playing(play)
+    _, agent = beside(upstream)
+    for _ in range(3):
+        assert agent.ask("ping")["result"] == {}
+    assert [request.connection for request in upstream.received] == [1, 2, 3]
+
+
+def test_a_connection_is_used_again_after_a_whole_answer(playing, beside):
+    upstream = playing(honest)
+    _, agent = beside(upstream)
+    for _ in range(3):
+        agent.ask("ping")
+    assert upstream.connections == 1
+
+
+def test_a_header_that_an_upstream_ends_early_cannot_add_one():
+    with pytest.raises(ValueError, match="a line break in the header x"):
+        http1.answer_head(200, [(b"x", b"a\r\nset-cookie: b")])
 
 
 NOT_MESSAGES = {
