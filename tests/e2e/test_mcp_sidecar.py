@@ -1,10 +1,11 @@
 """The sidecar in a real pod, under its real limits: an agent without a key creates escrows, and its Job completes.
 
-Beyond its budget a person is asked, who says yes with kubectl.
+Beyond its budget a person is asked, who says yes with kubectl. Meanwhile the key is rotated and the sidecar restarted.
 
 The sandbox runs on this machine, so that the test reads its ledger directly.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,11 +15,11 @@ from pathlib import Path
 import pytest
 from lightkube import codecs
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Pod, Secret
 
 from components.manifests import stack
 from components.settings import Settings
-from runtime.contract import Route
+from runtime.contract import MountPath, Route
 from tests.toolchain import waiting
 from tests.toolchain.fixtures import require
 
@@ -27,6 +28,7 @@ AGENT = "agent-mcp-001"
 KINDS = {"Namespace", "Secret", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Job"}
 WORK = """
 import json, os, time, urllib.request
+away = 0
 def ask(server, method, **params):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -41,14 +43,20 @@ for _ in range(50):
     ask("/escrow", "tools/call", name="escrow_stats", arguments={})
 created = create(0.5, "work [one]")["result"]["content"][0]["text"]
 refused = create(0.6, "work [two]")["error"]["data"]
-while "error" in (again := create(0.6, "work [two]")):
-    assert again["error"]["data"]["approval"] == refused["approval"]
+again = None
+while again is None or "error" in again:
     time.sleep(0.2)
+    try:
+        again = create(0.6, "work [two]")
+        assert again.get("error", {}).get("data", refused)["approval"] == refused["approval"]
+    except OSError:  # the sidecar is being restarted
+        away += 1
 print(json.dumps({
     "tools": [tool["name"] for tool in tools],
     "created": json.loads(created)["status"],
     "refused": refused["reason"],
     "approved": json.loads(again["result"]["content"][0]["text"])["status"],
+    "was away": away > 0,
     "key": [name for name in os.environ if "KEY" in name],
 }))
 """
@@ -86,37 +94,73 @@ def job(node, namespace, node_image, sandbox):
     return "pf-agent-job", key
 
 
-def purpleflea(node, namespace, home, *words: str) -> str:
-    """What `kubectl purpleflea` prints; `home` takes kubectl's cache."""
+@pytest.fixture
+def run(node, namespace, tmp_path):
+    """Runs a command against the cluster and returns what it prints."""
     path = f"{require('node', 'kubectl').parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "runtime.escrowctl", *words, "-n", namespace.name],
-        env={"PATH": path, "KUBECONFIG": f"{node.kubeconfig}", "HOME": f"{home}"},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    environment = {"PATH": path, "KUBECONFIG": f"{node.kubeconfig}", "HOME": f"{tmp_path}"}  # for kubectl's cache
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
-def test_an_agent_without_a_key_pays_beyond_its_budget_on_a_persons_word(node, namespace, sandbox, job, tmp_path):
+def rotate(namespace, running, run, pod, old_key) -> str:
+    """Put a new key in the old one's place and restart only the sidecar; it has the new one when this returns."""
+    key = running.issue_key(AGENT)
+    running.revoke_key(old_key)
+    (secret,) = [each for each in namespace.client.list(Secret) if "api-key" in (each.data or {})]
+    namespace.client.patch(Secret, secret.metadata.name, {"stringData": {"api-key": key}})
+
+    def in_sidecar(program: str) -> str:
+        return run("kubectl", "exec", pod, "-n", namespace.name, "-c", "pf-mcp-proxy", "--", "python", "-c", program)
+
+    def is_restarted() -> bool:
+        sidecar = sidecar_of(namespace, pod)
+        return sidecar.restartCount == 1 and bool(sidecar.started)
+
+    in_sidecar("import os; os.kill(1, 15)")
+    waiting.until("the sidecar is restarted", is_restarted)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    seen = f"import hashlib; print(hashlib.sha256(open('{MountPath.CREDENTIALS}/api-key', 'rb').read()).hexdigest())"
+    waiting.until("the sidecar has the new key", lambda: digest in in_sidecar(seen))
+    return key
+
+
+def sidecar_of(namespace, pod):
+    """The sidecar's state as the pod's status has it."""
+    status = namespace.client.get(Pod, pod).status
+    (sidecar,) = [each for each in status.initContainerStatuses if each.name == "pf-mcp-proxy"]
+    return sidecar
+
+
+def test_an_agent_without_a_key_pays_beyond_its_budget_on_a_persons_word(namespace, sandbox, job, run):
     name, key = job
     pods = lambda: [*namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})]  # noqa: E731
     waiting.until("its pod is there", pods)
     pod = pods()[0].metadata.name
     namespace.client.wait(Pod, pod, for_conditions=["Ready"])
-    waiting.until("it asks a person", lambda: purpleflea(node, namespace, tmp_path, "approvals", pod))
-    asked = purpleflea(node, namespace, tmp_path, "approvals", pod).split()
+
+    def of_pod(act: str, *more: str) -> str:
+        return run(sys.executable, "-m", "runtime.escrowctl", act, pod, *more, "-n", namespace.name)
+
+    waiting.until("it asks a person", lambda: of_pod("approvals"))
+    asked = of_pod("approvals").split()
     assert asked[1:5] == ["pending", "escrow/create_escrow", "0.60", "USDC"]
-    assert "approved" in purpleflea(node, namespace, tmp_path, "approve", pod, asked[0])
+    new_key = rotate(namespace, sandbox[0], run, pod, key)
+    assert "approved" in of_pod("approve", asked[0])  # what was asked before the restart
     namespace.client.wait(Job, name, for_conditions=["Complete"], raise_for_conditions=["Failed"])
     done = json.loads("".join(namespace.client.log(pod, container="agent")))
     assert (done["created"], done["refused"], done["key"]) == ("funded", "approval_required", [])
-    assert done["approved"] == "funded"
+    assert (done["approved"], done["was away"]) == ("funded", True)
     assert "create_escrow" in done["tools"]
     said = "".join(namespace.client.log(pod, container="pf-mcp-proxy"))
     assert '"reason": "approval_required"' in said
     assert key not in said
-    status = namespace.client.get(Pod, pod).status
-    (sidecar,) = [each for each in status.initContainerStatuses if each.name == "pf-mcp-proxy"]
-    assert (sidecar.restartCount, sidecar.state.terminated.exitCode) == (0, 0)
+    assert new_key not in said
+    sidecar = sidecar_of(namespace, pod)
+    assert (sidecar.restartCount, sidecar.state.terminated.exitCode) == (1, 0)
     assert [call.subject for call in sandbox[0].received if call.act == "create"] == ["one", "two"]
