@@ -293,9 +293,10 @@ class Budgets:
             return
         if escrow is not None and escrow.phase is Phase.PENDING:
             words = "what was reserved for it was returned: whoever reserved it had sent nothing for it"
-            condition = Condition(type=FUNDED, status="False", reason="ReservationReturned", message=words).as_written()
+            found = Condition(type=FUNDED, status="False", reason="ReservationReturned", message=words)
+            conditions = escrow.with_condition(found)
             try:
-                await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=[condition])
+                await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=conditions)
             except WriteConflict:
                 return  # somebody works on it
         budget.change_later(lambda book: book.release(entry.escrow))

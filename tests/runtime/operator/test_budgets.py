@@ -248,11 +248,17 @@ def test_a_reservation_that_nobody_ever_used_is_returned_by_the_next_pass(world)
     asks(world, "poor", "250.00")
     waiting(world, "poor")
     operator.kill()
-    for escrow in ("job-of-nobody", world.escrow("poor")["metadata"]["name"]):
+    poor = world.escrow("poor")["metadata"]["name"]
+    other = {"type": "Repeated", "status": "True", "reason": "Withheld", "lastTransitionTime": stamp(datetime.now(UTC))}
+    conditions = [*world.escrow("poor")["status"]["conditions"], other | {"message": "another Job asks, too"}]
+    world.client.patch(Escrow.Status, poor, {"status": {"conditions": conditions}}, patch_type=PatchType.MERGE)
+    for escrow in ("job-of-nobody", poor):
         leave(world, escrow)
         operator = world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.RESYNC_SECONDS: "1"})
         world.eventually(lambda: locked(world, "0.00") and not world.budget()["pending"], f"that of {escrow}")
         operator.kill()
+    kept = world.escrow("poor")["status"]["conditions"]
+    assert {condition["type"] for condition in kept} == {"Funded", "Repeated"}
 
 
 def test_what_a_dead_operator_had_not_returned_yet_is_returned_though_its_job_is_gone(world):
