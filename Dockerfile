@@ -1,8 +1,9 @@
 # One file, two images from the same layers:
 #   docker build .                every program of the Kubernetes stack, e.g. python -m runtime.operator
 #   docker build --target fly .   the same with the Fly.io agent as its command (what fly.toml builds)
-# The final stages run no command of their own, so any base that has a `python` of 3.11 or newer on its PATH will do:
-# pin it by digest (--build-arg BASE_IMAGE=python:3.12-slim@sha256:...) where builds must repeat for ever.
+# The final stages run no command of their own, so any base that has a `python` of 3.11 or newer on its PATH will do.
+# The default is a tag, for trying it out. `make image` and a stack without a sandbox want a digest:
+# --build-arg BASE_IMAGE=python:3.12-slim@sha256:...
 ARG BASE_IMAGE=python:3.12-slim
 # Where pip runs; needs `python3 -m pip` of the base's own Python version. A private index or a directory of wheels is
 # pip's own configuration (PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf) in this image, which the final image does not inherit.

@@ -116,8 +116,10 @@ ENGINE ?= $(shell for engine in docker podman buildah; do $$engine info >/dev/nu
 IMAGE  ?= purpleflea/runtime:0.1.0
 TARGET ?= runtime
 BASE   ?=
+ALLOW_TAG ?=
 
-image: ## build the runtime image (ENGINE=docker|podman|buildah IMAGE=name:tag TARGET=runtime|fly BASE=python image)
+image: ## build the runtime image (BASE=python image by digest, or ALLOW_TAG=1; ENGINE=docker|podman|buildah IMAGE=name:tag TARGET=runtime|fly)
+	@case "$(BASE)$(if $(ALLOW_TAG),@sha256:)" in *@sha256:*) ;; *) echo "make image: name the base by its digest, BASE=python:3.12-slim@sha256:...: whoever may push the tag would be in an image that holds the payer's key; for a sandbox ALLOW_TAG=1 takes the tag on purpose" >&2; exit 2;; esac
 	@test -n "$(ENGINE)" || { echo "make image: none of docker, podman and buildah answers; start the docker daemon, install podman or buildah, or name an engine with ENGINE=" >&2; exit 2; }
 	$(ENGINE) build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE_IMAGE=$(BASE)) --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) .
 

@@ -56,7 +56,8 @@ def _write(out: Path, project: Path, stack: str) -> None:
     (out / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     for file in files:
         print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
-    print(f"{out / SUMS}; the image: make image IMAGE=registry.example/purpleflea/runtime:{VERSION}")
+    image = f"make image IMAGE=registry.example/purpleflea/runtime:{VERSION} BASE=python:3.12-slim@sha256:..."
+    print(f"{out / SUMS}; the image: {image}")
 
 
 def _wheel(out: Path, project: Path) -> None:

@@ -60,6 +60,7 @@ def deployment_problems(settings: "Settings") -> Iterator[Problem]:
     named = {
         path: images.runtime if is_given else "",
         f"{ROOT}.operator.image": settings.operator.image if settings.operator.enabled else "",
+        f"{ROOT}.fly.baseImage": settings.fly.base_image if settings.fly.enabled else "",
     }
     for place, image in named.items():
         if image and not images.allow_tag and not ImageReference.parse(image).digest:

@@ -123,7 +123,7 @@ class FlySettings(Section):
     backup: Annotated[str, AfterValidator(_backup)] = ""
     """Bucket to which Litestream copies each ledger as it is written, e.g. `s3://ledgers/production`; empty: none."""
     base_image: Image = "python:3.12-slim"
-    """Python image that the Dockerfile starts from; a digest makes builds repeatable for ever."""
+    """Python image that the Dockerfile starts from: by digest, unless the stack has a sandbox or `images.allowTag`."""
     strategy: Literal["rolling", "immediate"] = "rolling"
     """How a deploy replaces Machines; Fly's `canary` and `bluegreen` do not go with volumes."""
     auto_stop: Literal["off", "stop", "suspend"] = "off"

@@ -39,7 +39,7 @@ class Images(Section):
     """The image of every program in this project, of your own build (`make image`): by digest, unless the stack has a
     sandbox, for which any tag will do."""
     allow_tag: bool = False
-    """Whether a tag names that image on purpose: whoever may push the tag gets the payer's key."""
+    """Whether a tag names such an image on purpose, or `fly.baseImage`: whoever may push it gets the payer's key."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When the node pulls; `IfNotPresent` suits pinned tags."""
     pull_secrets: tuple[DnsName, ...] = ()

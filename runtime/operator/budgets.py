@@ -293,8 +293,8 @@ class Budgets:
             return
         if escrow is not None and escrow.phase is Phase.PENDING:
             words = "what was reserved for it was returned: whoever reserved it had sent nothing for it"
-            found = Condition(type=FUNDED, status="False", reason="ReservationReturned", message=words)
-            conditions = escrow.with_condition(found)
+            returned = Condition(type=FUNDED, status="False", reason="ReservationReturned", message=words)
+            conditions = escrow.with_condition(returned)
             try:
                 await self._escrows.set_status(escrow, phase=Phase.PENDING.value, conditions=conditions)
             except WriteConflict:

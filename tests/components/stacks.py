@@ -17,6 +17,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "budget": {"capUsdc": "25", "namespaceUsdc": "10", "namespaceDailyUsdc": "100"},
         "operator": {"replicas": 2},
         "images": {"runtime": "images.example/purpleflea/runtime@sha256:" + "0" * 64, "pullSecrets": ["pull"]},
+        "fly": {"baseImage": "python:3.12-slim@sha256:" + "0" * 64},
         "networkPolicy": {"apiServer": {"cidrs": ["10.0.0.1/32"], "ports": [6443]}},
         "agents": [{"name": "nightly", "schedule": "30 2 * * 1-5", "timeZone": "Europe/Berlin"}],
     },

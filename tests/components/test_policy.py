@@ -97,7 +97,7 @@ def pack(tmp_path):
 
 @pytest.mark.engine
 def test_the_pack_stops_a_preview_and_lets_the_baseline_pass(deploy, pack, tmp_path):
-    off = ("worker", "mcp", "payroll", "hpa", "admission", "networkPolicy")  # as few objects as will do
+    off = ("worker", "mcp", "payroll", "hpa", "admission", "networkPolicy", "fly")  # as few objects as will do
     small = {**{name: {"enabled": False} for name in off}, "faucet": {"claimOnStartup": False}}
     given = {"images": {"runtime": DIGEST}, **small}
     for path, text in render(stack(**given)).items():

@@ -35,7 +35,7 @@ def paths(text: str) -> set[str]:
 def test_snippet_is_a_stack_file(name, text, tmp_path):
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
     # A snippet goes into a stack file that names its image already.
-    image = f"  purpleflea:images: {{runtime: 'team/runtime@sha256:{'0' * 64}'}}\n"
+    image = "  purpleflea:images: {runtime: 'team/runtime:1', allowTag: true}\n"
     (tmp_path / "Pulumi.pasted.yaml").write_text(text.replace("config:\n", f"config:\n{image}", 1))
     StackValues.from_files(tmp_path, "pasted").settings()
 

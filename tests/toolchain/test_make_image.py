@@ -54,17 +54,26 @@ def run(tmp_path):
     ],
 )
 def test_the_first_engine_that_answers_builds(run, engines, chosen):
-    status, log, _ = run(engines)
+    status, log, _ = run(engines, "ALLOW_TAG=1")
     assert status == 0
     assert log.startswith(f"{chosen} build --target runtime --tag {Settings().images.runtime} --build-arg REVISION=")
 
 
 def test_without_an_engine_it_says_what_to_do(run):
-    status, log, errors = run({"docker": 1})
+    status, log, errors = run({"docker": 1}, "ALLOW_TAG=1")
     assert (status, log) == (2, "")
     assert "start the docker daemon" in errors
 
 
 def test_engine_name_target_and_base_can_be_chosen(run):
-    _, log, _ = run({"docker": 0, "podman": 1}, "ENGINE=podman", "IMAGE=mine:1", "TARGET=fly", "BASE=python:3.13-slim")
-    assert log.startswith("podman build --target fly --tag mine:1 --build-arg BASE_IMAGE=python:3.13-slim")
+    base = f"python:3.13-slim@sha256:{'0' * 64}"
+    _, log, _ = run({"docker": 0, "podman": 1}, "ENGINE=podman", "IMAGE=mine:1", "TARGET=fly", f"BASE={base}")
+    assert log.startswith(f"podman build --target fly --tag mine:1 --build-arg BASE_IMAGE={base}")
+
+
+@pytest.mark.parametrize("base", [[], ["BASE=python:3.13-slim"]])
+def test_a_base_without_a_digest_is_taken_on_purpose_only(run, base):
+    status, log, errors = run({"docker": 0}, *base)
+    assert (status, log) == (2, "")
+    assert "name the base by its digest" in errors
+    assert run({"docker": 0}, *base, "ALLOW_TAG=1")[0] == 0

@@ -177,6 +177,7 @@ def test_anything_else_is_right_or_told(section, value):
 
 
 DIGEST = "team/runtime@sha256:" + "0" * 64
+BASE = {"baseImage": "python:3.12-slim@sha256:" + "0" * 64}
 UNDECIDED = "purpleflea.images.runtime: is required where there is no sandbox"
 BY_TAG = "name the image by its digest, name@sha256:..."
 
@@ -184,17 +185,19 @@ BY_TAG = "name the image by its digest, name@sha256:..."
 @pytest.mark.parametrize(
     ("mapping", "told"),
     [
-        ({}, [UNDECIDED]),
+        ({"fly": BASE}, [UNDECIDED]),
         ({"sandbox": {"enabled": True}}, []),
         ({"enabled": False}, []),
-        ({"images": {"runtime": DIGEST}}, []),
-        ({"images": {"runtime": "team/runtime:1@sha256:" + "0" * 64}}, []),
-        ({"images": {"runtime": "team/runtime:1"}}, [BY_TAG]),
+        ({"images": {"runtime": DIGEST}, "fly": BASE}, []),
+        ({"images": {"runtime": DIGEST}, "fly": {"enabled": False}}, []),
+        ({"images": {"runtime": DIGEST}}, ["purpleflea.fly.baseImage: 'python:3.12-slim': " + BY_TAG]),
+        ({"images": {"runtime": "team/runtime:1@sha256:" + "0" * 64}, "fly": BASE}, []),
+        ({"images": {"runtime": "team/runtime:1"}, "fly": BASE}, [BY_TAG]),
         ({"images": {"runtime": "team/runtime:1", "allowTag": True}}, []),
         ({"images": {"allowTag": True}}, [UNDECIDED]),
-        ({"images": {"runtime": DIGEST}, "operator": {"image": "team/operator:1"}}, [BY_TAG]),
-        ({"images": {"runtime": DIGEST}, "operator": {"image": DIGEST}}, []),
-        ({"hpa": {"zzz": 3}}, ["purpleflea.hpa.zzz: unknown key", UNDECIDED]),
+        ({"images": {"runtime": DIGEST}, "fly": BASE, "operator": {"image": "team/operator:1"}}, [BY_TAG]),
+        ({"images": {"runtime": DIGEST}, "fly": BASE, "operator": {"image": DIGEST}}, []),
+        ({"hpa": {"zzz": 3}, "fly": BASE}, ["purpleflea.hpa.zzz: unknown key", UNDECIDED]),
     ],
 )
 def test_whoever_gets_the_payers_key_is_named_by_digest(mapping, told):
