@@ -1,5 +1,6 @@
 """What `escrowctl doctor` asks of the installation: definition, operator, its rights, its credentials, its progress."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -29,6 +30,9 @@ REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 LATE_PASSES: Final = 3
 """Periods without a complete list after which the operator counts as stuck."""
+
+CLOCK_SECONDS: Final = 30
+"""So far apart the operator's clock and the payment service's may be."""
 
 
 class Deployment:
@@ -169,16 +173,36 @@ async def _progress_of(api: KubernetesApi, found: Deployment, pod: str) -> list[
     except KubernetesError as error:
         words = f"the metrics of pod {pod} cannot be read through the API server: {error}"
         return [Finding("progress", Level.UNKNOWN, words, f"kubectl auth can-i get pods/proxy -n {found.namespace}")]
+    return read_page(page, found, pod)
+
+
+def read_page(page: str, found: Deployment, pod: str) -> list[Finding]:
+    """What an operator pod's metrics tell of its passes, of the payment service and of its clock."""
     values: dict[str, float] = {
         sample.name: sample.value for family in text_string_to_metric_families(page) for sample in family.samples
     }
     logs = f"kubectl logs {pod} -n {found.namespace} --tail=50"
     period = float(found.env.get(Env.RESYNC_SECONDS, 300))
     age = time.time() - values.get("escrow_last_list_timestamp_seconds", 0)
-    depth = values.get("workqueue_depth", 0)
+    words = f"pod {pod} listed everything {age:.0f} s ago, {values.get('workqueue_depth', 0):.0f} Jobs in its queue"
+    progress = Finding("progress", Level.OK, words)
     if age > LATE_PASSES * period:
         words = f"pod {pod} has listed nothing for {age:.0f} s; it lists every {period:.0f} s"
-        return [Finding("progress", Level.ERROR, words, logs)]
-    return [
-        Finding("progress", Level.OK, f"pod {pod} listed everything {age:.0f} s ago, {depth:.0f} Jobs in its queue")
-    ]
+        progress = Finding("progress", Level.ERROR, words, logs)
+    answered = values.get("escrow_service_last_answer_timestamp_seconds", math.nan)
+    service = Finding("service", Level.OK, f"it answered pod {pod} {time.time() - answered:.0f} s ago")
+    if math.isnan(answered):
+        service = Finding("service", Level.WARNING, f"it has not answered pod {pod} since that began", logs)
+    return [progress, service, _clock(values.get("escrow_service_clock_ahead_seconds", math.nan), found, pod)]
+
+
+def _clock(ahead: float, found: Deployment, pod: str) -> Finding:
+    if math.isnan(ahead):
+        return Finding("clock", Level.UNKNOWN, f"the payment service has not told pod {pod} its time")
+    if abs(ahead) <= CLOCK_SECONDS:
+        return Finding("clock", Level.OK, f"pod {pod} and the payment service agree within {CLOCK_SECONDS} s")
+    words = (
+        f"the clock of pod {pod} is {abs(ahead):.0f} s {'behind' if ahead > 0 else 'ahead of'} the payment service's"
+    )
+    words += ": days of budgets begin by it; set the time of its node"
+    return Finding("clock", Level.WARNING, words, f"kubectl get pod {pod} -n {found.namespace} -o wide")

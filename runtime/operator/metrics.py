@@ -1,6 +1,10 @@
 """Prometheus metrics of the operator, in the names that Kubernetes controllers use where there is a convention."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from runtime.payments import PaymentsClient
 
 
 class Metrics:
@@ -84,3 +88,18 @@ class Metrics:
             "When the last round over all funded escrows was complete.",
             registry=registry,
         )
+        self._answered = Gauge(
+            "escrow_service_last_answer_timestamp_seconds",
+            "When the payment service last answered anything; NaN before it did.",
+            registry=registry,
+        )
+        self._clock = Gauge(
+            "escrow_service_clock_ahead_seconds",
+            "How far the payment service's clock is ahead of this one; NaN before it told.",
+            registry=registry,
+        )
+
+    def follow(self, client: PaymentsClient) -> None:
+        """Tell of the service what its client knows whenever somebody asks."""
+        self._answered.set_function(lambda: at.timestamp() if (at := client.answered_at) else math.nan)
+        self._clock.set_function(lambda: math.nan if (ahead := client.clock_ahead) is None else ahead.total_seconds())

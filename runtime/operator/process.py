@@ -75,6 +75,7 @@ class Operator:
         self._api = api
         self._client = client
         metrics = Metrics()
+        metrics.follow(client)
         objects = ClusterObjects.of(api, config, metrics)
         self._claims = objects.claims
         self._known = known = PhaseCache()

@@ -131,11 +131,21 @@ class PaymentsClient:
 
     def now(self) -> datetime:
         """The time by the service's own clock, as far as it has told (`Date`); else by ours."""
-        return datetime.now(UTC) + (self._transport.ahead or timedelta(0))
+        return datetime.now(UTC) + (self.clock_ahead or timedelta(0))
+
+    @property
+    def clock_ahead(self) -> timedelta | None:
+        """How far the service's clock is ahead of ours; None before it told."""
+        return self._transport.ahead
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When the service last answered, whatever it said; None before it did."""
+        return self._transport.answered_at
 
     async def ask_time(self) -> None:
         """Have the service tell its time, unless it has told; nothing comes of it where it does not answer."""
-        if self._transport.ahead is not None:
+        if self.clock_ahead is not None:
             return
         with suppress(PurpleFleaError):
             if self.supports(Operation.HEALTH):

@@ -96,6 +96,8 @@ class Transport:
         make = http or _plain_http(proxied=not allow_http)
         self.ahead: timedelta | None = None
         """How far the service's clock is ahead of ours, by its last answer; None before it told."""
+        self.answered_at: datetime | None = None
+        """When the service last answered anything at all."""
         self._reading = make(trust, timeouts, limits)
         self._acting = make(trust, timeouts, replace(limits, kept_alive=0))
 
@@ -119,8 +121,9 @@ class Transport:
                 http.stream(request.endpoint.method, **arguments) as response,
             ):
                 facts["status"] = response.status_code
+                self.answered_at = datetime.now(UTC)
                 if moment := _server_time(response):
-                    self.ahead = moment - datetime.now(UTC)
+                    self.ahead = moment - self.answered_at
                 body = await self._bounded_body(response, request, facts)
         except NotConnected as error:
             reason = f"no connection to the {request.endpoint.service} service: {error}"

@@ -14,7 +14,7 @@ from components.manifests.rbac import OPERATOR_GRANTS
 from components.settings import Settings
 from runtime.contract import Env
 from runtime.escrowctl.finding import Finding, Level, exit_code
-from runtime.escrowctl.system_checks import RIGHTS
+from runtime.escrowctl.system_checks import RIGHTS, Deployment, read_page
 from tests.runtime.operator import world as worlds
 from tests.runtime.operator.world import PAYEE, Escrow
 from tests.runtime.test_escrowctl import escrowctl
@@ -78,6 +78,21 @@ def test_what_is_well_is_said_too(installed):
 )
 def test_the_worst_finding_is_the_exit_code(levels, code):
     assert exit_code([Finding("check", Level(level), "what") for level in levels]) == code
+
+
+def test_an_operators_page_tells_of_its_passes_the_service_and_its_clock(world):
+    deployment = Deployment(operator_manifests.deployment(Settings.parse({"namespace": world.namespace})))
+    page = world.operator().metrics()
+
+    def levels(page: str) -> dict[str, str]:
+        return {finding.check: finding.level for finding in read_page(page, deployment, "pf-1")}
+
+    assert levels(page) == dict.fromkeys(("progress", "service", "clock"), "ok")
+    names = ("escrow_service_clock_ahead_seconds", "escrow_service_last_answer_timestamp_seconds")
+    clock, answered = (next(line for line in page.splitlines() if line.startswith(f"{name} ")) for name in names)
+    for ahead, level in (("-301.0", "warning"), ("301.0", "warning"), ("NaN", "unknown")):
+        assert levels(page.replace(clock, f"{names[0]} {ahead}"))["clock"] == level
+    assert levels(page.replace(answered, f"{names[1]} NaN"))["service"] == "warning"
 
 
 def test_without_an_operator_that_is_the_first_thing_to_mend(world):
