@@ -298,4 +298,6 @@ def _why(job: JobFacts, escrow: Escrow | None) -> str:
         return one_line(job.withheld or "the Job has no account yet", 1000)
     found = escrow.condition(FUNDED)
     words = found.message if found is not None else "nothing is locked for the Job"
+    if not escrow.is_open:
+        words = f"{escrow.status.outcome or ''} {escrow.status.reason}".strip()
     return one_line(f"Escrow {escrow.name} is {escrow.phase}: {words}", 1000)

@@ -1,4 +1,4 @@
-"""Kueue's part on a real API server: two definitions, as far as they are needed, and a controller that is as unkind.
+"""Kueue's part on a real API server: its own definitions of two kinds, and a controller that is as unkind.
 
 What Kueue 0.19 was seen to do: it makes a Workload of each Job with a queue name, admits nothing while a check of the
 queue is not active, resumes an admitted Job whoever holds it suspended, suspends one that is not admitted, and of a
@@ -6,15 +6,18 @@ queue is not active, resumes an admitted Job whoever holds it suspended, suspend
 server-side apply, by force, with the resource version.
 """
 
+import json
 import threading
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from lightkube import ApiError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 from lightkube.resources.batch_v1 import Job
 from lightkube.types import PatchType
 
@@ -29,70 +32,14 @@ QUEUE = {KUEUE_QUEUE_LABEL: "agents"}
 TURN_SECONDS = 0.1
 
 
-def _text(**more: Any) -> dict[str, Any]:
-    return {"type": "string", **more}
-
-
-def _by(key: str, required: list[str], **properties: Any) -> dict[str, Any]:
-    """A list that Kubernetes merges by that key."""
-    items = {"type": "object", "required": required, "properties": properties}
-    return {"type": "array", "items": items, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-
-
-_MOMENT = _text(format="date-time")
-_CONDITIONS = _by(
-    "type",
-    ["lastTransitionTime", "message", "reason", "status", "type"],
-    **{"lastTransitionTime": _MOMENT, "message": _text(maxLength=32768), "reason": _text(minLength=1)},
-    **{"status": _text(enum=["True", "False", "Unknown"]), "type": _text(), "observedGeneration": {"type": "integer"}},
-)
-_CHECKS = _by(
-    "name",
-    ["lastTransitionTime", "message", "name", "state"],
-    **{"lastTransitionTime": _MOMENT, "message": _text(maxLength=32768), "name": _text(maxLength=316)},
-    state=_text(enum=["Pending", "Ready", "Retry", "Rejected"]),
-    requeueAfterSeconds={"type": "integer", "format": "int32", "minimum": 0},
-    retryCount={"type": "integer", "format": "int32", "minimum": 0},
-)
-
-
-def _definition(kind: str, scope: str, spec: dict[str, Any], status: dict[str, Any]) -> Any:
-    from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
-
-    plural = f"{kind.lower()}s"
-    properties = {
-        "spec": {"type": "object", "properties": spec},
-        "status": {"type": "object", "properties": status},
-    }
-    version = {
-        "name": KUEUE_VERSION,
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
-    }
-    return CustomResourceDefinition.from_dict(
-        {
-            "metadata": {
-                "name": f"{plural}.{KUEUE_GROUP}",
-                "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/kueue"},
-            },
-            "spec": {
-                "group": KUEUE_GROUP,
-                "scope": scope,
-                "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
-                "versions": [version],
-            },
-        }
-    )
+DEFINITIONS = Path(__file__).with_name("kueue_definitions.json")
 
 
 def install(world: World) -> None:
-    """The definitions, once a cluster."""
-    spec, status = {"queueName": _text()}, {"conditions": _CONDITIONS, "admissionChecks": _CHECKS}
-    _install(world.client, _definition("Workload", "Namespaced", spec, status), Workload)
-    check = {"controllerName": _text(minLength=1)}
-    _install(world.client, _definition("AdmissionCheck", "Cluster", check, {"conditions": _CONDITIONS}), AdmissionCheck)
+    """Kueue's own definitions, once a cluster."""
+    found = json.loads(DEFINITIONS.read_text())
+    for kind, plural in ((Workload, "workloads"), (AdmissionCheck, "admissionchecks")):
+        _install(world.client, CustomResourceDefinition.from_dict(found[plural]), kind)
 
 
 class KueueStandIn:
@@ -110,6 +57,8 @@ class KueueStandIn:
         self.has_quota = True
         self.resumes = True
         self.evictions: Counter[str] = Counter()
+        self.told: dict[str, str] = {}
+        """What our check said as a Job was last evicted."""
         self._to_evict: set[str] = set()
         self._client = world.cluster.client(world.namespace)
         self._stop = threading.Event()
@@ -189,7 +138,8 @@ class KueueStandIn:
             "labels": {KUEUE_JOB_UID_LABEL: job.metadata.uid},
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         }
-        return Workload(metadata=ObjectMeta.from_dict(metadata), spec={"queueName": "agents"})
+        pods = {"name": "main", "count": 1, "template": job.spec.template.to_dict()}
+        return Workload(metadata=ObjectMeta.from_dict(metadata), spec={"queueName": "agents", "podSets": [pods]})
 
     def _is_active(self, check: str) -> bool:
         return _is(self._client.get(AdmissionCheck, check).to_dict(), "Active")
@@ -210,6 +160,7 @@ class KueueStandIn:
             self._to_evict.discard(name)
             reset = {c: _pending(c, f"Reset to Pending. Previously: {was['state']}") for c, was in checks.items()}
             self._write(workload, reset, QuotaReserved=False, Admitted=False, Evicted=True)
+            self.told[name] = checks.get(self.check, {}).get("message", "")
             self.evictions[name] += 1
         elif not reserved and active and self.has_quota:
             self._write(workload, checks, QuotaReserved=True, Evicted=False)
@@ -223,12 +174,16 @@ class KueueStandIn:
         for kind, status in conditions.items():
             words = {"reason": "StandIn", "message": "", "lastTransitionTime": _now()}
             found[kind] = {"type": kind, "status": str(status), **words}
+        status: dict[str, Any] = {"conditions": [*found.values()], "admissionChecks": [*checks.values()]}
+        if found.get("QuotaReserved", {}).get("status") == "True":
+            pods = [{"name": each["name"], "count": each["count"]} for each in workload["spec"].get("podSets", [])]
+            status["admission"] = {"clusterQueue": "agents", "podSetAssignments": pods}
         metadata = {key: workload["metadata"][key] for key in ("name", "namespace", "resourceVersion")}
         body = {
             "apiVersion": f"{KUEUE_GROUP}/{KUEUE_VERSION}",
             "kind": "Workload",
             "metadata": metadata,
-            "status": {"conditions": [*found.values()], "admissionChecks": [*checks.values()]},
+            "status": status,
         }
         apply = {"patch_type": PatchType.APPLY, "field_manager": "kueue-admission", "force": True}
         self._client.patch(Workload.Status, metadata["name"], body, **apply)

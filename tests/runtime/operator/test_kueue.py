@@ -6,7 +6,7 @@ import pytest
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job
 
-from runtime.contract import FUNDED_ANNOTATION
+from runtime.contract import FUNDED_ANNOTATION, Env
 from tests.runtime.operator.kueue_stand_in import QUEUE, AdmissionCheck, KueueStandIn, Workload
 from tests.runtime.operator.proof import agree, let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter, Step, When
@@ -104,6 +104,26 @@ def test_the_money_of_a_job_that_is_evicted_stays_locked_for_it(kueue):
     assert list(world.payments().values()) == ["released"]
 
 
+def test_where_the_money_is_withdrawn_a_running_job_runs_on_and_an_evicted_one_is_told_to_retry(kueue):
+    """Never `Rejected`, and the service is not asked to lock it anew."""
+    world = kueue.world
+    kueue.operator(**{Env.RESYNC_SECONDS: "1"})
+    asks(world, "work")
+    world.await_resumed("work")
+    world.sandbox.escrows.dispute(world.escrow("work")["spec"]["escrowId"], PAYER, "by hand")
+    account = world.await_phase("work", "Settled")
+    assert account["status"]["drift"]
+    assert kueue.state("work")[0] == "Ready"
+    assert not world.get_job("work").spec.suspend
+    kueue.evict("work")
+    eventually(lambda: kueue.evictions["work"] == 2, "Kueue is told to retry")
+    eventually(lambda: kueue.has("work", "QuotaReserved"), "its quota is reserved again")
+    assert kueue.state("work")[0] == "Pending"
+    assert "Settled: Disputed" in kueue.told["work"]
+    world.eventually(lambda: world.get_job("work").spec.suspend, "Kueue has suspended it")
+    assert creates(world) == 1
+
+
 def test_a_job_that_is_deleted_while_it_waits_locks_nothing(kueue):
     world, kueue.has_quota = kueue.world, False
     kueue.operator()
@@ -166,7 +186,8 @@ def test_work_that_asks_for_no_money_is_not_held_up(kueue):
     """Every Workload of the queue has the check."""
     world = kueue.world
     world.job("plain", suspend=True, labels=QUEUE, finalizer=False)
-    world.client.create(Workload(metadata=ObjectMeta(name="job-of-another-kind"), spec={"queueName": "agents"}))
+    spec = {"queueName": "agents", "podSets": [{"name": "main", "count": 1, "template": {}}]}
+    world.client.create(Workload(metadata=ObjectMeta(name="job-of-another-kind"), spec=spec))
     kueue.operator()
     world.await_resumed("plain")
     eventually(lambda: kueue.has("of-another-kind", "Admitted"), "it is admitted")
