@@ -1,6 +1,7 @@
 """`python -m runtime.agent`: serves the Fly.io agent, in one process or in several."""
 
 import argparse
+import asyncio
 import socket
 import sys
 
@@ -29,6 +30,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's: a sixth less CPU an inference, because each payment has a connection of its own."""
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
 PROGRAM = Program(
     "python -m runtime.agent",
     "Sells inferences on Fly.io: each is locked, worked, and released or cancelled, on record before it is sent.",
@@ -36,6 +44,7 @@ PROGRAM = Program(
     run,
     stop_seconds=299.0,
     add_arguments=_arguments,
+    new_loop=_new_loop,
 )
 
 if __name__ == "__main__":

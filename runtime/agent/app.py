@@ -74,14 +74,14 @@ def build_app(settings: Settings, agent: Agent, ledger: Ledger, client: Payments
         return agent.quote((await _read(request)).prompt)
 
     @app.post(Route.INFERENCE, openapi_extra=schema)
-    async def inference(request: Request) -> dict[str, Any]:
+    async def inference(request: Request) -> JSONResponse:
         """Sell one inference."""
         began, outcome = time.monotonic(), "failed"
         metrics.in_flight.inc()
         try:
             answer = await agent.infer(await _ask(request, agent))
             outcome = answer["status"]
-            return answer
+            return JSONResponse(answer)
         except Refusal as refusal:
             outcome = refusal.code
             raise

@@ -210,6 +210,7 @@ class Agent(Outbox):
             charged = "nothing was charged" if state in _RETURNED else "what was locked is being returned"
             raise Refusal(502, "work_failed", f"{error}; {charged}") from None
         self.journal.results[inference.id] = text
+        self.journal.begun.add(inference.id)
         intent = Intent.COMPLETE if self.brought else Intent.RELEASE
         return answer | {"status": await self.settle(inference, intent, "the work is done")}
 

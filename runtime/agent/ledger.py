@@ -245,9 +245,14 @@ class SettlementJournal:
         self._ledger = ledger
         self.results: dict[str, str] = {}
         """What the caller gets, by key: written together with the intent."""
+        self.begun: set[str] = set()
+        """Keys of rows that this process has just locked: they have no record, and the first `load` asks nobody."""
 
     async def load(self, key: str) -> Settlement | None:
         """Return the record; of a row that another language's agent wrote, what its columns tell."""
+        if key in self.begun:
+            self.begun.discard(key)
+            return None
         row = await self._ledger.by_id(key)
         if row is None or row.intent is None or row.escrow_id is None:
             return None

@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -231,7 +231,9 @@ def _server_time(response: HttpAnswer) -> datetime | None:
     return _http_date(response.headers.get("date", ""))
 
 
+@lru_cache(maxsize=16)
 def _http_date(text: str) -> datetime | None:
+    """The moment; the same text stands in all answers of a second, and is read twice in each."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except ValueError:

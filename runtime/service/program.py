@@ -75,6 +75,7 @@ class Program(Generic[S]):
         stop_seconds: How long a service may take to end, from SIGTERM on; below the pod's grace period; may
             depend on the arguments.
         add_arguments: Adds the program's own arguments to the parser.
+        new_loop: Makes the event loop, where asyncio's own is not wanted.
         reads_too: Settings classes that only some of its verbs read, for help and reference page.
     """
 
@@ -85,6 +86,7 @@ class Program(Generic[S]):
     kind: Kind = Kind.SERVICE
     stop_seconds: float | Callable[[argparse.Namespace], float] = 25.0
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
     reads_too: Mapping[str, type] = field(default_factory=dict)
 
     @property
@@ -107,7 +109,7 @@ class Program(Generic[S]):
             settings = self._configured(environ)
             bound = self.stop_seconds
             bound = bound if isinstance(bound, int | float) else bound(parsed)
-            return ending.run(self.run(Start(settings, parsed, ending.stop)), bound)
+            return ending.run(self.run(Start(settings, parsed, ending.stop)), bound, self.new_loop)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             return _exit_code(error)
 
@@ -179,13 +181,19 @@ class _Ending:
         else:
             raise KeyboardInterrupt
 
-    def run(self, outcome: Awaitable[int | None] | int | None, stop_seconds: float) -> int:
+    def run(
+        self,
+        outcome: Awaitable[int | None] | int | None,
+        stop_seconds: float,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] | None,
+    ) -> int:
         """The exit code of what a program's `run` returned."""
         if outcome is None or isinstance(outcome, int):
             return outcome or ExitCode.OK
         self._stop_seconds = stop_seconds
         try:
-            code = asyncio.run(self._until_done(outcome))
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                code = runner.run(self._until_done(outcome))
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         return ExitCode.INTERRUPTED if self._asked_by == signal.SIGINT and not code else code

@@ -166,6 +166,9 @@ class Settler:
         If the answer takes long the intent is written without waiting for it: then the Job's end is on record, and the
         Job need not be held for a slow service.
         """
+        if not self._reader.asks:
+            observed = await self._reader.read(record)
+            return observed, self._learned(record, observed, Step.READ)
         reading = asyncio.create_task(self._reader.read(record))
         try:
             if (

@@ -75,6 +75,11 @@ class Reader:
         self._client = client
         self._lists = _SharedLists(client)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a read asks the service at all."""
+        return self._client.supports(Operation.READ) or self._client.supports(Operation.LIST)
+
     async def read(self, record: Settlement) -> Observation:
         """Read the record's escrow. Never raises a `PurpleFleaError`: what went wrong is part of the observed."""
         reads, lists = (self._client.supports(operation) for operation in (Operation.READ, Operation.LIST))

@@ -78,7 +78,16 @@ def agents(scratch: Path, port: int) -> dict[str, list[str]]:
     (guide / "main.go").write_text((LISTINGS / "guide_fly_agent.go.txt").read_text())
     (guide / "go.mod").write_text("module guide\n\ngo 1.25.0\n")
     go_agent.run(guide, "build", "-o", "agent", ".")
-    uvicorn = [sys.executable, "-m", "uvicorn", "tests.bench.listings.guide_fly_agent:app", "--port", str(port)]
+    uvicorn = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "tests.bench.listings.guide_fly_agent:app",
+        "--port",
+        str(port),
+        "--loop",
+        "asyncio",
+    ]
     return {
         "guide, Python (1 worker)": [*uvicorn, "--log-level", "error"],
         "guide, Python (4 workers)": [*uvicorn, "--log-level", "error", "--workers", "4"],
