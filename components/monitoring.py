@@ -14,4 +14,6 @@ class Monitoring(Component):
         super().__init__(name, args, opts)
         self._declare(ConfigMap, monitoring.rules_map(self._settings))
         self._declare(ConfigMap, monitoring.dashboard_map(self._settings))
+        if self._settings.monitoring.open_cost_url:
+            self._declare(ConfigMap, monitoring.statement_map(self._settings))
         self.register_outputs({})

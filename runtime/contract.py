@@ -259,6 +259,8 @@ class Env(StrEnum):
     """Metrics server and worker: period between two reads of the queue."""
     ARCHIVE_URL = "PF_ARCHIVE_URL"
     """Retention and statement: where settled accounts go, `file:///folder` or `s3://bucket/folder`."""
+    OPENCOST_URL = "PF_OPENCOST_URL"
+    """Statement: where OpenCost answers; also the key in the ConfigMap `STATEMENT_CONFIG`."""
     ARCHIVE_AFTER_DAYS = "PF_ARCHIVE_AFTER_DAYS"
     """Retention: how many days after its settlement an account leaves."""
     SANDBOX_DATABASE = "PF_SANDBOX_DATABASE"
@@ -348,6 +350,8 @@ class NetworkEnv(StrEnum):
 # --- objects that a program names itself
 
 OPERATOR_LEASE: Final = "pf-escrow-operator"
+STATEMENT_CONFIG: Final = "pf-statement"
+"""ConfigMap with what the statement reads beside the cluster."""
 METRICS_SERVICE: Final = "pf-metrics-server"
 """Service that describes the queue metric and that the aggregator dials."""
 QUEUE_METRIC: Final = "escrow_queue_depth"

@@ -66,8 +66,9 @@ def policy(settings: Settings) -> Manifest:
 
 
 def _rules(settings: Settings) -> Refusal:
-    """What the programs with the key go by is no tenant's: what the sidecar may spend, and whom all of them trust."""
-    names = [naming.MCP_RULES, *filter(None, [settings.network.ca_bundle.config_map])]
+    """What the programs with the key go by is no tenant's: what the sidecar may spend, what a statement
+    believes, and whom all of them trust."""
+    names = [naming.MCP_RULES, naming.STATEMENT, *filter(None, [settings.network.ca_bundle.config_map])]
     account = cel(naming.AGENT_ACCOUNT)
     return Refusal(
         f"variables.kind != 'configmaps/' || !(variables.name in {cel(names)}) || variables.trusted"

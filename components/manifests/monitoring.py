@@ -12,6 +12,7 @@ import yaml
 from components.manifests import naming
 from components.manifests.naming import Manifest, metadata
 from components.settings import Settings
+from runtime.contract import Env
 
 RULES_KEY: Final = "purpleflea.rules.yaml"
 DASHBOARD_KEY: Final = "purpleflea.json"
@@ -28,6 +29,11 @@ def dashboard_map(settings: Settings) -> Manifest:
     """The ConfigMap with the dashboard, under the label by which Grafana's sidecar finds such."""
     text = json.dumps(dashboard(settings), indent=1) + "\n"
     return _config_map(settings, naming.DASHBOARD, {"grafana_dashboard": "1"}, DASHBOARD_KEY, text)
+
+
+def statement_map(settings: Settings) -> Manifest:
+    """The ConfigMap that tells the statement where OpenCost is."""
+    return _config_map(settings, naming.STATEMENT, {}, Env.OPENCOST_URL, settings.monitoring.open_cost_url)
 
 
 def _config_map(settings: Settings, name: str, labels: dict[str, str], key: str, text: str) -> Manifest:

@@ -11,6 +11,7 @@ from runtime.contract import (
     MCP_PROXY_CONTAINER,
     METRICS_SERVICE,
     OPERATOR_LEASE,
+    STATEMENT_CONFIG,
     ProgramName,
 )
 
@@ -43,6 +44,7 @@ MCP_RULES: Final = "pf-mcp-rules"
 SANDBOX: Final = "pf-sandbox"
 ALERTS: Final = "pf-alerts"
 DASHBOARD: Final = "pf-dashboard"
+STATEMENT: Final = STATEMENT_CONFIG
 CREDENTIALS_POLICY: Final = f"credentials.{DOMAIN}"
 ACCOUNT_POLICY: Final = f"accounts.{DOMAIN}"
 SESSION_POLICY: Final = f"sessions.{DOMAIN}"

@@ -240,6 +240,8 @@ def _custom_metrics(settings: Settings) -> Iterator[Manifest]:
 def _monitoring(settings: Settings) -> Iterator[Manifest]:
     yield monitoring.rules_map(settings)
     yield monitoring.dashboard_map(settings)
+    if settings.monitoring.open_cost_url:
+        yield monitoring.statement_map(settings)
 
 
 def _payroll(settings: Settings) -> Iterator[Manifest]:

@@ -151,9 +151,11 @@ class Encryption(Section):
 
 
 class Monitoring(Section):
-    """Alerting rules for Prometheus and a dashboard for Grafana, as ConfigMaps."""
+    """Alerting rules for Prometheus and a dashboard for Grafana, as ConfigMaps; what Jobs cost, from OpenCost."""
 
     enabled: bool = False
     """Whether the stack has them."""
     runbook_url: OptionalUrl = ""
     """Where docs/runbook.md is published; each alert links to its section. Empty: the path of the page."""
+    open_cost_url: OptionalUrl = ""
+    """Where OpenCost answers whoever makes a statement, which then shows what each Job cost, and its margin."""

@@ -37,6 +37,8 @@ def _unmet(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "network.caBundle.key", "network.caBundle.configMap or network.caBundle.secret"
     if not (network.proxy.https_url or network.proxy.http_url):
         yield "network.proxy.noProxy", "network.proxy.httpsUrl or network.proxy.httpUrl"
+    if not settings.monitoring.enabled:
+        yield "monitoring.openCostUrl", "monitoring.enabled: true"
     if settings.encryption.provider == "none":
         yield "encryption.keyId", "encryption.provider"
 

@@ -44,6 +44,7 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
         review: Held at its end, as far as is known, until a person decides.
         unexplained: Left or held by its end; the service did not tell which part of it went where.
         amount_known: False where nobody has told how much it is; then every amount is zero.
+        compute: What its Job's pods cost in the period, in millionths of a dollar; None where nobody told.
     """
 
     namespace: str
@@ -74,6 +75,7 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     review: int = 0
     unexplained: int = 0
     amount_known: bool = True
+    compute: int | None = None
 
     @property
     def account(self) -> str:
@@ -84,6 +86,13 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
     def held(self) -> int:
         """What was neither paid, kept nor returned by the end of the period, as far as is known."""
         return self.open + self.disputed + self.review + self.unexplained
+
+    @property
+    def margin(self) -> int | None:
+        """What was paid less what the pods cost; None where either is not known."""
+        if self.compute is None or not self.amount_known or self.unexplained:
+            return None
+        return self.paid - self.compute
 
     @property
     def imbalance(self) -> int:

@@ -7,10 +7,10 @@ from typing import Any, Final, TextIO
 
 from jinja2 import Environment, PackageLoader
 
-from runtime.statement.lines import AMOUNTS, Line
+from runtime.statement.lines import Line
 from runtime.statement.period import Period
 from runtime.statement.sums import Sums, shown
-from runtime.statement.writing import Result, words
+from runtime.statement.writing import Result, cell, columns, words
 
 MOST: Final = 100
 """Groups and accounts that are shown, the largest; the rest is summed up: one row for each account is the CSV's."""
@@ -57,7 +57,8 @@ class Page:
                 statement=statement,
                 total=statement.total,
                 words=words(result),
-                columns=(*AMOUNTS, "referral"),
+                columns=columns(result),
+                cell=cell,
                 groups=groups[:MOST],
                 rest=_together([sums for _, sums in groups[MOST:]]),
                 days=bars(days),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+from runtime.contract import WorkKind
 from runtime.errors import BadInput
 from runtime.statement.lines import AMOUNTS, Line
 from runtime.statement.period import Period
@@ -49,12 +50,17 @@ def _key(word: str) -> Key:
 class Sums:
     """What several lines come to, in micro-USDC."""
 
-    __slots__ = (*AMOUNTS, "accounts", "amounts_unknown", "referral", "referrals_unknown")
+    __slots__ = (
+        *(*AMOUNTS, "accounts", "amounts_unknown", "referral", "referrals_unknown"),
+        *("compute", "computed", "computes_unknown", "margin", "margins", "margins_unknown"),
+    )
 
     def __init__(self) -> None:
         self.accounts = self.amounts_unknown = self.referral = self.referrals_unknown = 0
         self.opening = self.locked = self.paid = self.fee = self.refunded = 0
         self.open = self.disputed = self.review = self.unexplained = 0
+        self.compute = self.computed = self.computes_unknown = 0  # of how many Jobs, and of how many nobody told
+        self.margin = self.margins = self.margins_unknown = 0
 
     def add(self, line: Line) -> None:
         """One line more."""
@@ -73,6 +79,20 @@ class Sums:
         else:
             self.referral += line.referral
         self.amounts_unknown += not line.amount_known
+        if line.kind == WorkKind.JOB:
+            self._add_compute(line.compute, line.margin)
+
+    def _add_compute(self, compute: int | None, margin: int | None) -> None:
+        if compute is None:
+            self.computes_unknown += 1
+        else:
+            self.compute += compute
+            self.computed += 1
+        if margin is None:
+            self.margins_unknown += 1
+        else:
+            self.margin += margin
+            self.margins += 1
 
     def join(self, other: "Sums") -> None:
         """Other lines more."""

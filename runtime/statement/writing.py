@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol, TextIO
 
 from runtime.kubernetes.shape import stamp
+from runtime.statement.compute import Compute
 from runtime.statement.lines import AMOUNTS, Line
 from runtime.statement.reconciliation import PLACES, Findings
 from runtime.statement.sums import Statement, Sums, shown
@@ -19,11 +20,13 @@ class Result:
     Args:
         made_at: When.
         findings: What the comparison with the payment service found; None where it was not asked for.
+        compute: What Jobs cost, or why nobody knows; None where no OpenCost was asked.
     """
 
     statement: Statement
     made_at: datetime
     findings: Findings | None = None
+    compute: Compute | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -47,29 +50,42 @@ _FACTS: Final = (
 )  # fmt: skip
 COLUMNS: Final = (*_FACTS, "locked_at", "closed_at", *(f"{name}_usdc" for name in (*AMOUNTS, "referral")))
 """Of the CSV, and the keys of an account in the JSON."""
+COMPUTE_COLUMNS: Final = ("compute_usd", "margin_usdc")
+"""Further ones, where OpenCost has answered."""
 
 
-def row(line: Line) -> dict[str, Any]:
+def row(line: Line, *, compute: bool = False) -> dict[str, Any]:
     """A line by `COLUMNS`: amounts as decimal text with six decimals, None where nobody told."""
     found: dict[str, Any] = {name: getattr(line, name) for name in _FACTS}
     found["locked_at"] = stamp(line.locked_at)
     found["closed_at"] = stamp(line.closed_at) if line.closed_at else None
     for name in AMOUNTS:
         found[f"{name}_usdc"] = shown(getattr(line, name)) if line.amount_known else None
-    found["referral_usdc"] = None if line.referral is None else shown(line.referral)
+    found["referral_usdc"] = told(line.referral)
+    if compute:
+        found |= {"compute_usd": told(line.compute), "margin_usdc": told(line.margin)}
     return found
+
+
+def told(micro: int | None) -> str | None:
+    """An amount as text; None stays None."""
+    return None if micro is None else shown(micro)
 
 
 class Csv:
     """One row for each account; empty is unknown."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._rows = csv.DictWriter(out, COLUMNS)
+    def __init__(self, out: TextIO, *, compute: bool = False) -> None:
+        self._rows = csv.DictWriter(out, [*COLUMNS, *(COMPUTE_COLUMNS if compute else ())])
         self._rows.writeheader()
+        self._compute = compute
 
     def line(self, line: Line) -> None:
         """One row. A name is free text: one that begins like a formula must stay text in a spreadsheet."""
-        self._rows.writerow({k: f"'{v}" if str(v)[:1] in "=+-@\t\r" and v else v for k, v in row(line).items()})
+        cells = row(line, compute=self._compute)
+        margin = {"margin_usdc": cells.pop("margin_usdc")} if self._compute else {}  # may be below zero, and a number
+        texts = {k: f"'{v}" if str(v)[:1] in "=+-@\t\r" and v else v for k, v in cells.items()}
+        self._rows.writerow(texts | margin)
 
     def end(self, result: Result) -> None:
         """Nothing more: sums of a column are the spreadsheet's."""
@@ -78,13 +94,14 @@ class Csv:
 class Json:
     """One document: `accounts`, then what they come to."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, compute: bool = False) -> None:
         self._out = out
+        self._compute = compute
         self._between = '{"accounts": [\n'
 
     def line(self, line: Line) -> None:
         """One object of `accounts`."""
-        self._out.write(self._between + json.dumps(row(line)))
+        self._out.write(self._between + json.dumps(row(line, compute=self._compute)))
         self._between = ",\n"
 
     def end(self, result: Result) -> None:
@@ -97,24 +114,32 @@ class Json:
             },
             "made_at": stamp(result.made_at),
             "currency": "USDC",
-            "total": amounts(statement.total),
+            "total": amounts(statement.total, compute=self._compute),
             "by": statement.words,
-            "groups": {key: amounts(sums) for key, sums in sorted(statement.groups.items())},
+            "groups": {key: amounts(sums, compute=self._compute) for key, sums in sorted(statement.groups.items())},
             "paid_by_day": {f"{day}": shown(paid) for day, paid in sorted(statement.days.items())},
             "doubts": statement.doubts,
             "flaws": statement.flaws,
             "reconciliation": findings and as_json(findings),
+            "compute": result.compute and {"by": result.compute.source, "why_not": result.compute.why_not or None},
             "adds_up": not result.problems,
         }
         opening = '{"accounts": [' if self._between.startswith("{") else ""
         self._out.write(f"{opening}\n], {json.dumps(rest, indent=1)[1:]}\n")
 
 
-def amounts(sums: Sums) -> dict[str, Any]:
+def amounts(sums: Sums, *, compute: bool = False) -> dict[str, Any]:
     """Sums as decimal texts, beside how many accounts they are of."""
     found: dict[str, Any] = {"accounts": sums.accounts, "amounts_unknown": sums.amounts_unknown}
     found |= {f"{name}_usdc": shown(sums.amount(name)) for name in (*AMOUNTS, "referral")}
-    return found | {"referrals_unknown": sums.referrals_unknown}
+    found["referrals_unknown"] = sums.referrals_unknown
+    if compute:
+        found |= {
+            "compute_usd": told(sums.compute if sums.computed else None),
+            "computes_unknown": sums.computes_unknown,
+        }
+        found |= {"margin_usdc": told(sums.margin if sums.margins else None), "margins_unknown": sums.margins_unknown}
+    return found
 
 
 def as_json(findings: Findings) -> dict[str, Any]:
@@ -147,16 +172,31 @@ class Table:
         statement = result.statement
         self._out.write(f"{statement.period}, in USDC\n\n")
         rows = [*sorted(statement.groups.items()), ("total", statement.total)]
-        cells = [[statement.words.upper(), "ACCOUNTS", *(name.upper() for name in (*AMOUNTS, "referral"))]]
-        for key, sums in rows:
-            unknown = f"+{sums.referrals_unknown}?" if sums.referrals_unknown else ""
-            values = [shown(sums.amount(name)) for name in AMOUNTS]
-            cells.append([key, f"{sums.accounts}", *values, shown(sums.referral) + unknown])
+        names = columns(result)
+        cells = [[statement.words.upper(), "ACCOUNTS", *(name.upper() for name in names)]]
+        cells += [[key, f"{sums.accounts}", *(cell(sums, name) for name in names)] for key, sums in rows]
         widths = [max(len(each[column]) for each in cells) for column in range(len(cells[0]))]
         for each in cells:
             padded = [f"{c:<{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(each, widths, strict=True))]
             self._out.write("  ".join(padded).rstrip() + "\n")
         self._out.write("\n" + "\n".join(words(result)) + "\n")
+
+
+def columns(result: Result) -> tuple[str, ...]:
+    """The amounts of a sum that are shown."""
+    known = result.compute is not None and not result.compute.why_not
+    return (*AMOUNTS, "referral", *(("compute", "margin") if known else ()))
+
+
+def cell(sums: Sums, name: str) -> str:
+    """One amount of a sum, and of how many it is not known: `0.001500+3?`. A dash where there is no Job."""
+    known, unknown = {
+        "referral": (1, sums.referrals_unknown),
+        "compute": (sums.computed, sums.computes_unknown),
+        "margin": (sums.margins, sums.margins_unknown),
+    }.get(name, (1, 0))
+    amount = shown(sums.amount(name)) if known else ""
+    return f"{amount}+{unknown}?" if unknown else amount or "-"
 
 
 def words(result: Result) -> list[str]:
@@ -174,12 +214,21 @@ def words(result: Result) -> list[str]:
         lines.append(f"in no sum, because the service did not tell their amount: {_accounts(total.amounts_unknown)}")
     if total.referrals_unknown:
         lines.append(f"the service did not tell the referrer's part: {_accounts(total.referrals_unknown)}")
+    if result.compute:
+        lines.append(_computed(result.compute, total))
     lines += [f"in doubt: {doubt}" for doubt in statement.doubts]
     if findings:
         lines += _compared(findings)
     lines += [f"DIFFERENCE: {problem}" for problem in result.problems]
     lines.append("it does not add up" if result.problems else "it adds up")
     return lines
+
+
+def _computed(compute: Compute, total: Sums) -> str:
+    if compute.why_not:
+        return f"no compute, no margin: {compute.why_not}"
+    unknown = f"; {total.computes_unknown} have none there" if total.computes_unknown else ""
+    return f"compute is what {compute.source} says of {total.computed} Jobs{unknown}; margin is paid less compute"
 
 
 def _accounts(count: int) -> str:

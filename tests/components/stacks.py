@@ -48,7 +48,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "networkPolicy": {"dns": {"namespace": "openshift-dns", "ports": [5353]}},
     },
     "somebody else's cluster": {"createNamespace": False, "createCrd": False, "createPolicies": False},
-    "watched by Prometheus": {"monitoring": {"enabled": True}},
+    "watched by Prometheus": {"monitoring": {"enabled": True, "openCostUrl": "http://opencost.opencost:9003"}},
     "archive in a bucket": {
         "retention": {"archiveAfterDays": 30, "archiveUrl": "s3://accounts/pf", "archiveSecret": "bucket"},
         "operator": {"watchNamespace": "selector:purpleflea=yes"},

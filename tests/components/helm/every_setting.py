@@ -92,7 +92,7 @@ PAYS: dict[str, Any] = {
         **POD, "archiveAfterDays": 9, "archiveUrl": "s3://b/f", "archiveSecret": "bucket", "keepEscrows": False,
         "schedule": "9 9 * * *", "timeZone": "America/New_York",
     },
-    "monitoring": {"enabled": True, "runbookUrl": "https://runbook.example"},
+    "monitoring": {"enabled": True, "runbookUrl": "https://runbook.example", "openCostUrl": "http://cost.example:9003"},
 }  # fmt: skip
 """A stack that pays, with everything on."""
 PLAYS: dict[str, Any] = {

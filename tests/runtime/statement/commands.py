@@ -39,6 +39,6 @@ def write(world, phase: str, **facts) -> str:
     return metadata["name"]
 
 
-def write_paid(world, paid: str = "0.099") -> str:
+def write_paid(world, paid: str = "0.099", **facts) -> str:
     times = {"locked_at": day(3), "closed_at": day(4)}
-    return write(world, "Settled", outcome="Paid", locked="0.10", paid=paid, fee="0.001", **times)
+    return write(world, "Settled", outcome="Paid", locked="0.10", paid=paid, fee="0.001", **times, **facts)

@@ -3,12 +3,17 @@
 import csv
 import io
 import json
+import uuid
 from decimal import Decimal
 
 import pytest
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap
 
+from runtime.contract import STATEMENT_CONFIG, Env
 from tests.runtime.operator import world as worlds
 from tests.runtime.statement.commands import statement, with_service, write_paid
+from tests.runtime.statement.open_cost import open_cost
 
 
 @pytest.fixture(params=["server", "kubernetes"])
@@ -102,6 +107,30 @@ def test_one_micro_usdc_is_exit_code_1(accounts):
     assert [row["paid_usdc"] for row in rows if row["name"] == name] == ["0.098999"]
 
 
+def test_margin_is_shown_where_the_stack_says_that_opencost_answers(accounts):
+    uid, where = f"{uuid.uuid4()}", ("-n", accounts.namespace, "--month", "2026-11")
+    write_paid(accounts, spec={"work": {"kind": "Job", "name": "job", "uid": uid}})
+    assert "MARGIN" not in statement(accounts, *where)
+    with open_cost({uid: 0.25}) as (server, url):
+        about = ObjectMeta(name=STATEMENT_CONFIG, namespace=accounts.namespace)
+        accounts.client.create(ConfigMap(metadata=about, data={Env.OPENCOST_URL: url}))
+        [row] = csv.DictReader(io.StringIO(statement(accounts, *where, "-o", "csv")))
+        assert (row["paid_usdc"], row["compute_usd"], row["margin_usdc"]) == ("0.099000", "0.250000", "-0.151000")
+        assert "-0.151000" in statement(accounts, *where, program="runtime.escrowctl")
+        asked = len(server.asked)
+        assert "account" in statement(accounts, *where, "-o", "hledger")
+        assert len(server.asked) == asked, "no journal has a place for it"
+    gone = statement(accounts, *where)
+    assert "MARGIN" not in gone
+    assert f"no compute, no margin: OpenCost at {url}: does not answer" in gone
+
+
 def test_mistakes_are_said_in_a_line(accounts):
+    assert "--opencost: focus has no place for it" in statement(
+        accounts, "--opencost", "http://a", "-o", "focus", expect=2
+    )
+    assert "http://a carries credentials" in statement(
+        accounts, "--opencost", "http://u:secret@a", "--month", "2026-11", expect=2
+    )
     assert "--by pod: there are account" in statement(accounts, "--by", "pod", expect=2)
     assert "PF_ESCROW_URL is not set" in statement(accounts, "--reconcile", expect=2)
