@@ -36,11 +36,17 @@ class Rendered:
 
     @classmethod
     def read(cls, folder: Path) -> "Rendered":
-        """Every file below a stack's folder; a link that leads out of it is passed over."""
+        """Every file below a stack's folder but its chart, which comes of the same settings.
+
+        A link that leads out of it is passed over.
+        """
         found, root = cls(), folder.resolve()
+        charts = [listing.parent for listing in folder.glob(f"*/{LISTING}")]
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
             if not path.is_file() or name == LISTING or not path.resolve().is_relative_to(root):
+                continue
+            if any(path.is_relative_to(chart) for chart in charts) or (path.parent == folder and path.suffix == ".tgz"):
                 continue
             try:
                 found._take(name, path.read_bytes())

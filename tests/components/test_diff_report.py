@@ -14,6 +14,7 @@ from components.diff_report.__main__ import main
 from components.diff_report.rendered import Rendered
 from components.diff_report.review import Review
 from components.diff_report.text import LIMIT, markdown
+from components.helm.__main__ import main as make_chart
 from components.rules.pairs import differing
 from components.synth.rendering import render
 from tests.components.variants import ROOT, many_agents, stack
@@ -71,6 +72,15 @@ def test_no_difference_is_exit_code_0_and_says_so(base, head, capsys):
     assert "Nothing changes." in shown
     assert found["newWork"] == found["widened"] == found["images"] == found["files"] == []
     assert found["objects"] == {"added": [], "removed": [], "changed": []}
+
+
+def test_a_chart_in_the_folder_of_its_stack_is_no_file_of_it(base, head, capsys):
+    assert make_chart(["--stack", "dev", "--out", f"{head.parent}"]) == 0
+    shutil.copytree(head.parent / "dev", head, dirs_exist_ok=True)
+    assert [*head.glob("chart/Chart.yaml"), *head.glob("*.tgz")], "both are there"
+    capsys.readouterr()
+    found, _ = one(capsys, base, head, code=0)
+    assert found["files"] == []
 
 
 def test_another_content_is_new_work_and_the_same_id_is_not(tmp_path, base, capsys):
