@@ -37,7 +37,7 @@ from tests.toolchain import waiting
 
 # ruff: noqa: E501 - a table is read by its rows
 SECRET = "purpleflea-creds"
-RULES = naming.MCP_RULES
+RULES, STATEMENT = naming.MCP_RULES, naming.STATEMENT
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 GUARDS = (credentials_policy, account_policy, session_policy)
 STACK = {
@@ -367,8 +367,12 @@ def test_a_deployment_of_the_stack_can_be_scaled_and_not_be_filled_with_somethin
 
 def test_what_the_sidecar_may_spend_is_no_tenants_to_say(guarded):
     """Its rules stand in a ConfigMap, which a tenant may otherwise write."""
-    rules = {name: ConfigMap.from_dict({"metadata": {"name": name}, "data": {"a": "b"}}) for name in (RULES, "mine")}
-    assert "may change them" in refusal(lambda: guarded.tenant.create(rules[RULES], dry_run=True))
+    rules = {
+        name: ConfigMap.from_dict({"metadata": {"name": name}, "data": {"a": "b"}})
+        for name in (RULES, STATEMENT, "mine")
+    }
+    for name in (RULES, STATEMENT):
+        assert "may change them" in refusal(lambda name=name: guarded.tenant.create(rules[name], dry_run=True))
     guarded.admin.create(rules[RULES])
     guarded.tenant.create(rules["mine"])
     change = {"data": {"a": "c"}}
