@@ -8,7 +8,7 @@ DIALECT ?= kubernetes
 OUT    ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy sbom audit release preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down image
+.PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy sbom audit release preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down e2e image
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ cluster: $(VENV)/.installed-dev ## bring up a real one-node Kubernetes and print
 
 cluster-demo: $(VENV)/.installed-dev ## the dev stack on it: a Job funded, run and paid, then all taken away (KEEP=1 leaves it up)
 	@$(PY) -m tests.e2e.cluster_demo $(if $(KEEP),--keep)
+
+e2e: $(VENV)/.installed-dev ## the checklist and day 2 on a cluster (E2E_KUBECONFIG: yours); the report is dist/e2e/report.html
+	@$(PY) -m tests.e2e
 
 cluster-down: $(VENV)/.installed-dev ## end it; nothing of it is left
 	@$(PY) -m tests.toolchain down

@@ -14,5 +14,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins: list[str] = [
     "tests.runtime.sandbox.fixtures",
     "tests.toolchain.fixtures",
+    "tests.e2e.checklist",
     "tests.engine_provider.fixtures",
 ]

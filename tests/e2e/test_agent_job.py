@@ -10,7 +10,7 @@ from lightkube import codecs
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 
-from components.manifests import stack
+from components.manifests import services, stack
 from components.settings import Settings
 
 AGENT = "agent-e2e-001"
@@ -19,7 +19,7 @@ KINDS = {"Namespace", "Secret", "ServiceAccount", "Role", "RoleBinding", "Networ
 
 WORK = """
 import json, os, pathlib, sys
-import runtime.contract, httpx, asyncio
+import runtime.contract, httpx, asyncio, urllib.request
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 try:
     pathlib.Path("/app/left-behind").touch()
@@ -33,6 +33,7 @@ print(json.dumps({
     "not_compiled": [m.__name__ for m in (runtime.contract, httpx, asyncio) if not os.path.exists(m.__cached__)],
     "faucet": json.loads(pathlib.Path(os.environ["WORKSPACE"], "faucet-result.json").read_text()),
     "task": [os.environ["TASK_DESCRIPTION"], os.environ["TASK_BUDGET_USDC"], os.environ["AGENT_ID"]],
+    "services": {name: urllib.request.urlopen(url + "/health").status for name, url in json.loads(sys.argv[1]).items()},
 }))
 """
 
@@ -43,16 +44,19 @@ def job(node, namespace, node_image, sandbox):
     running, link = sandbox
     key = running.issue_key(AGENT)
     off = {name: {"enabled": False} for name in ("worker", "mcp", "operator", "payroll", "hpa", "admission")}
+    reached = json.dumps(dict.fromkeys(services.SERVICES, link.url()))
     settings = Settings.parse(
         {
             **off,
             "namespace": namespace.name,
             "images": {"runtime": node_image},
             "sandbox": {"enabled": True},
-            "services": {"faucetUrl": link.url(), "escrowUrl": link.url()},
+            "services": {f"{service}Url": link.url() for service in services.SERVICES},
             "credentials": {"existingSecret": "", "agentWallet": AGENT},
             "job": {"activeDeadlineSeconds": 120},  # a pod that cannot start fails the test, and soon
-            "agents": [{"name": "pf-agent-job", "payee": "p", "task": "sum it up", "command": ["python", "-c", WORK]}],
+            "agents": [
+                {"name": "pf-agent-job", "payee": "p", "task": "sum it up", "command": ["python", "-c", WORK, reached]}
+            ],
         }
     )
     for manifest in stack.objects(settings, key):
@@ -62,13 +66,14 @@ def job(node, namespace, node_image, sandbox):
     return name, key
 
 
-def test_the_agent_job_claims_its_dollar_works_and_completes(namespace, sandbox, job):
+@pytest.mark.checklist("K1", "K4", "K5", "K15")
+def test_the_agent_job_claims_its_dollar_works_and_completes(namespace, sandbox, job, seen):
     name, key = job
     namespace.client.wait(Job, name, for_conditions=["Complete"], raise_for_conditions=["Failed"])
     (pod,) = namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})
     claimed = "".join(namespace.client.log(pod.metadata.name, container="faucet-claim"))
     done = json.loads("".join(namespace.client.log(pod.metadata.name, container="agent")))
-    faucet = done.pop("faucet")
+    faucet, reached = done.pop("faucet"), done.pop("services")
     assert (faucet["outcome"], faucet["agent_id"], faucet["amount_usdc"]) == ("granted", AGENT, "1.00")
     assert done == {
         "ids": [10001, 10001],
@@ -81,3 +86,7 @@ def test_the_agent_job_claims_its_dollar_works_and_completes(namespace, sandbox,
     statement = sandbox[0].statement()
     assert statement["balanced"]
     assert key not in claimed
+    assert reached == dict.fromkeys(services.SERVICES, 200)
+    seen("faucet claimed", f"{faucet['amount_usdc']} USDC for {faucet['agent_id']}")
+    seen("Job", f"{name} complete, with the key only in its Secret and its init container")
+    seen("reached from the pod", ", ".join(sorted(reached)))

@@ -201,7 +201,8 @@ NOBODYS = {
 """What the page grants to no one, but for names of its own."""
 
 
-def test_each_account_may_what_the_page_says_and_nothing_else(server):
+@pytest.mark.checklist("K2")
+def test_each_account_may_what_the_page_says_and_nothing_else(server, seen):
     """Asked of the server's own authorizer, with each account's every verb on everything of interest."""
     rules = [rule for rule in table() if rule.account != naming.KEDA_ACCOUNT]  # of KEDA's own namespace
     selector = stacks.EXAMPLES["selector"]
@@ -227,6 +228,10 @@ def test_each_account_may_what_the_page_says_and_nothing_else(server):
     wrong = {question: allowed for question, allowed in expected.items() if server.review(*question) != allowed}
     assert wrong == {}
     assert sum(expected.values()) > 40
+    seen(
+        "asked of the authorizer",
+        f"{len(asked)} questions, {sum(expected.values())} rights granted, none beyond docs/rbac.md",
+    )
     metrics = "pf-metrics-sa"
     for review in ("tokenreviews.authentication.k8s.io", "subjectaccessreviews.authorization.k8s.io"):
         assert server.review(metrics, "create", review, "", "")

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -106,13 +108,15 @@ def working_set(kubectl, pod) -> int:
     return sum(c.get("memory", {}).get("workingSetBytes", 0) for one in found for c in one.get("containers", []))
 
 
-def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
-    kubectl = stack.kubectl
+@pytest.mark.checklist("K5", "K6", "K7")
+def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger, spare_node, runtime_image, seen):
+    kubectl, begun = stack.kubectl, time.monotonic()
     stack.apply_foundation()
     stack.apply()
     kubectl("wait", "deployments", "--all", "--for=condition=Available", PATIENCE)
     kubectl.create(another_job(stack.folder, "fails", FAIL))
     paid = stack.await_escrow("pf-agent-job", "Settled")
+    seen.figure("dev stack: `kubectl apply` to its first payment", f"{time.monotonic() - begun:.1f} s")
     failed = stack.await_escrow("fails", "Settled")
     running = stack.await_escrow("runs-on", "Funded")
     waiting_for_funds = stack.await_escrow("waits", "Pending")
@@ -136,7 +140,12 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
         failed["escrowId"]: "disputed",
         running["escrowId"]: "funded",
     }
-    check_operator(kubectl)
+    seen("released", f"escrow {paid['escrowId']}: {paid['lockedUsdc']} USDC locked, {paid['paidUsdc']} paid")
+    seen("disputed", f"escrow {failed['escrowId']}: {failed['reason']}")
+    seen("claimed", "1.00 USDC once, by every pod of the agent together")
+    check_operator(kubectl, seen)
+    seen.figure("node: nothing to DNS ready", f"{max(spare_node.seconds.values())} s")
+    seen.figure("image, uncompressed archive", f"{runtime_image.archive.stat().st_size / 1e6:.0f} MB")
     header, *rows = kubectl("get", "escrows").splitlines()
     assert header.split() == ["NAME", "WORK", "PHASE", "LOCKED", "PAYEE", "PAID", "OUTCOME", "AGE"]
     assert sum("worker-agent-007" in row for row in rows) == 3
@@ -160,7 +169,7 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger):
         assert sorted(e["status"] for e in books.statement()["escrows"]) == ["disputed", "disputed", "released"]
 
 
-def check_operator(kubectl):
+def check_operator(kubectl, seen):
     """It stays within the guide's limits under the restricted level, answers its probes and keeps the key to itself."""
     [namespace] = kubectl.get("namespaces", "--selector", "app.kubernetes.io/part-of=purpleflea")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -171,6 +180,11 @@ def check_operator(kubectl):
     assert status["restartCount"] == 0
     waiting.until("the kubelet has looked at the memory", lambda: working_set(kubectl, name))
     assert working_set(kubectl, name) < 96 << 20
+    seen.figure("operator: memory", f"{working_set(kubectl, name) >> 20} MiB of 128")
+    [ready] = [one["lastTransitionTime"] for one in pod["status"]["conditions"] if one["type"] == "Ready"]
+    started = status["state"]["running"]["startedAt"]
+    seconds = (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
+    seen.figure("image: container started to operator ready (to the second)", f"{seconds:.0f} s")
     for probe in ("livez", "readyz"):
         kubectl.raw(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8081/proxy/{probe}")
     log = kubectl("logs", name)
@@ -178,7 +192,8 @@ def check_operator(kubectl):
     assert API_KEY not in log
 
 
-def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_disputed(stack, ledger):
+@pytest.mark.checklist("K6")
+def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_disputed(stack, ledger, seen):
     kubectl = stack.kubectl
     stack.apply_foundation()
     stack.apply()
@@ -190,4 +205,5 @@ def test_a_namespace_that_is_deleted_with_work_in_it_ends_and_the_money_is_dispu
         statement = books.statement()
     assert statement["balanced"]
     assert {e["escrow_id"]: e["status"] for e in statement["escrows"]}[running["escrowId"]] == "disputed"
+    seen("the work under way", f"escrow {running['escrowId']} disputed, none released")
     stack.remove_foundation()

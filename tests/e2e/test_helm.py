@@ -99,12 +99,17 @@ def paid(release) -> int:
     return sum(1 for e in release.escrows().values() if e.get("outcome") == "Paid")
 
 
-def test_the_guides_values_pay_the_guides_job_and_helm_test_is_a_round_trip(release, helm):
+@pytest.mark.checklist("K1", "K10")
+def test_the_guides_values_pay_the_guides_job_and_helm_test_is_a_round_trip(release, helm, seen):
     assert "Succeeded" in helm("test", "pf")
     assert release.await_escrow("pf-helm-test", "Settled")["paidUsdc"] == "0.099"
-    assert release.await_escrow("pf-agent-job", "Settled")["outcome"] == "Paid"
+    account = release.await_escrow("pf-agent-job", "Settled")
+    assert account["outcome"] == "Paid"
+    seen("the guide's values", f"pf-agent-job paid {account['paidUsdc']} USDC, helm test 0.099")
+    seen("Secret", f"{SECRET}, made by the guide's own command, referred to")
 
 
+@pytest.mark.checklist("K10")
 def test_an_upgrade_leaves_what_controllers_wrote(release, helm, kubectl, dist, guide):
     replicas = ("get", "deployment/pf-agent-workers", "--output=jsonpath={.spec.replicas}")
     waiting.until("the autoscaler has scaled", lambda: kubectl(*replicas) == "2", 120)
@@ -130,12 +135,14 @@ def test_another_chart_s_job_is_paid_with_the_containers_it_took(release, helm, 
     assert (account["outcome"], account["lockedUsdc"]) == ("Paid", "0.10")
 
 
-def test_a_rollback_never_pays_again(release, helm, kubectl):
+@pytest.mark.checklist("K10")
+def test_a_rollback_never_pays_again(release, helm, kubectl, seen):
     count = paid(release)
     helm("rollback", "pf", "1")
     waiting.until("the first Job is withheld", lambda: _is_withheld(job_of(kubectl)), state=release.state)
     assert job_of(kubectl)["spec"]["suspend"] is True
     assert paid(release) == count
+    seen("rolled back", f"{count} payments before, {count} after, the first Job withheld")
 
 
 def _is_withheld(job) -> bool:
@@ -189,6 +196,7 @@ def test_what_sees_no_cluster_renders_the_same(release, helm, kubectl, dist, ima
     kubectl("apply", "--dry-run=server", "--filename", "-", stdin=applied)
 
 
+@pytest.mark.checklist("K10")
 def test_uninstall_keeps_the_accounts_and_the_next_release_finds_them(release, helm, kubectl, dist, image):
     kubectl("delete", "cronjobs,jobs", "--all", PATIENCE)
     accounts = {e["metadata"]["name"] for e in kubectl.get("escrows")}

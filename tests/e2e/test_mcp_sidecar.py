@@ -137,7 +137,8 @@ def sidecar_of(namespace, pod):
     return sidecar
 
 
-def test_an_agent_without_a_key_pays_beyond_its_budget_on_a_persons_word(namespace, sandbox, job, run):
+@pytest.mark.checklist("K11")
+def test_an_agent_without_a_key_pays_beyond_its_budget_on_a_persons_word(namespace, sandbox, job, run, seen):
     name, key = job
     pods = lambda: [*namespace.client.list(Pod, labels={"batch.kubernetes.io/job-name": name})]  # noqa: E731
     waiting.until("its pod is there", pods)
@@ -164,3 +165,6 @@ def test_an_agent_without_a_key_pays_beyond_its_budget_on_a_persons_word(namespa
     sidecar = sidecar_of(namespace, pod)
     assert (sidecar.restartCount, sidecar.state.terminated.exitCode) == (1, 0)
     assert [call.subject for call in sandbox[0].received if call.act == "create"] == ["one", "two"]
+    seen("tools offered", len(done["tools"]))
+    seen("paid through it", "0.50 USDC within the budget, 0.60 beyond it on a person's word; the agent holds no key")
+    seen("restarts for a rotated key", "1, of the sidecar alone, while the agent worked")

@@ -4,12 +4,15 @@ Everything between is what the stack renders: the metrics server in its pod with
 APIServices, the autoscaler, the workers. The sandbox runs on this machine, so that its line can be cut.
 """
 
+from decimal import Decimal
+
 import pytest
 from lightkube import codecs
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 
 from components.manifests import autoscaling, naming, stack
+from components.settings.budget import exposure
 from runtime.contract import CUSTOM_METRICS_GROUP, QUEUE_METRIC
 from tests.e2e.conftest import workers_settings
 from tests.e2e.kubectl import Kubectl
@@ -62,8 +65,12 @@ def kubectl(node, namespace, tmp_path) -> Kubectl:
     return Kubectl(require("node", "kubectl"), node.kubeconfig, namespace.name, tmp_path)
 
 
-def test_workers_come_and_go_with_the_money_waiting(scaled, kubectl):
+@pytest.mark.checklist("K12", "K13", "K14")
+def test_workers_come_and_go_with_the_money_waiting(scaled, kubectl, seen):
     world, settings, link = scaled
+    most = exposure(settings)
+    assert most.total == MOST * settings.task_budget(settings.worker) * Decimal("1.01")
+    seen("exposure, known before", most)
     client = world.client
 
     def active() -> str:
@@ -86,6 +93,8 @@ def test_workers_come_and_go_with_the_money_waiting(scaled, kubectl):
     until("five tasks wake three workers", lambda: workers() == (MOST, MOST))
     metric = f"namespaces/{world.namespace}/services/{naming.METRICS_SERVER}/{QUEUE_METRIC}"
     assert f'"value":"{TASKS}"' in kubectl.raw(f"/apis/{CUSTOM_METRICS_GROUP}/v1beta2/{metric}")
+    seen("escrow_queue_depth", f"{TASKS} by the custom metrics API, unknown while the service is away")
+    seen("workers", f"0, then {MOST} for {TASKS} tasks at a target of 2, frozen while the queue is unknown, then 0")
     until("kubectl tells it", lambda: "1667m/2 (avg)" in kubectl("get", "hpa", naming.AUTOSCALER))
 
     with link.cut():

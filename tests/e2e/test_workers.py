@@ -15,17 +15,20 @@ from lightkube.resources.core_v1 import Pod
 from components.manifests import naming, stack
 from runtime.contract import ProgramName
 from tests.e2e.conftest import workers_settings
-from tests.runtime.operator.world import install_definition
+from tests.runtime.operator.world import PAYER, install_definition
 from tests.runtime.payroll.world import payroll_world
 from tests.runtime.statement.commands import statement, with_service
 
 TASKS = 6
+REFERRER = "referrer-001"
 
 
 @pytest.fixture
 def world(node, namespace, node_image, sandbox, tmp_path):
     """The stack's workers and payroll on the node, and what locks money for them."""
     running, link = sandbox
+    running.issue_key(REFERRER)
+    running.agents.ensure(PAYER, referral_code=running.agents.find(REFERRER)["referral_code"])
     install_definition(node)
     with payroll_world(node, namespace.name, namespace.client, running, "kubernetes", tmp_path) as built:
         off = {"enabled": False}
@@ -57,7 +60,8 @@ def ended(world, *names: str) -> str:
     return "".join(said)
 
 
-def test_tasks_are_done_in_pods_and_paid_once_though_a_worker_dies_and_payroll_runs_twice(world):
+@pytest.mark.checklist("K8", "K9")
+def test_tasks_are_done_in_pods_and_paid_once_though_a_worker_dies_and_payroll_runs_twice(world, seen):
     escrows = {world.task(number, "0.50") for number in range(TASKS)}
     world.client.wait(Deployment, naming.WORKERS, for_conditions=["Available"])
     begun(world, "hand-out")
@@ -73,3 +77,7 @@ def test_tasks_are_done_in_pods_and_paid_once_though_a_worker_dies_and_payroll_r
     document = json.loads(statement(world, "-n", world.namespace, "--reconcile", "-o", "json", **with_service(world)))
     total = document["total"]
     assert (total["locked_usdc"], total["paid_usdc"], total["fee_usdc"]) == ("3.000000", "2.970000", "0.030000")
+    assert total["referral_usdc"] == "0.004500", "15 % of the fees"
+    seen("paid", f"{TASKS} tasks, {total['paid_usdc']} of {total['locked_usdc']} USDC, fees {total['fee_usdc']}")
+    seen("referral income", f"{total['referral_usdc']} USDC")
+    seen("meanwhile", "a worker killed, two runs of payroll at one time")

@@ -120,7 +120,8 @@ def replace_all_secrets(plane: ControlPlane, api: Api) -> int:
 
 @pytest.mark.controlplane
 @pytest.mark.slow
-def test_a_real_api_server_encrypts_by_it():
+@pytest.mark.checklist("K3")
+def test_a_real_api_server_encrypts_by_it(seen):
     """Plain before; with the file, new Secrets are encrypted, old ones still readable, and encrypted once replaced."""
     etcd = require("controlplane", "etcd")
     with ExitStack() as stack:
@@ -154,6 +155,7 @@ def test_a_real_api_server_encrypts_by_it():
             assert sealed(directory, "before")
             assert read(api, "before") == VALUE
         assert "Encrypt" in plugin.calls
+        seen("in etcd", "plain before, sealed by the KMS plug-in after, and the old one once replaced; both readable")
 
 
 def create(api: Api, name: str) -> None:
