@@ -87,6 +87,36 @@ def nft() -> str:
     return f"{tools.find('nft').path}"
 
 
+def restart_node(cluster: Cluster) -> int:
+    """The machine under the node loses its power and gets it back: all on it ends, what is on disk stays.
+
+    Returns how many processes of pods ended; the kubelet starts their pods anew where their policies say so.
+    """
+    present = cluster.processes()
+    others = [component for component in STOPPABLE_FIRST if component in present]
+    with killed(cluster, *others, "containerd", "etcd"):
+        shims = [one for one in psutil.process_iter(["name"]) if one.name().startswith("containerd-shim")]
+        ours = [one for one in shims if _namespace(one.pid) == _namespace(cluster.inside)]
+        processes = [*ours, *(child for one in ours for child in one.children(recursive=True))]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        waiting.until("the pods' processes have ended", lambda: not any(map(_lives, processes)))
+    return len(processes)
+
+
+def _namespace(process: int) -> str:
+    """Of processes: each node has its own."""
+    return f"{Path(f'/proc/{process}/ns/pid').readlink()}"
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class EtcdSnapshot:
     """The cluster's whole state at one moment; `restore` brings it back, as after a disaster."""
 
