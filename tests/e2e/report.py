@@ -41,8 +41,8 @@ def _totals(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "faults_tried": len(ran),
         "without_books": sum(1 for one in ran if not one["books"]),
         "payments": sum(int(each["payments"]) for each in books),
-        "paid_usdc": f"{sum((Usdc.parse(each['paid_usdc']) for each in books), Usdc(0))}",
-        "lost_usdc": f"{sum((Usdc.parse(each['lost_usdc']) for each in books), Usdc(0))}",
+        "paid_usdc": f"{sum((Usdc.parse(each['paid']) for each in books), Usdc(0))}",
+        "lost_usdc": f"{sum((Usdc.parse(each['lost']) for each in books), Usdc(0))}",
         "paid_twice": sum(int(each["paid_twice"]) for each in books),
     }
 

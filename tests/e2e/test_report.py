@@ -8,14 +8,16 @@ import sys
 
 import pytest
 
+from runtime.money import Usdc
 from tests.e2e import __main__ as make_e2e
 from tests.e2e import report
+from tests.e2e.books import Books
 from tests.e2e.checklist import CHECKLIST
 from tests.toolchain.browser import browser
 from tests.toolchain.tools import Missing
 
 EVIL = "<script>alert(1)</script>"
-BOOKS = {"payments": "4", "paid_usdc": "0.396", "lost_usdc": "0.00", "paid_twice": "0"}
+BOOKS = {"payments": "4", "paid": "0.396", "lost": "0.00", "paid_twice": "0"}
 
 
 def result(test="tests/test_a.py::test_a", **more):
@@ -82,11 +84,11 @@ def test_a_run_writes_what_its_tests_saw(tmp_path):
     """By the plugin, in a pytest and in its workers."""
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.e2e.checklist"]\n')
     (tmp_path / "test_it.py").write_text(
-        "import pytest\n"
+        "import pytest\nfrom runtime.money import Usdc\nfrom tests.e2e.books import Books\n"
         '@pytest.mark.checklist("K1", "K2")\n'
         'def test_sees(seen):\n    seen("paid", 1)\n    seen.figure("size", "1 MB")\n'
         '@pytest.mark.trial("a fault")\n@pytest.mark.opt_in\n'
-        "def test_fails(seen):\n    seen.books(payments=1)\n    assert 0, 'lost'\n"
+        "def test_fails(seen):\n    seen.books(Books(1, Usdc(1), Usdc(0), 0))\n    assert 0, 'lost'\n"
         "def test_has_no_mark():\n    pass\n"
     )
     run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", f"{tmp_path}", f"{tmp_path}"]
@@ -99,7 +101,23 @@ def test_a_run_writes_what_its_tests_saw(tmp_path):
     assert written.returncode == 1, written.stdout + written.stderr
     sees, fails = sorted(json.loads(results.read_text()), key=lambda one: one["trial"])
     assert (sees["checklist"], sees["seen"], sees["figures"]) == (["K1", "K2"], [["paid", "1"]], [["size", "1 MB"]])
-    assert (fails["trial"], fails["outcome"], fails["books"]) == ("a fault", "failed", [{"payments": "1"}])
+    assert (fails["trial"], fails["outcome"], fails["books"]) == (
+        "a fault",
+        "failed",
+        [{"payments": "1", "paid": "0.000001", "lost": "0.00", "paid_twice": "0"}],
+    )
     assert "lost" in fails["reason"]
     without = subprocess.run(run, env=bare, check=False, capture_output=True, text=True)
     assert "2 passed, 1 skipped" in without.stdout, "it is opt-in"
+
+
+def test_books_tell_what_was_lost_and_paid_twice():
+    def escrow(payee, status):
+        return {"to": payee, "status": status, "locked_usdc": "0.10", "paid_usdc": "0.099"}
+
+    ends = {"once": ["released"], "twice": ["released"] * 2, "never": ["disputed"], "stranded": ["released", "funded"]}
+    ends |= {"returned": ["released", "cancelled"]}
+    entries = [escrow(payee, status) for payee, statuses in ends.items() for status in statuses]
+    statement = {"balanced": True, "findings": [], "escrows": [*entries, escrow("another's", "released")]}
+    owed = dict.fromkeys([*ends, "unheard of"], "0.10")
+    assert Books.of(statement, owed) == Books(5, Usdc.parse("0.495"), Usdc.parse("0.30"), 1)

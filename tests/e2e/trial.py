@@ -10,7 +10,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from typing import Any
 from components.manifests import naming
 from components.stack_values import ROOT
 from runtime.contract import ESCROW_REQUEST_ANNOTATION, WORK_ID_ANNOTATION
-from runtime.money import Usdc
 from runtime.sandbox.testing import RunningSandbox
+from tests.e2e.books import Books
 from tests.e2e.kubectl import Kubectl
 from tests.runtime.operator.proof import sent_once
 from tests.runtime.operator.world import PAYER
@@ -40,49 +39,37 @@ print(json.dumps([one for name, part in parts.items() if name != "Sandbox" for o
 """
 
 
-@dataclass(frozen=True)
-class Books:
-    """What a trial came to by the service's own ledger. `lost`: owed, and never paid."""
-
-    payments: int
-    paid: Usdc
-    lost: Usdc
-    paid_twice: int
-
-    @classmethod
-    def of(cls, statement: Mapping[str, Any], owed: Mapping[str, str]) -> "Books":
-        """`owed`: payee → the USDC that one piece of work earns it, before the fee."""
-        assert statement["balanced"], statement["findings"]
-        entries = [one for one in statement["escrows"] if one["to"] in owed]
-        released = [one for one in entries if one["status"] == "released"]
-        times = Counter(one["to"] for one in released)
-        due = sum(Usdc.parse(amount).micro for amount in owed.values())
-        came = sum(Usdc.parse(one["locked_usdc"]).micro for one in released)
-        paid = sum((Usdc.parse(one["paid_usdc"]) for one in released), Usdc(0))
-        twice = sum(1 for count in times.values() if count > 1)
-        return cls(len(released), paid, Usdc(max(due - came, 0)), twice)
-
-
 class Gate(socketserver.ThreadingTCPServer):
-    """Whoever connects waits until it is open; then its connection ends, and so does that of all who come later."""
+    """Whoever connects waits until it is opened; then its connection ends, and so does that of all who come later."""
 
     daemon_threads = True
-    allow_reuse_address = True
 
     def __init__(self, address: str) -> None:
-        opened = threading.Event()
-        self.opened = opened
+        self._opened = threading.Event()
+        super().__init__((address, 0), _Visitor)
 
-        class Visitor(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                opened.wait()
+    def open(self) -> None:
+        self._opened.set()
 
-        super().__init__((address, 0), Visitor)
+    def shut(self) -> None:
+        """For those who come from now on."""
+        self._opened = threading.Event()
+
+    def wait(self) -> None:
+        """Until it is opened for whoever is here now."""
+        self._opened.wait()
 
     def script(self) -> str:
         """For a shell in a pod: it ends once the gate is open, also if it was cut off meanwhile."""
         address, port = self.server_address
         return f"until busybox nc {address} {port} < /dev/null; do busybox sleep 1; done"
+
+
+class _Visitor(socketserver.BaseRequestHandler):
+    server: Gate
+
+    def handle(self) -> None:
+        self.server.wait()
 
 
 @contextmanager
@@ -92,7 +79,7 @@ def gate(address: str) -> Iterator[Gate]:
         try:
             yield server
         finally:
-            server.opened.set()
+            server.open()
             server.shutdown()
 
 
@@ -111,7 +98,6 @@ class Trial:
         """So many more Jobs that ask for their money."""
         names = [f"{self.name}-{len(self.jobs) + number}" for number in range(count)]
         for name in names:
-            self.sandbox.issue_key(f"payee-{name}")
             self.create(name)
         self.jobs += names
         return names
@@ -138,8 +124,15 @@ class Trial:
 
     def phases(self) -> dict[str, str]:
         """Where the account of each Job stands."""
+        return self._statuses("phase")
+
+    def outcomes(self) -> dict[str, str]:
+        """How each was settled, as its account says."""
+        return self._statuses("outcome")
+
+    def _statuses(self, part: str) -> dict[str, str]:
         found = {e["spec"]["job"]["name"]: e.get("status", {}) for e in self.kubectl.get("escrows")}
-        return {name: found.get(name, {}).get("phase", "none") for name in self.jobs}
+        return {name: found.get(name, {}).get(part, "none") for name in self.jobs}
 
     def await_settled(self) -> None:
         """Until every account is settled; fails at once with one that asks for a person."""

@@ -120,8 +120,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # An hour back: a clock that a test shifts must not make the cluster's own certificates invalid.
-        .not_valid_before(now - datetime.timedelta(hours=1))
+        # A day back: a clock that a test shifts must not make the cluster's own certificates invalid.
+        .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + LIFETIME)
     )
 
