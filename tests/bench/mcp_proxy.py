@@ -1,19 +1,21 @@
 """The MCP sidecar beside a bare relay of bytes (the floor), no proxy, and two from PyPI: mcp-proxy and FastMCP's.
 
 One upstream that does nothing, one agent that asks over one connection. The peers get an environment of their own, made
-once. `100m` is a cgroup's quota, where this machine lets us set one (version 1, root).
+once. Others are built by hand and named: `--peer 'NAME=/path COMMAND'`, with `{upstream}` and `{port}` in the command.
+`100m` is a cgroup's quota, where this machine lets us set one (version 1, root).
 """
 
 import http.client
 import json
 import os
+import shlex
 import socket
 import statistics
 import subprocess
 import sys
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -82,6 +84,17 @@ def peers() -> dict[str, Command]:
         return [python, "-c", FASTMCP, url, str(port)], {}, "/mcp"
 
     return {"mcp-proxy": mcp_proxy, "FastMCP proxy": fastmcp}
+
+
+def given(argument: str) -> tuple[str, Command]:
+    """A peer of the command line."""
+    name, _, rest = argument.partition("=")
+    path, _, text = rest.partition(" ")
+
+    def command(upstream: int, port: int) -> tuple[list[str], dict[str, str], str]:
+        return shlex.split(text.format(upstream=upstream, port=port)), {}, path
+
+    return name, command
 
 
 class Agent:
@@ -213,8 +226,9 @@ def at_100m(command: Command, upstream: int, group: Path) -> str:
         return f"fails: {type(error).__name__}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print one line a stack."""
+    more = dict(given(each) for each in arguments if each != "--peer")
     with ExitStack() as stack:
         program = ROOT / "tests" / "runtime" / "mcp_proxy" / "stub_server.py"
         stub = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
@@ -225,7 +239,7 @@ def main() -> None:
         group = stack.enter_context(small_group())
         direct, last = milliseconds(_begun(upstream, "/mcp").call, CALLS)
         print(f"{'direct':<16} p50 {direct:6.2f} ms   p99 {last:6.2f} ms")
-        for name, command in {"relay of bytes": relay, "this sidecar": ours, **peers()}.items():
+        for name, command in {"relay of bytes": relay, "this sidecar": ours, **peers(), **more}.items():
             with running(command, upstream) as (process, port, path, cold):
                 idle, agent = megabytes(process), _begun(port, path)
                 spent = seconds(process)
@@ -248,4 +262,4 @@ def _begun(port: int, path: str) -> Agent:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
