@@ -1,7 +1,7 @@
-"""The operator as a process that is forked off a server which has imported it already.
+"""The programs that a cluster runs, each as a process forked off a server which has imported it already.
 
-An import takes a second of CPU, most of what a test of the operator costs. What is forked runs the same program from
-its first line on. Tests of the start itself begin a new Python instead.
+An import takes a second of CPU, most of what a test of the operator or of payroll costs. What is forked runs the same
+program from its first line on. Tests of the start itself begin a new Python instead.
 """
 
 import multiprocessing
@@ -13,34 +13,45 @@ import sys
 from multiprocessing.context import ForkServerContext
 
 _server: ForkServerContext = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["runtime.operator.process", "uvicorn", "uvicorn.protocols.http.h11_impl"])
+_server.set_forkserver_preload(
+    [
+        "runtime.operator.process",
+        *(f"runtime.payroll.{name}" for name in ("__main__", "missed", "run", "summary")),
+        *(f"runtime.agent_worker.{name}" for name in ("__main__", "pages", "sample", "worker")),
+        "runtime.kubernetes.failures",
+        "runtime.payments.busy_http",
+        "runtime.service.json_lines",
+        "uvicorn",
+        "uvicorn.protocols.http.h11_impl",
+    ]
+)
 
 
-def run(environment: dict[str, str], log: str) -> None:
-    """In the new process: be `python -m runtime.operator` with that environment and output."""
+def run(module: str, arguments: tuple[str, ...], environment: dict[str, str], log: str) -> None:
+    """In the new process: be `python -m MODULE` with these arguments, that environment and that output."""
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv[:] = ["operator"]
-    run_operator()
+    sys.argv[:] = [module, *arguments]
+    run_module(module)
 
 
-def run_operator() -> None:
-    """Be the operator, with what a pod finds mounted in the folder SERVICE_ACCOUNT, unless KUBECONFIG is set."""
+def run_module(module: str) -> None:
+    """Be that program, with what a pod finds mounted in the folder SERVICE_ACCOUNT, unless KUBECONFIG is set."""
     if "KUBECONFIG" not in os.environ:
         from runtime.kubernetes import connection
 
         connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
-    runpy.run_module("runtime.operator", run_name="__main__", alter_sys=True)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 class Forked:
     """What `subprocess.Popen` is of a process that is forked."""
 
-    def __init__(self, environment: dict[str, str], log: str) -> None:
-        self._process = _server.Process(target=run, args=(environment, log), daemon=True)
+    def __init__(self, environment: dict[str, str], log: str, module: str, *arguments: str) -> None:
+        self._process = _server.Process(target=run, args=(module, arguments, environment, log), daemon=True)
         self._process.start()
 
     @property
@@ -51,14 +62,19 @@ class Forked:
 
     def poll(self) -> int | None:
         """Its exit code, once it has ended."""
+        return self.returncode
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; None while it runs."""
         return self._process.exitcode
 
     def wait(self, seconds: float | None = None) -> int:
         """Its exit code, when it has ended; raises `TimeoutError`."""
         self._process.join(seconds)
-        if self._process.exitcode is None:
+        if self.returncode is None:
             raise TimeoutError(f"it has not ended within {seconds} s")
-        return self._process.exitcode
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""

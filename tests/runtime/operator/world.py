@@ -118,8 +118,8 @@ _RUN = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[1:]))
 del sys.argv[1:]
-from tests.runtime.operator.forked import run_operator
-run_operator()
+from tests.runtime.operator.forked import run_module
+run_module("runtime.operator")
 """
 
 
@@ -141,7 +141,7 @@ class OperatorProcess:
             command, root = [sys.executable, "-c", _RUN, *without], Path(__file__).parents[3]
             self.process = subprocess.Popen(command, env=environment, stderr=self._log, stdout=self._log, cwd=root)
         else:
-            self.process = Forked(environment, self._log.name)
+            self.process = Forked(environment, self._log.name, "runtime.operator")
         if wait:
             ready = "the operator is ready, or has ended"
             eventually(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, ready, START_SECONDS)

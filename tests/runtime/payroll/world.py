@@ -3,8 +3,6 @@ process with its own ServiceAccount's token."""
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,35 +25,20 @@ from runtime.contract import RUN_ONCE, WORK_DONE_ANNOTATION, WORK_LOG_AUDIENCE, 
 from runtime.kubernetes.new_escrow import task_account
 from runtime.sandbox.testing import RunningSandbox
 from runtime.work_log import Entry, WorkLog, read_lines
+from tests.runtime.operator.forked import Forked
 from tests.runtime.operator.proof import sent_once
 from tests.runtime.operator.world import DEADLINE_SECONDS, START_SECONDS, Escrow, World, _mounted, eventually, free_port
 from tests.toolchain.cluster import Cluster
 
 WALLET = "worker-wallet-001"
-PROJECT = Path(__file__).parents[3]
-
-_RUN = """
-import os, pathlib, runpy, sys
-from runtime.kubernetes import connection
-if "KUBECONFIG" not in os.environ:
-    connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
-module = sys.argv.pop(1)
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
 
 
 class RuntimeProcess:
     """One program of the runtime, with its output kept."""
 
     def __init__(self, environment: dict[str, str], module: str, *arguments: str) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _RUN, module, *arguments],
-            env={"PATH": os.environ["PATH"], **environment},
-            stderr=self._log,
-            stdout=self._log,
-            cwd=PROJECT,
-        )
+        self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+        self.process = Forked({"PATH": os.environ["PATH"], **environment}, self._log.name, module, *arguments)
 
     def log(self) -> str:
         self._log.seek(0)
