@@ -359,7 +359,8 @@ QUEUE_AGE_METRIC: Final = "escrow_queue_oldest_seconds"
 QUEUE_VALUE_METRIC: Final = "escrow_queue_value_usdc"
 CUSTOM_METRICS_GROUP: Final = "custom.metrics.k8s.io"
 CUSTOM_METRICS_VERSIONS: Final = ("v1beta1", "v1beta2")
-TASK_CLAIMS: Final = tuple(f"pf-task-{number:02d}" for number in range(100))
+TASK_PREFIX: Final = "pf-task-"
+TASK_CLAIMS: Final = tuple(f"{TASK_PREFIX}{number:02d}" for number in range(100))
 """Leases by which workers claim tasks. A task has one of them, by a hash of its escrow's id: their names stand in the
 workers' Role, so that no worker can write the operator's claims, which are Leases too."""
 QUEUE_AUDIENCE: Final = "pf-queue"

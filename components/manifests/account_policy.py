@@ -2,18 +2,27 @@
 
 And who may bear the labels by which Services and NetworkPolicies pick the stack's pods: pods of these accounts alone.
 Labels are free otherwise, and a pod with the sandbox's would get its Service's traffic. Nor does anybody else change
-what the stack's programs go by: the ConfigMaps with their rules, the Leases with the operator's claims.
+what the stack's programs go by: the ConfigMaps with their rules, the Leases with their claims. A Role cannot name these
+Leases, so the programs that may write all of the namespace's are held to their own here.
 
 Without this policy, whoever may create a Job may name any account of the namespace. Asked is whoever makes the Job, the
 Deployment or the pod; the controllers that make the rest of it are believed, since what they work from was asked about.
 """
 
-from components.manifests import admission, agent_workers, naming
+from typing import Final
+
+from components.manifests import admission, agent_workers, ledger_policy, naming
 from components.manifests.admission import Refusal, cel, may, on
 from components.manifests.credentials_policy import allowed_accounts
 from components.manifests.naming import Manifest, selector
 from components.settings import Settings
-from runtime.contract import CLAIM_PREFIX, ProgramName
+from runtime.contract import CLAIM_PREFIX, ESCROW_PLURAL, OPERATOR_LEASE, TASK_PREFIX, ProgramName
+
+_LEASES: Final = Refusal(
+    "variables.kind != 'leases/' || variables.lease in variables.mayWrite",
+    f"the Leases {CLAIM_PREFIX}..., {TASK_PREFIX}... and {OPERATOR_LEASE} say which work an escrow pays for, who does a"
+    " task and which operator leads: they are written by the stack's own programs, which write no others",
+)
 
 _TEMPLATES = "dyn(object).spec.?jobTemplate.?spec.?template.?spec.or(dyn(object).spec.?template.?spec)"
 
@@ -44,6 +53,10 @@ def policy(settings: Settings) -> Manifest:
             "changed": f"request.operation == 'CREATE' || {_TEMPLATES} != {old}",
             # Not the request's: a deletion of many names none.
             "name": "request.operation == 'DELETE' ? oldObject.metadata.name : object.metadata.?name.orValue('')",
+            "lease": f"variables.name.startsWith('{CLAIM_PREFIX}') ? 'claim'"
+            f" : variables.name.startsWith('{TASK_PREFIX}') ? 'task'"
+            f" : variables.name == '{OPERATOR_LEASE}' ? 'leader' : ''",
+            "mayWrite": _leases_of(settings),
             "account": "variables.kind in ['configmaps/', 'leases/'] ? ''"
             " : variables.kind == 'serviceaccounts/token' ? request.name"
             " : variables.kind == 'secrets/' ? (dyn(object).?type.orValue('') == 'kubernetes.io/service-account-token'"
@@ -60,7 +73,7 @@ def policy(settings: Settings) -> Manifest:
             ),
             _labels(settings),
             _rules(settings),
-            _claims(settings),
+            _LEASES,
         ],
     )
 
@@ -78,15 +91,17 @@ def _rules(settings: Settings) -> Refusal:
     )
 
 
-def _claims(settings: Settings) -> Refusal:
-    """A claim binds an escrow to one work: whoever removed it could have the money paid, or disputed, for another."""
-    payers = (naming.OPERATOR_ACCOUNT, naming.PAYROLL_ACCOUNT)
-    users = [f"system:serviceaccount:{settings.namespace}:{account}" for account in payers]
-    return Refusal(
-        f"variables.kind != 'leases/' || !variables.name.startsWith('{CLAIM_PREFIX}') || variables.trusted"
-        f" || request.userInfo.username in {cel(users)}",
-        f"the Leases {CLAIM_PREFIX}... say which work an escrow pays for; they are the operator's and payroll's",
-    )
+def _leases_of(settings: Settings) -> str:
+    """CEL: which kinds of Leases whoever asks may write."""
+    theirs = {
+        naming.OPERATOR_ACCOUNT: ["claim", "leader"],
+        naming.PAYROLL_ACCOUNT: ["claim", "task"],
+        naming.WORKER_ACCOUNT: ["task"],
+    }
+    prefix = f"system:serviceaccount:{settings.namespace}:"
+    users = " : ".join(f"request.userInfo.username == {cel(prefix + a)} ? {cel(kinds)}" for a, kinds in theirs.items())
+    platform = f"variables.trusted || {ledger_policy.everywhere(ESCROW_PLURAL)}"
+    return f"{users} : {platform} ? {cel(['claim', 'task', 'leader', ''])} : ['']"
 
 
 def accounts_by_component(settings: Settings) -> dict[str, list[str]]:

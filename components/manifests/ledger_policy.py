@@ -44,8 +44,8 @@ def policy(settings: Settings) -> Manifest:
             "archived": f"request.operation == 'DELETE' && request.userInfo.username == {retention}"
             f" && oldObject.?status.?phase.orValue('') == {cel(Phase.SETTLED)}",
             "controller": "'system:serviceaccounts:kube-system' in request.userInfo.?groups.orValue([])",
-            "platform": f"variables.controller || {_everywhere(ESCROW_PLURAL)}",
-            "limits": f"variables.controller || {_everywhere(BUDGET_PLURAL)}",
+            "platform": f"variables.controller || {everywhere(ESCROW_PLURAL)}",
+            "limits": f"variables.controller || {everywhere(BUDGET_PLURAL)}",
             "now": "request.operation == 'DELETE' ? dyn({}) : dyn(object)",
             "before": "request.operation == 'CREATE' ? dyn({}) : dyn(oldObject)",
             "status": "variables.now.?status.orValue(dyn({}))",
@@ -114,7 +114,7 @@ def _budgets() -> Iterable[Refusal]:
     )
 
 
-def _everywhere(resource: str) -> str:
+def everywhere(resource: str) -> str:
     """CEL: whether whoever asks may update these objects in every namespace."""
     return f"authorizer.group('{ESCROW_GROUP}').resource('{resource}').check('update').allowed()"
 

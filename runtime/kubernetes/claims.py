@@ -77,7 +77,7 @@ class Claims:
 
     async def check(self) -> None:
         """Dry-run a claim at start. Raises `Forbidden` where the right is missing, before a Job waits for it."""
-        lease = {"metadata": {"generateName": "dry-run-"}, "spec": {"holderIdentity": "nobody"}}
+        lease = {"metadata": {"generateName": CLAIM_PREFIX}, "spec": {"holderIdentity": "nobody"}}
         try:
             await self._api.dry_run_create(self._path, lease)
         except Forbidden as error:

@@ -44,11 +44,11 @@ def _client(world: World) -> lightkube.Client:
 
 
 def client_of(world: World, account: str) -> lightkube.Client:
-    """The client of a new ServiceAccount that may do everything in the namespace."""
-    world.client.create(ServiceAccount(metadata=ObjectMeta(name=account)))
+    """The client of a ServiceAccount that may do everything in the namespace."""
+    world.client.apply(ServiceAccount(metadata=ObjectMeta(name=account)), field_manager="tests")
     subject = {"kind": "ServiceAccount", "name": account, "namespace": world.namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "everything"}
-    bound = {"metadata": {"name": account}, "roleRef": role, "subjects": [subject]}
+    bound = {"metadata": {"name": f"{account}-may-do-everything"}, "roleRef": role, "subjects": [subject]}
     world.client.create(RoleBinding.from_dict(bound))
     kubeconfig = KubeConfig.from_file(world.cluster.kubeconfig_for(account, world.namespace))
     return lightkube.Client(config=kubeconfig, namespace=world.namespace, trust_env=False)

@@ -5,11 +5,12 @@ Asked of a real API server, with the policies as rendered and the operator's own
 
 import json
 
+import lightkube
 import pytest
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
 
-from runtime.contract import BUDGET_LABEL, BUDGET_NAME, Env
+from runtime.contract import BUDGET_LABEL, BUDGET_NAME, OPERATOR_LEASE, TASK_CLAIMS, Env
 from runtime.kubernetes.claims import claim_name
 from tests.runtime.operator.hostile import account, client_of, hostile, patched, refused
 from tests.runtime.operator.test_budgets import asks, waiting
@@ -47,6 +48,8 @@ def test_accounts_claims_and_budgets_are_no_tenants_to_write(world, tenant):
         "have the budget counted anew": refused(lambda: tenant.delete(Budget, BUDGET_NAME)),
         "free a claim": refused(lambda: tenant.delete(Lease, claim_name(escrow_id))),
         "free all claims": refused(lambda: tenant.deletecollection(Lease)),
+        "lead in the operator's place": refused(lambda: tenant.create(lease(OPERATOR_LEASE))),
+        "say that a task is done": refused(lambda: tenant.create(lease(TASK_CLAIMS[0]))),
         "hold a claim": patched(tenant, Lease, claim_name(escrow_id), {"spec": {"holderIdentity": "x/y"}}),
     }
     assert [what for what, words in tries.items() if not words] == []
@@ -59,14 +62,32 @@ def test_accounts_claims_and_budgets_are_no_tenants_to_write(world, tenant):
     assert "policy" not in operator.log()
 
 
+def test_programs_that_may_write_leases_write_their_own_alone(world, tenant):
+    """No Role can say so: it cannot bound `create` by name, and a claim's name is made of its escrow's id."""
+    claim, task, another = claim_name("esc_1"), TASK_CLAIMS[0], "somebodys"
+    names = (claim, task, OPERATOR_LEASE, another)
+
+    def may(client: lightkube.Client) -> set[str]:
+        return {name for name in names if not refused(lambda name=name: client.create(lease(name), dry_run=True))}
+
+    assert may(client_of(world, "pf-operator-sa")) == {claim, OPERATOR_LEASE}
+    assert may(client_of(world, "pf-payroll-sa")) == {claim, task}
+    assert may(client_of(world, "pf-worker-sa")) == {task}
+    assert may(tenant) == {another}
+    assert may(world.client) == {*names}, "the platform may, e.g. to free one that hangs"
+
+
+def lease(name: str) -> Lease:
+    return Lease.from_dict({"metadata": {"name": name}, "spec": {}})
+
+
 def test_payroll_writes_accounts_of_tasks_alone(world, tenant):
     payroll = client_of(world, "pf-payroll-sa")
     assert "opened by the operator" in refused(lambda: payroll.create(account("of-a-job")))
     task = account("none")
     task["spec"] = {"dialect": "server", "token": "pf-token-9", "work": {"kind": "Task", "name": "t", "taskId": "t-1"}}
     assert refused(lambda: payroll.create(task)) == ""
-    claim = Lease.from_dict({"metadata": {"name": claim_name("esc_task")}, "spec": {}})
-    assert refused(lambda: payroll.create(claim)) == ""
+    assert refused(lambda: payroll.create(lease(claim_name("esc_task")))) == ""
     assert patched(payroll, Escrow.Status, "job-none", {"status": {"payee": "somebody"}}) == ""
     world.client.create(account("of-a-job"))
     assert "written by the operator" in patched(payroll, Escrow.Status, "job-of-a-job", {"status": {"payee": "me"}})
