@@ -25,6 +25,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     yield from _without_program(settings)
     yield from _unpaid(settings)
     yield from _exposed(settings)
+    yield from _not_its_own(settings)
     yield from _shared_work(settings)
     yield from _unlimited(settings)
     yield from _keys_in_plain_text(settings)
@@ -113,6 +114,19 @@ def _exposed(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"{ROOT}.agents[{index}].credential", message)
     if settings.worker.enabled and settings.worker.credential == "payer":
         yield Problem(f"{ROOT}.worker.credential", message)
+
+
+def _not_its_own(settings: Settings) -> Iterator[Problem]:
+    """Who is paid under an id that the faucet claim registers with the payer's key; other dialects register nobody."""
+    payees = {settings.worker.payee, *(agent.payee for agent in settings.agents)}
+    for index, agent in enumerate(settings.agents):
+        registered = settings.api.dialect == "kubernetes" and settings.faucet.claim_on_startup
+        if registered and agent.credential != "own" and agent.agent_id and agent.agent_id in payees:
+            message = (
+                "the faucet claim registers it with the payer's key, which can then spend what it earns, as can every "
+                "other agent with that key; credential: own gives it one of its own"
+            )
+            yield Problem(f"{ROOT}.agents[{index}].agentId", message)
 
 
 def _unlimited(settings: Settings) -> Iterator[Problem]:

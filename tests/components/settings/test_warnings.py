@@ -36,6 +36,12 @@ def agent(**more):
         ({"agents": [{"name": "a", "schedule": "@daily"}]}, f"{AGENT}.schedule", "nobody is paid for them"),
         (agent(credential="payer"), f"{AGENT}.credential", "can spend the payer's whole balance"),
         ({"worker": {"credential": "payer"}}, "purpleflea.worker.credential", "can spend the payer's whole balance"),
+        (agent(agentId="p"), f"{AGENT}.agentId", "the faucet claim registers it with the payer's key"),
+        (
+            agent(agentId="w") | {"worker": {"payee": "w"}},
+            f"{AGENT}.agentId",
+            "credential: own gives it one of its own",
+        ),
         (agent(env={"OPENAI_API_KEY": "x"}), f"{AGENT}.env.OPENAI_API_KEY", "secretKeyRef"),
         (agent(env={"MODEL": "sk-proj-abcdefghijkl"}), f"{AGENT}.env.MODEL", "secretKeyRef"),
         ({"worker": {"env": {"DB_PASSWORD": "x"}}}, "purpleflea.worker.env.DB_PASSWORD", "secretKeyRef"),
@@ -90,6 +96,12 @@ def test_a_work_that_several_agents_share_is_told_of_each():
     found = told({"agents": agents})
     assert [one.path for one in found] == ["purpleflea.agents[0].workId", "purpleflea.agents[1].workId"]
     assert all("one of them runs and is paid" in one.message for one in found)
+
+
+@pytest.mark.parametrize("other", [{"api": {"dialect": "server"}}, {"faucet": {"claimOnStartup": False}}])
+def test_an_id_that_nobody_registers_with_the_payers_key_is_its_own(other):
+    assert told(agent(agentId="p") | other) == []
+    assert told(agent(agentId="p", credential="own")) == []
 
 
 def test_a_value_from_a_secret_is_no_plain_text_and_a_word_no_key():
