@@ -22,6 +22,9 @@ _HUB: Final = "docker.io"
 PATTERN: Final = rf"^({_DOMAIN}/)?{_PATH}(:{_TAG}(@({_DIGEST}))?|@({_DIGEST}))$"
 """A pinned reference, as far as a pattern can say it."""
 
+LENGTHS: Final = rf"^([^/]*[.:A-Z][^/]*/|localhost/)?[^@:]{{0,{_LONGEST_PATH}}}(:[^/]*)?(@.*)?$"
+"""Beside it: how long the path may be, without the registry."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:

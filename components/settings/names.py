@@ -21,6 +21,7 @@ URL_PATTERN: Final = (
     rf"^[hH][tT][tT][pP][sS]?://({_NAME_OF_HOST}|\[[0-9a-fA-F:.]+\])(:0*[1-9][0-9]{{0,4}})?(/[!-\x22$->@-~]*)?$"
 )
 LABEL_KEY_PATTERN: Final = rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+LABEL_KEY_LENGTHS: Final = r"^([^/]{0,253}/)?[^/]*$"
 LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 _ZONE_PART = re.compile(r"[A-Za-z._0-9+][-A-Za-z._0-9+]{0,13}")
 _CIDR = re.compile(r"[0-9a-fA-F:.]+/(0|[1-9][0-9]{0,2})")

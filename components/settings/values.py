@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from components.settings import names, quantity
+from components.settings.image_reference import LENGTHS as IMAGE_LENGTHS
 from components.settings.image_reference import PATTERN as IMAGE_PATTERN
 from components.settings.image_reference import ImageReference
 from runtime.schedule import Schedule
@@ -140,9 +141,13 @@ def _template(part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _schema(pattern: str, example: str, **more: int) -> Any:
-    """What Helm and editors are told: the validator's rule as far as a pattern can say it."""
+def _schema(pattern: str, example: str, **more: Any) -> Any:
+    """What Helm and editors are told: the validator's rule as far as patterns can say it."""
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example], **more})
+
+
+def _also(pattern: str) -> dict[str, Any]:
+    return {"allOf": [{"pattern": pattern}]}
 
 
 def _kubernetes(kind: str) -> Any:
@@ -172,11 +177,17 @@ DnsName = Annotated[str, AfterValidator(names.dns_name), _schema(names.NAME_PATT
 OptionalDnsName = Annotated[
     str, AfterValidator(_optional(names.dns_name)), _schema(f"^$|{names.NAME_PATTERN}", "my-name", maxLength=253)
 ]
-LabelKey = Annotated[str, AfterValidator(names.label_key), _schema(names.LABEL_KEY_PATTERN, "team")]
+LabelKey = Annotated[
+    str, AfterValidator(names.label_key), _schema(names.LABEL_KEY_PATTERN, "team", **_also(names.LABEL_KEY_LENGTHS))
+]
 LabelValue = Annotated[str, AfterValidator(names.label_value), _schema(names.LABEL_VALUE_PATTERN, "kube-dns")]
 Cidr = Annotated[str, AfterValidator(names.cidr)]
-Image = Annotated[str, AfterValidator(pinned_image), _schema(IMAGE_PATTERN, "name:1.0")]
-OptionalImage = Annotated[str, AfterValidator(_optional(pinned_image)), _schema(f"^$|{IMAGE_PATTERN}", "name:1.0")]
+Image = Annotated[str, AfterValidator(pinned_image), _schema(IMAGE_PATTERN, "name:1.0", **_also(IMAGE_LENGTHS))]
+OptionalImage = Annotated[
+    str,
+    AfterValidator(_optional(pinned_image)),
+    _schema(f"^$|{IMAGE_PATTERN}", "name:1.0", **_also(IMAGE_LENGTHS)),
+]
 WatchedNamespaces = Annotated[
     str,
     AfterValidator(_optional(names.watched_namespaces)),

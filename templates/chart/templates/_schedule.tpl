@@ -13,7 +13,13 @@
 {{ $shown }}: a schedule names no time zone; use timeZone
 {{- else if hasPrefix "@every " . -}}
   {{- $length := trimPrefix "@every " . -}}
-  {{- if not (regexMatch "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$" $length) -}}
+  {{- /* As Go sums it: in nanoseconds, of which an int64 has no more than 292 years. */ -}}
+  {{- $units := dict "ns" 1.0 "us" 1e3 "\u00b5s" 1e3 "\u03bcs" 1e3 "ms" 1e6 "s" 1e9 "m" 6e10 "h" 3.6e12 -}}{{- $sum := 0.0 -}}
+  {{- range regexFindAll "[0-9.]+(ns|us|\u00b5s|\u03bcs|ms|s|m|h)" $length -1 -}}
+    {{- $unit := regexFind "[^0-9.]+$" . -}}
+    {{- $sum = addf $sum (mulf (trimSuffix $unit . | trimSuffix "." | float64) (get $units $unit)) -}}
+  {{- end -}}
+  {{- if or (ge $sum 9223372036854775807.0) (not (regexMatch "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$" $length)) -}}
     {{ include "purpleflea.shown" $length }} is no duration; write e.g. '@every 1h30m'
   {{- end -}}
 {{- else if hasPrefix "@" . -}}
