@@ -77,6 +77,23 @@ def _alerts(settings: Settings) -> list[dict[str, Any]]:
             "5m", "critical", "no operator has listed its Jobs and accounts for a while: nothing is paid",
         ),
         _alert(
+            settings, "EscrowKeyRefused", 'max(escrow_waiting{reason="Unauthorized"}) > 0', "1m", "critical",
+            "the payment service refuses the payer's key: {{ $value }} accounts wait for it",
+        ),
+        _alert(
+            settings, "EscrowWaiting",
+            'max by (reason) (escrow_waiting{reason!~"Unauthorized|QuotaNotReserved"}) > 0', "30m", "warning",
+            "{{ $value }} accounts wait: {{ $labels.reason }}",
+        ),
+        _alert(
+            settings, "ScheduledRunUnfunded", 'sum(increase(escrow_funded_total{outcome="WaitEnded"}[1h])) > 0', "0m",
+            "warning", "a schedule's run ended without having run: no money came for it in time",
+        ),
+        _alert(
+            settings, "EscrowUnserved", "max(escrow_unserved) > 0", "5m", "warning",
+            "{{ $value }} open escrows are in namespaces that are served no more: completed work is not paid there",
+        ),
+        _alert(
             settings, "EscrowBudgetNearlyUsed",
             "max by (namespace, budget) (escrow_budget_used_usdc / escrow_budget_limit_usdc) > 0.9", "5m", "warning",
             "namespace {{ $labels.namespace }} has used {{ $value | humanizePercentage }} of a budget: "

@@ -22,15 +22,12 @@ from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
 from runtime.operator.earlier_creates import EarlierCreates, check_found
 from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts, parse_request
-from runtime.operator.metrics import Metrics
+from runtime.operator.metrics import WAIT_ENDED, Metrics
 from runtime.operator.settlements import Settlements
 from runtime.operator.waits import LONGEST_SECONDS, Waits, condition, reason_of, seconds_until_next_try
 from runtime.payments import DialectName, EscrowRequest, EscrowStatus, PaymentsClient
 from runtime.payments import Escrow as FoundEscrow
 from runtime.payments.creation import Created, NeedsReview, NotCreatedError, create_once
-
-WAIT_ENDED: Final = "WaitEnded"
-"""Reason of the condition of a scheduled run for which no money came in time: it ends without having run."""
 
 BUSY_SECONDS: Final = 2.0
 """Seconds between two tries while the budget itself is the hindrance."""

@@ -1,10 +1,14 @@
 """Prometheus metrics of the operator, in the names that Kubernetes controllers use where there is a convention."""
 
 import math
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from runtime.payments import PaymentsClient
+
+WAIT_ENDED: Final = "WaitEnded"
+"""Outcome, and reason of the condition, of a scheduled run that ends without having run: no money came in time."""
 
 
 class Metrics:
@@ -30,6 +34,7 @@ class Metrics:
             registry=registry,
         )
         self.funded = Counter("escrow_funded", "Escrows created for Jobs.", ("outcome",), registry=registry)
+        self.funded.labels(WAIT_ENDED)  # from 0 on, or Prometheus would see no increase to the first
         self.paid = Counter("escrow_paid_usdc", "Paid to payees.", registry=registry)
         self.locked = Gauge("escrow_locked_usdc", "Locked in open escrows, at the last list.", registry=registry)
         self.review = Gauge("escrow_review_usdc", "USDC held in NeedsReview, at the last list.", registry=registry)

@@ -30,6 +30,10 @@ FIRES = {
     "EscrowNearTimeout": ({"escrow_expiring": "0x10 1x110"}, "12m", {}),
     "EscrowBooksDiffer": ({'escrow_comparisons_total{seen="disagrees"}': "0x10 1x110"}, "15m", {"seen": "disagrees"}),
     "EscrowMalformed": ({'escrow_malformed{kind="Escrow"}': "1x120"}, "9m", {"kind": "Escrow"}),
+    "EscrowKeyRefused": ({'escrow_waiting{reason="Unauthorized"}': "3x120"}, "3m", {}),
+    "EscrowWaiting": ({'escrow_waiting{reason="OverBudget"}': "2x120"}, "35m", {"reason": "OverBudget"}),
+    "ScheduledRunUnfunded": ({'escrow_funded_total{outcome="WaitEnded"}': "0x10 1x110"}, "15m", {}),
+    "EscrowUnserved": ({"escrow_unserved": "4x120"}, "9m", {}),
     "EscrowBudgetNearlyUsed": (
         {
             'escrow_budget_used_usdc{namespace="a",budget="namespace"}': "0.95x120",
@@ -98,6 +102,9 @@ VALUES = {
     "which refunds completed work, too",
     "EscrowBooksDiffer": "the payment service and an account disagree: disagrees",
     "EscrowMalformed": "1 objects of kind Escrow cannot be read and are left alone",
+    "EscrowKeyRefused": "the payment service refuses the payer's key: 3 accounts wait for it",
+    "EscrowWaiting": "2 accounts wait: OverBudget",
+    "EscrowUnserved": "4 open escrows are in namespaces that are served no more: completed work is not paid there",
     "WorkersDoNotScale": "7 tasks wait, and the autoscaler does nothing",
     "EscrowBudgetNearlyUsed": "namespace a has used 95% of a budget: namespace",
 }
@@ -123,6 +130,7 @@ def test_each_alert_fires_when_it_should_and_not_before(promtool):
         cases.append((OPERATOR | series, "0m", alert, None))
     idle = {**FIRES["WorkersDoNotScale"][0], "escrow_queue_depth": "0x120"}
     cases.append((OPERATOR | idle, "6m", "WorkersDoNotScale", None))
+    cases.append((OPERATOR | {'escrow_waiting{reason="QuotaNotReserved"}': "9x120"}, "60m", "EscrowWaiting", None))
     cases.append((OPERATOR, "60m", "EscrowOperatorSilent", None))
     cases.append(({}, "6m", "EscrowOperatorSilent", {}))
     cases.append(({"escrow_last_list_timestamp_seconds": "0x120"}, "25m", "EscrowOperatorSilent", {}))
@@ -140,7 +148,7 @@ def named(expressions) -> set[str]:
 
 def test_every_metric_that_is_named_exists():
     metrics = Metrics()
-    for labelled in (metrics.settlements, metrics.comparisons, metrics.api_errors, metrics.malformed):
+    for labelled in (metrics.settlements, metrics.comparisons, metrics.api_errors, metrics.malformed, metrics.waiting):
         labelled.labels(*["x"] * len(labelled._labelnames))
     for labelled in (metrics.budget_limit, metrics.budget_used):
         labelled.labels("n", "b")

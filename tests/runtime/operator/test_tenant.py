@@ -77,6 +77,15 @@ def test_programs_that_may_write_leases_write_their_own_alone(world, tenant):
     assert may(world.client) == {*names}, "the platform may, e.g. to free one that hangs"
 
 
+def test_an_account_is_named_after_its_job_or_work_whoever_opens_it(world, tenant):
+    """Or one Job could have two, of which either is found."""
+    operator = client_of(world, "pf-operator-sa")
+    wanted = account("uid-1")
+    wanted["metadata"]["name"] = "job-uid-2"
+    assert "is named after" in refused(lambda: operator.create(wanted, dry_run=True))
+    assert refused(lambda: operator.create(account("uid-1"), dry_run=True)) == ""
+
+
 def lease(name: str) -> Lease:
     return Lease.from_dict({"metadata": {"name": name}, "spec": {}})
 
