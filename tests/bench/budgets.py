@@ -1,7 +1,8 @@
 """Fundings with a daily budget: what they cost the API server, by this operator and by one of an earlier revision.
 
 `python -m tests.bench.budgets 1000 --before REVISION` runs both beside one cluster, one after the other, each in a
-namespace of its own. What the API server did is read from its own metrics.
+namespace of its own, at 20 ms of latency and, with `--millicores 200`, with a container's CPU limit. What the API
+server did is read from its own metrics; in the end, how many times less than before.
 """
 
 import argparse
@@ -86,29 +87,39 @@ def serving(world: World, sources: Path, limits: dict[str, str]) -> Iterator[cro
             process.wait()
 
 
-async def funded(running: operator.Bench, name: str, sources: Path, limits: dict[str, str], count: int) -> str:
-    """Fund so many Jobs by the operator of these sources; the line of the table."""
+Figures = tuple[float, ...]
+FORMATS = ("{:.0f}", "{:.1f}", "{:.1f} ms", "{:.1f}", "{:.0f}", "{:.1f} MiB", "{:.1f} ms")
+
+
+async def funded(
+    running: operator.Bench, name: str, sources: Path, limits: dict[str, str], count: int, millicores: int | None
+) -> Figures:
+    """Fund so many Jobs by the operator of these sources; prints and returns its line of the table."""
     world = running.world(f"budget-{re.sub('[^a-z]+', '-', name)}", "server")
     world.sandbox.deposit(PAYER, f"{count}")
     await jobs(running.api, world, count)
     ledger = sqlite3.connect(f"file:{running.database}?mode=ro", uri=True)
     before, earlier = await work(running.api), _held(ledger)
-    with serving(world, sources, limits) as cost:
+    running.sandbox.fault("*", "delay", seconds=operator.LATENCY_SECONDS, dialect="server")
+    with serving(world, sources, limits) as cost, crowd.cpu_limit(cost.pid, millicores):
         await _until(ledger, earlier + 1)
         begun, cpu_before = time.monotonic(), cost.cpu_seconds()
         await _until(ledger, earlier + count)
         seconds, cpu, after = time.monotonic() - begun, cost.cpu_seconds() - cpu_before, await work(running.api)
+    running.sandbox.clear_faults()
     made = _held(ledger) - earlier
     figures = (
-        f"{made}",
-        f"{made / seconds:.1f}",
-        f"{cpu / made * 1000:.1f} ms",
-        f"{(after.requests - before.requests) / made:.1f}",
-        f"{after.lists - before.lists:.0f}",
-        f"{(after.bytes - before.bytes) / 2**20:.1f} MiB",
-        f"{(after.cpu - before.cpu) / made * 1000:.1f} ms",
+        made,
+        made / seconds,
+        cpu / made * 1000,
+        (after.requests - before.requests) / made,
+        after.lists - before.lists,
+        (after.bytes - before.bytes) / 2**20,
+        (after.cpu - before.cpu) / made * 1000,
     )
-    return f"{name:<18}" + "".join(f"{figure:>16}" for figure in figures)
+    texts = (form.format(figure) for form, figure in zip(FORMATS, figures, strict=True))
+    print(f"{name:<18}" + "".join(f"{text:>16}" for text in texts), flush=True)
+    return figures
 
 
 def _held(ledger: sqlite3.Connection) -> int:
@@ -137,29 +148,33 @@ async def jobs(api: KubernetesApi, world: World, count: int) -> None:
     await crowd.many(create, range(count))
 
 
-async def _measure(count: int, revision: str | None) -> None:
+async def _measure(count: int, revision: str | None, millicores: int | None) -> None:
     with operator.bench() as (running, database):
         async with KubernetesApi("tests") as api:
             built = operator.Bench(running, api, database)
             print(f"{HEAD[0]:<18}" + "".join(f"{word:>16}" for word in HEAD[1:]), flush=True)
             try:
+                before: Figures = ()
                 if revision:
                     with checkout(revision) as place:
-                        print(await funded(built, "before", place, BUDGETS, count), flush=True)
-                print(await funded(built, "now", ROOT, BUDGETS, count), flush=True)
-                print(await funded(built, "now, all limits", ROOT, ALL_BUDGETS, count), flush=True)
+                        before = await funded(built, "before", place, BUDGETS, count, millicores)
+                now = await funded(built, "now", ROOT, BUDGETS, count, millicores)
+                await funded(built, "now, all limits", ROOT, ALL_BUDGETS, count, millicores)
+                ratios = (f"{was / max(new, 1e-9):.1f}" for was, new in zip(before, now, strict=False))
+                print(f"{'before / now':<18}" + "".join(f"{ratio:>16}" for ratio in ratios))
             finally:
                 built.sandbox.stop()
 
 
-def main(count: int = COUNT, revision: str | None = None) -> None:
+def main(count: int = COUNT, revision: str | None = None, millicores: int | None = None) -> None:
     """Print the table."""
-    asyncio.run(_measure(count, revision))
+    asyncio.run(_measure(count, revision, millicores))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.budgets", description=__doc__.partition("\n")[0])
     parser.add_argument("count", nargs="?", type=int, default=COUNT, help="fundings")
     parser.add_argument("--before", metavar="REVISION", help="measure the operator of this revision too")
+    parser.add_argument("--millicores", type=int, help="CPU limit of each operator, as of a container; needs root")
     arguments = parser.parse_args()
-    main(arguments.count, arguments.before)
+    main(arguments.count, arguments.before, arguments.millicores)

@@ -179,6 +179,7 @@ class Cost:
     """Memory and processor time of one process."""
 
     def __init__(self, pid: int) -> None:
+        self.pid = pid
         self._process = psutil.Process(pid)
 
     def cpu_seconds(self) -> float:
