@@ -11,7 +11,7 @@ from runtime.environment import group, text
 from runtime.errors import BadInput
 from runtime.escrowctl.manifest import JobManifest, read_manifest
 from runtime.kubernetes.shape import stamp
-from runtime.operator.jobs import AnnotationError, parse_request
+from runtime.operator.annotations import AnnotationError, parse_request
 from runtime.operator.work_ids import by_hand_token
 from runtime.payments import (
     Creation,

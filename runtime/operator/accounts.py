@@ -13,9 +13,10 @@ from runtime.kubernetes.new_escrow import new_escrow
 from runtime.kubernetes.shape import Json, stamp_now
 from runtime.money import Usdc
 from runtime.operator import brought
+from runtime.operator.annotations import AnnotationError, parse_escrow_id, parse_request
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.funding import Funding
-from runtime.operator.jobs import AnnotationError, JobFacts, parse_escrow_id, parse_request
+from runtime.operator.jobs import JobFacts
 from runtime.operator.served import Serving
 from runtime.operator.waits import reason_of, seconds_until_next_try
 from runtime.operator.work_ids import service_token

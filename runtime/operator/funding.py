@@ -18,10 +18,11 @@ from runtime.kubernetes.escrow_journals import CreationJournal
 from runtime.kubernetes.limits import Refusal
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.money import Usdc
+from runtime.operator.annotations import AnnotationError, FundingRequest, parse_request
 from runtime.operator.cluster_objects import ClusterObjects
 from runtime.operator.config import OperatorConfig
 from runtime.operator.earlier_creates import EarlierCreates, check_found
-from runtime.operator.jobs import AnnotationError, FundingRequest, JobFacts, parse_request
+from runtime.operator.jobs import JobFacts
 from runtime.operator.metrics import WAIT_ENDED, Metrics
 from runtime.operator.settlements import Settlements
 from runtime.operator.waits import LONGEST_SECONDS, Waits, condition, reason_of, seconds_until_next_try

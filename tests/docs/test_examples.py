@@ -12,7 +12,8 @@ from lightkube.types import PatchType
 from components.stack_values import StackValues
 from components.synth import rendering
 from runtime.escrowctl.manifest import read_manifest
-from runtime.operator.jobs import parse_request, read_job
+from runtime.operator.annotations import parse_request
+from runtime.operator.jobs import read_job
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JOBS = sorted((EXAMPLES / "jobs").glob("*.yaml"))

@@ -8,7 +8,8 @@ import pytest
 from runtime.contract import ESCROW_ID_ANNOTATION, ESCROW_REQUEST_ANNOTATION
 from runtime.kubernetes.errors import MalformedObject
 from runtime.kubernetes.escrow import Ending
-from runtime.operator.jobs import ESCROW_ID_LIMIT, JOB, REQUEST_LIMIT, AnnotationError, parse_request, read_job
+from runtime.operator.annotations import ESCROW_ID_LIMIT, REQUEST_LIMIT, AnnotationError, parse_request
+from runtime.operator.jobs import JOB, read_job
 from runtime.operator.listing import ListedJob
 from tests.runtime.operator import crowd
 
