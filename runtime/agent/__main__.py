@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import socket
 import sys
+from contextlib import closing
 
 from runtime.agent.settings import Settings
 from runtime.service import Program, Start
@@ -11,17 +12,21 @@ from runtime.service import Program, Start
 
 async def run(start: Start[Settings]) -> int | None:
     """Serve until asked to stop."""
-    from runtime.agent.serving import serve
-    from runtime.service.sockets import EVERY_ADDRESS, listen
-
     settings, slot = start.settings, start.arguments.slot
-    if slot is not None:
-        return await serve(settings, slot, [socket.socket(fileno=start.arguments.socket)], start.stop)
-    if settings.workers == 1:
-        return await serve(settings, 0, listen(EVERY_ADDRESS, settings.port), start.stop)
-    from runtime.agent.workers import supervise
+    if slot is None and settings.workers > 1:
+        from runtime.agent.workers import supervise
 
-    return await supervise(settings, start.stop)
+        return await supervise(settings, start.stop)
+    from runtime.agent.ledger import Ledger
+
+    # Before the server is loaded, which takes three times as long: a ledger that cannot be used ends it at once.
+    with closing(Ledger(settings.data, settings.app, settings.billing.wallet, slot or 0)) as ledger:
+        from runtime.agent.serving import serve
+        from runtime.service.sockets import EVERY_ADDRESS, listen
+
+        alone = slot is None
+        sockets = listen(EVERY_ADDRESS, settings.port) if alone else [socket.socket(fileno=start.arguments.socket)]
+        return await serve(settings, ledger, sockets, start.stop)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,19 +24,17 @@ _COLLECTED_AFTER = 20_000
 """Objects that come to be before the youngest are looked through; Python's 700 are less than two inferences' worth."""
 
 
-async def serve(settings: Settings, slot: int, sockets: list[socket.socket], stop: asyncio.Event) -> None:
+async def serve(settings: Settings, ledger: Ledger, sockets: list[socket.socket], stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then finish what has begun; what is left then is finished by the next start.
 
     Raises:
-        BadInput: The ledger, the work or the metrics' port cannot be used.
+        BadInput: The work or the metrics' port cannot be used.
     """
     protocol = type("AgentProtocol", (BoundedProtocol,), {"bounds": _bounds(settings)})
     alone = settings.workers == 1
     registry = CollectorRegistry()
     async with AsyncExitStack() as stack:
         work = await stack.enter_async_context(opened(settings.work))
-        ledger = Ledger(settings.data, settings.app, settings.billing.wallet, slot)
-        stack.callback(ledger.close)
         client = await stack.enter_async_context(settings.billing.client())
         agent = Agent(settings, ledger, client, work)
         app = build_app(settings, agent, ledger, client, Metrics(registry))
@@ -47,7 +45,7 @@ async def serve(settings: Settings, slot: int, sockets: list[socket.socket], sto
         stack.push_async_callback(agent.drain)
         warming = asyncio.create_task(_warm_up(client))
         stack.callback(warming.cancel)
-        facts = {"region": settings.region, "slot": slot, "unfinished": left}
+        facts = {"region": settings.region, "slot": ledger.slot, "unfinished": left}
         ready = lambda: _log.info("agent ready, %d unfinished", left, extra=facts)  # noqa: E731
         gc.freeze()  # what stays until the end is looked through no more
         gc.set_threshold(_COLLECTED_AFTER)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from runtime.contract import LEDGER_RESTORED
 from tests.conformance import surface
 from tests.conformance.model import FAILS, WAITS
 from tests.conformance.world import PAYER, REGION, WALLET, World
@@ -434,6 +435,19 @@ def what_another_machine_began_is_left_alone(world: World) -> None:
     assert since.states == {"cancelled": 1}
     assert since.acts == {"create": 2, "release": 1, "cancel": 1}
     world.balanced()
+
+
+@check
+def a_restored_ledger_begins_nothing_before_a_person_says_so(world: World) -> None:
+    """Its marker lies beside it; whoever restores it elsewhere may lack the last payments (docs/fly.md)."""
+    since, marker = Since(world), world.folder / LEDGER_RESTORED
+    marker.write_text("s3://bucket/app/machine-1\n")
+    refused, ready = world.infer(), world.http.get("/ready")
+    assert (refused.status_code, refused.json()["error"]) == (503, "restored")
+    assert (ready.status_code, "restored" in ready.text) == (503, True)
+    assert (since.states, since.acts) == ({}, {})
+    marker.unlink()
+    assert world.infer().json()["status"] == "released"
 
 
 @check

@@ -91,6 +91,9 @@ func (a *agent) infer(asked ask) (answer, error) {
 	if !a.ledger.db.hasRoom() {
 		return answer{}, refusal{503, "ledger_full", "the ledger's disk is full; nothing was charged", 0}
 	}
+	if why := a.ledger.unconfirmed(); why != "" {
+		return answer{}, refusal{503, "restored", why, 0}
+	}
 	r := row{
 		id: "pf-" + random(16), key: asked.key, fingerprint: asked.fingerprint(), payer: asked.payer, payee: a.settings.wallet,
 		amount: amount, region: a.settings.region, machine: a.settings.machine, state: "creating", createdMs: nowMs(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -40,8 +41,9 @@ func nowMs() int64 { return time.Now().UnixMilli() }
 
 // ledger is an opened ledger file.
 type ledger struct {
-	db   *database
-	lock *os.File
+	db       *database
+	lock     *os.File
+	restored string
 }
 
 func openLedger(s *settings) (*ledger, error) {
@@ -62,7 +64,15 @@ func openLedger(s *settings) (*ledger, error) {
 	}
 	db.hasRoom()
 	db.serve()
-	return &ledger{db, lock}, nil
+	return &ledger{db, lock, filepath.Join(s.data, contract.LedgerRestored)}, nil
+}
+
+// unconfirmed is why nothing new may begin on a ledger that came from a bucket; empty otherwise.
+func (l *ledger) unconfirmed() string {
+	if _, err := os.Stat(l.restored); errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	return "the ledger was restored: compare it with the payment service, then `books confirm`"
 }
 
 func (l *ledger) close() {

@@ -32,6 +32,7 @@ type document struct {
 	LedgerApplicationID int64             `json:"ledgerApplicationId"`
 	LedgerVersion       int64             `json:"ledgerVersion"`
 	LedgerFile          string            `json:"ledgerFile"`
+	LedgerRestored      string            `json:"ledgerRestored"`
 }
 
 func read() document {

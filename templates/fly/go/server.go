@@ -69,6 +69,9 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 			reasons = append(reasons, reason)
 		}
 	}
+	if why := s.agent.ledger.unconfirmed(); why != "" {
+		reasons = append(reasons, why)
+	}
 	if silent := s.silence(r.Context()); silent != "" {
 		reasons = append(reasons, silent)
 	}
