@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -20,7 +21,13 @@ func main() {
 	os.Exit(run())
 }
 
+// mostHeapBytes is half of the smallest Machine's memory; below it garbage is collected when the heap is five times
+// what lives, which is a tenth less CPU an inference.
+const mostHeapBytes = 128 << 20
+
 func run() int {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(mostHeapBytes)
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	s, wrong := readSettings()
