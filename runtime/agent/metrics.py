@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from runtime.agent.ledger import totals
 from runtime.contract import LEDGER_FILE, AgentMetric
 from runtime.money import MICRO
 
@@ -44,16 +45,12 @@ class LedgerFigures(Collector):
         escrows = GaugeMetricFamily(AgentMetric.ESCROWS.value, "Escrows in the ledger.", labels=("state", "region"))
         amount = GaugeMetricFamily(AgentMetric.AMOUNT.value, "USDC locked in them.", labels=("state", "region"))
         try:
-            connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
-            try:
-                rows = connection.execute("SELECT state, region, escrows, amount_micro FROM earnings").fetchall()
-            finally:
-                connection.close()
+            rows = totals(self._path)
         except sqlite3.Error:
             return
-        for state, region, count, micro in rows:
-            escrows.add_metric((state, region), count)
-            amount.add_metric((state, region), micro / MICRO)
+        for row in rows:
+            escrows.add_metric((row["state"], row["region"]), row["escrows"])
+            amount.add_metric((row["state"], row["region"]), row["amount_micro"] / MICRO)
         yield escrows
         yield amount
 

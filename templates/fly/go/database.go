@@ -48,7 +48,8 @@ type database struct {
 var background = context.Background()
 
 func openDatabase(path string) (*database, error) {
-	pool, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	pool, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
+		"&_pragma=temp_store(MEMORY)") // the image has no /tmp, and totals over a long ledger are sorted
 	if err != nil {
 		return nil, err
 	}
