@@ -49,6 +49,8 @@ class Usdc:
         Raises:
             AmountError: A float, a bool, NaN, infinity, a sign, a seventh decimal, or no number at all.
         """
+        if type(value) is str:
+            return _parsed(value)
         if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
             raise AmountError(f"an amount is a decimal text or number, not {_shown(value)}; floats drift")
         if isinstance(value, Decimal) and not value.is_finite():  # one that signals has not even a hash

@@ -40,6 +40,7 @@ class Listing(Generic[T]):
         shape: What is read of each.
         selectors: `labelSelector`, `fieldSelector`.
         only_metadata: Have spec and status left out by the API server.
+        page: Objects that are asked for at once, unless they turn out to be large.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Listing(Generic[T]):
         selectors: Mapping[str, str] | None = None,
         *,
         only_metadata: bool = False,
+        page: int = PAGE,
     ) -> None:
         self._api = api
         self._path = path
         self._shape = shape
         self._accept = ONLY_METADATA_LIST if only_metadata else "application/json"
         self._selectors = selectors or {}
+        self._most = page
         self.version = ""
         """The collection's resource version once the first page was read: a watch goes on from there."""
         self.malformed: list[MalformedObject] = []
@@ -88,7 +91,7 @@ class Listing(Generic[T]):
         """One page, of as many objects as fit; later pages and lists of this collection begin with that number."""
         sizes = self._api.page_sizes
         while True:
-            size = sizes.get(self._path, PAGE)
+            size = sizes.get(self._path, self._most)
             params = {"limit": f"{size}", **self._selectors} | ({"continue": token} if token else {})
             most = PAGE_BYTES if size > 1 else ANSWER_BYTES
             try:
@@ -100,8 +103,8 @@ class Listing(Generic[T]):
                     raise
                 sizes[self._path] = size // 2
                 continue
-            if size < PAGE and len(content) < PAGE_BYTES // 4:
-                sizes[self._path] = min(PAGE, size * 2)
+            if size < self._most and len(content) < PAGE_BYTES // 4:
+                sizes[self._path] = min(self._most, size * 2)
             try:
                 return _read_page(content)
             except msgspec.DecodeError as error:

@@ -5,7 +5,6 @@ import itertools
 import logging
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final
-from urllib.request import getproxies
 from weakref import WeakValueDictionary
 
 import stamina
@@ -40,7 +39,7 @@ from runtime.operator.settlements import Settlements
 from runtime.operator.unaccounted import Unaccounted
 from runtime.operator.works import Works
 from runtime.payments import PaymentsClient
-from runtime.payments.busy_http import BusyHttp
+from runtime.payments.busy_http import unless_proxied
 from runtime.service import Start
 from runtime.service.probes import Probes
 from runtime.trace import tracing
@@ -269,8 +268,6 @@ class Operator:
 
 async def serve(start: Start[OperatorConfig]) -> None:
     """Run one operator until it is asked to stop."""
-    # Only httpx supports the proxies that the environment names.
-    http = None if getproxies() else BusyHttp
     with explained():
-        async with KubernetesApi(NAME) as api, start.settings.payments.client(http) as client:
+        async with KubernetesApi(NAME) as api, start.settings.payments.client(unless_proxied()) as client:
             await Operator(start.settings, api, client, start.stop).run()

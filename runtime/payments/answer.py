@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -38,6 +37,8 @@ class _Identified(msgspec.Struct):
 
 
 _IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
+_ENTRY: Final = msgspec.json.Decoder(float_hook=Decimal)
+"""As `loads`, in a third of the time."""
 
 
 class AnswerProblem(Exception):
@@ -50,8 +51,7 @@ class AnswerProblem(Exception):
         self.escrow_id = escrow_id
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A JSON object that came with a success, the service's clock (`Date`) if it told, and our id of the request."""
 
     body: Mapping[str, Any]
@@ -137,12 +137,19 @@ class Answer:
                 if among is not None and (escrow_id := _IDENTIFIED.decode(each).escrow_id) not in among:
                     yield Answer({"escrow_id": escrow_id}, self.server_time, self.request_id)
                     continue
-                value = loads(bytes(each))
+                value = _entry(each)
                 if not isinstance(value, dict):
                     raise AnswerProblem(Problem.MISSING_FIELD, f"{name} has {_kind(value)}, not only objects")
                 yield Answer(value, self.server_time, self.request_id)
         except ValueError:
             raise AnswerProblem(Problem.MISSING_FIELD, f"{name} is no list of objects") from None
+
+
+def _entry(raw: msgspec.Raw) -> Any:
+    try:
+        return _ENTRY.decode(raw)
+    except msgspec.DecodeError:  # it takes no half of a surrogate, which harms nobody
+        return loads(bytes(raw))
 
 
 def required(value: T | None, name: str) -> T:

@@ -14,7 +14,13 @@ from contextlib import asynccontextmanager, contextmanager
 import aiohttp
 from yarl import URL
 
+from runtime.network import proxies
 from runtime.payments.http import HEADERS, BrokenOff, Limits, NotConnected, TimedOut, Timeouts, Unwritable, named
+
+
+def unless_proxied() -> "type[BusyHttp] | None":
+    """BusyHttp; None where the environment names a proxy, which only httpx supports."""
+    return BusyHttp if proxies().keys() <= {"no"} else None
 
 
 class BusyAnswer:

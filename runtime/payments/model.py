@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from runtime.errors import BadInput
 from runtime.money import ZERO, Usdc
 from runtime.redaction import excerpt
@@ -147,8 +149,7 @@ class EscrowRequest:
             raise BadInput(f"timeout_hours is {self.timeout_hours}, not 1 to 720", operation=Operation.CREATE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Escrow:
+class Escrow(msgspec.Struct, frozen=True, kw_only=True):
     """An escrow as the service tells it. Only `id` and `status` are always there."""
 
     id: str

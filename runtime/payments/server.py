@@ -1,8 +1,9 @@
 """The published open-source server's surface. Its docs name a list that its code lacks: 404 there is `Unsupported`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Final
+
+from msgspec import structs
 
 from runtime.payments.answer import Answer, required
 from runtime.payments.dialect import Dialect, Endpoint, Fields, Request, Service
@@ -61,7 +62,7 @@ class ServerDialect(Dialect):
 
     def read_one(self, answer: Answer, escrow_id: str) -> Escrow:
         """Read the answer to a read. Anybody may read; only who takes part in it is shown what happened to it."""
-        return replace(super().read_one(answer, escrow_id), participant="events" in answer.body)
+        return structs.replace(super().read_one(answer, escrow_id), participant="events" in answer.body)
 
     def claim(self, agent_id: str, name: str | None = None, referral_code: str | None = None) -> Request:
         """Build the claim; the agent id is a casino's."""

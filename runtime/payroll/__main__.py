@@ -16,23 +16,21 @@ _log = logging.getLogger("runtime.payroll")
 async def run(start: Start[Settings]) -> int:
     """One run; 1 where another one may go on with something."""
     from datetime import UTC, datetime
-    from urllib.request import getproxies
 
     from runtime.contract import DOMAIN
     from runtime.kubernetes.client import KubernetesApi
     from runtime.kubernetes.events import Events
     from runtime.kubernetes.failures import explained
-    from runtime.payments.busy_http import BusyHttp
+    from runtime.payments.busy_http import unless_proxied
     from runtime.payroll.missed import missed, read_cron_job
     from runtime.payroll.run import CONNECTIONS, TIMEOUTS, Run
     from runtime.payroll.summary import MOST_NAMED, summed_up, table
 
     settings = start.settings
-    http = None if getproxies() else BusyHttp  # only httpx supports the proxies that the environment names
     with explained():
         api, client = (
             KubernetesApi(USER_AGENT, connections=CONNECTIONS),
-            settings.payments.client(http, timeouts=TIMEOUTS),
+            settings.payments.client(unless_proxied(), timeouts=TIMEOUTS),
         )
         async with api, client:
             namespace = settings.namespace or api.namespace

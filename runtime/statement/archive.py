@@ -22,7 +22,7 @@ from obstore.store import LocalStore, from_url
 
 from runtime.errors import BadInput
 from runtime.kubernetes.errors import MalformedObject
-from runtime.kubernetes.escrow import ESCROW, Escrow
+from runtime.kubernetes.escrow import ACCOUNT, Account
 from runtime.redaction import excerpt
 from runtime.service import Failure
 
@@ -81,7 +81,7 @@ class Archive:
             raise ArchiveError(f"archive {self.url}: {name} does not hold what was written")
         return name
 
-    def read(self, namespaces: Sequence[str] = ("",), since: date | None = None) -> Iterator[Escrow]:
+    def read(self, namespaces: Sequence[str] = ("",), since: date | None = None) -> Iterator[Account]:
         """Every account of these namespaces, all of them for an empty one, that was closed on that day or later.
 
         Raises:
@@ -99,12 +99,12 @@ class Archive:
             raise ArchiveError(f"archive {self.url} cannot be listed: {_first_line(error)}") from error
         return [name for name in found if _is_ours(name)]
 
-    def _accounts(self, name: str) -> Iterator[Escrow]:
+    def _accounts(self, name: str) -> Iterator[Account]:
         content = self._content(name)
         if hashlib.sha256(content).hexdigest() != name.rpartition("/")[2].removesuffix(SUFFIX):
             raise ArchiveError(f"archive {self.url}: {name} is damaged: its content has another checksum")
         try:
-            yield from map(ESCROW.read, content.splitlines())
+            yield from map(ACCOUNT.read, content.splitlines())
         except (MalformedObject, ValueError) as error:
             raise ArchiveError(f"archive {self.url}: {name}: {error}") from error
 

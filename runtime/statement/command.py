@@ -17,6 +17,7 @@ from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import KubernetesError, ObjectNotFound
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.kubernetes.shape import Shape
+from runtime.payments.busy_http import unless_proxied
 from runtime.payments.http import Limits
 from runtime.payments.settings import PaymentSettings
 from runtime.statement.archive import Archive
@@ -143,7 +144,7 @@ async def make(args: argparse.Namespace, out: TextIO = sys.stdout) -> int:
         if payments is None:
             result = Result(await _gather(accounts, statement, writer, None, compute), now, None, compute)
         else:
-            async with payments.client(limits=Limits(body_bytes=LIST_BYTES)) as client:
+            async with payments.client(unless_proxied(), limits=Limits(body_bytes=LIST_BYTES)) as client:
                 comparing = Reconciliation(client, escrows, period, whole=args.all_namespaces)
                 await comparing.begin()
                 statement = await _gather(accounts, statement, writer, comparing, compute)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from runtime.contract import AGENT_LABEL, REGION_LABEL, Phase, WorkKind
-from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow import Account
 from runtime.money import Usdc
 from runtime.settlement.table import Outcome
 from runtime.statement.period import Period
@@ -100,7 +100,7 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
         return self.opening + self.locked - self.paid - self.fee - self.refunded - self.held
 
 
-def line_of(escrow: Escrow, period: Period) -> Line | None:
+def line_of(escrow: Account, period: Period) -> Line | None:
     """The account's line; None where no money of it moved or lay in the period."""
     since = locked_at(escrow)
     if since is None or since >= period.end:
@@ -110,7 +110,7 @@ def line_of(escrow: Escrow, period: Period) -> Line | None:
         namespace=escrow.namespace,
         name=escrow.name,
         uid=escrow.metadata.uid,
-        kind=work.kind.value,
+        kind=work.kind,
         work=work.name,
         work_id=work.id or "",
         run=work.run or 1,
@@ -120,15 +120,15 @@ def line_of(escrow: Escrow, period: Period) -> Line | None:
         labels=labels,
         dialect=escrow.spec.dialect,
         escrow_id=escrow.escrow_id or "",
-        phase=status.phase.value,
-        outcome=status.outcome.value if status.outcome else "",
+        phase=status.phase,
+        outcome=status.outcome or "",
         locked_at=since,
         closed_at=status.closed_at,
     )
     facts = Facts(
         amount=_micro(escrow.amount),
-        settled=escrow.phase is Phase.SETTLED,
-        review=escrow.phase is Phase.NEEDS_REVIEW,
+        settled=status.phase is Phase.SETTLED,
+        review=status.phase is Phase.NEEDS_REVIEW,
         outcome=status.outcome,
         paid=_micro(status.paid_usdc),
         fee=_micro(status.fee_usdc),
@@ -137,7 +137,7 @@ def line_of(escrow: Escrow, period: Period) -> Line | None:
     return line if filled(line, facts, period) else None
 
 
-def locked_at(escrow: Escrow) -> datetime | None:
+def locked_at(escrow: Account) -> datetime | None:
     """Since when money is locked for the account; None where none ever was, as far as is known.
 
     An account that names an escrow without having bound it, because another one has it, never had any.
@@ -157,7 +157,7 @@ def locked_at(escrow: Escrow) -> datetime | None:
     return status.locked_at or sent_at or escrow.metadata.creation_timestamp
 
 
-def in_doubt(escrow: Escrow) -> bool:
+def in_doubt(escrow: Account) -> bool:
     """Whether a create was sent for it of which nobody knows what it locked."""
     return escrow.escrow_id is None and escrow.status.creation is not None and escrow.phase is not Phase.SETTLED
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow import Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 
 
@@ -17,17 +17,17 @@ class Accounts:
         archived: Accounts that are no objects any more.
     """
 
-    def __init__(self, escrows: EscrowObjects, namespaces: Sequence[str], archived: Iterable[Escrow] = ()) -> None:
+    def __init__(self, escrows: EscrowObjects, namespaces: Sequence[str], archived: Iterable[Account] = ()) -> None:
         self._escrows = escrows
         self._namespaces = namespaces
         self._archived = archived
         self.flaws: list[str] = []
         """Accounts that cannot be read, in words."""
 
-    async def __aiter__(self) -> AsyncIterator[Escrow]:
+    async def __aiter__(self) -> AsyncIterator[Account]:
         seen: set[bytes] = set()
         for namespace in self._namespaces:
-            listing = self._escrows.list(namespace)
+            listing = self._escrows.list_accounts(namespace)
             async for escrow in listing:
                 if _is_new(escrow, seen):
                     yield escrow
@@ -38,7 +38,7 @@ class Accounts:
                 yield escrow
 
 
-def _is_new(escrow: Escrow, seen: set[bytes]) -> bool:
+def _is_new(escrow: Account, seen: set[bytes]) -> bool:
     uid = escrow.metadata.uid
     try:
         key = bytes.fromhex(uid.replace("-", ""))

@@ -13,7 +13,7 @@ from typing import Final
 
 from runtime.contract import Phase
 from runtime.errors import Contradiction, NotFound, Problem, Rejected, Unavailable, Unsupported
-from runtime.kubernetes.escrow import Escrow
+from runtime.kubernetes.escrow import Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.payments import Escrow as Told
 from runtime.payments import EscrowStatus, Operation, PaymentsClient
@@ -94,8 +94,8 @@ class Reconciliation:
         """By escrow id what the lists say, and once an account has it, which."""
         self._orphans: set[str] = set()
         self._read_to_end: set[EscrowStatus] = set()
-        self._batch: list[Escrow] = []
-        self._again: list[tuple[Escrow, str]] = []
+        self._batch: list[Account] = []
+        self._again: list[tuple[Account, str]] = []
         self._unlisted: dict[str, int] = {}
         reads, lists = client.supports(Operation.READ), client.supports(Operation.LIST)
         self.findings = Findings(by="read" if reads else "list" if lists else "")
@@ -153,7 +153,7 @@ class Reconciliation:
             async for told in self._client.list_escrows(status):  # it changed while it was read; once more, at leisure
                 note(told)
 
-    async def take(self, escrow: Escrow, *, counts: bool) -> None:
+    async def take(self, escrow: Account, *, counts: bool) -> None:
         """One account; `counts` unless it is not part of the statement, and only tells whose escrow it is."""
         if escrow.escrow_id is None or not self.findings.by:
             return
@@ -176,13 +176,13 @@ class Reconciliation:
             other = self._listed.setdefault(escrow.escrow_id or "", escrow.name)
             self._judge(escrow, record if other == escrow.name else other)
 
-    async def _read(self, escrow: Escrow) -> Record | None:
+    async def _read(self, escrow: Account) -> Record | None:
         try:
             return _record(await self._client.read_escrow(escrow.escrow_id or ""))
         except NotFound:
             return None
 
-    def _judge(self, escrow: Escrow, record: Record | str | None) -> None:
+    def _judge(self, escrow: Account, record: Record | str | None) -> None:
         """Add what one comparison found; a difference only for a second look."""
         if isinstance(record, tuple) and self._agrees(escrow, record):
             return
@@ -199,7 +199,7 @@ class Reconciliation:
         else:
             self._settle(escrow, record, problem)
 
-    def _agrees(self, escrow: Escrow, record: Record) -> bool:
+    def _agrees(self, escrow: Account, record: Record) -> bool:
         """Count it if it is as plain as nearly all are: settled or open, and the same on both sides."""
         status, amount, payee, fee = record
         here, place = escrow.amount, _place(escrow)
@@ -217,13 +217,13 @@ class Reconciliation:
             self.findings.there[place] += amount
         return plain
 
-    def _cannot_be_listed(self, escrow: Escrow) -> bool:
+    def _cannot_be_listed(self, escrow: Account) -> bool:
         expected = _ENDED[escrow.status.outcome][0] if escrow.status.outcome else EscrowStatus.LOCKED
         return self.findings.by == "list" and (
             expected not in self._read_to_end or len(self._read_to_end) < len(self._client.dialect.list_words)
         )
 
-    def _settle(self, escrow: Escrow, record: Record | None, problem: str) -> None:
+    def _settle(self, escrow: Account, record: Record | None, problem: str) -> None:
         """Count it, and name what differs."""
         found = self.findings
         found.compared += 1
@@ -255,7 +255,7 @@ class Reconciliation:
         ]
         return self.findings
 
-    async def _look_again(self, again: list[tuple[Escrow, str]]) -> None:
+    async def _look_again(self, again: list[tuple[Account, str]]) -> None:
         before = [await self._escrows.get(escrow.namespace, escrow.name) or escrow for escrow, _ in again]
         records = await self._fresh(before)
         for escrow, (_, problem) in zip(before, again, strict=True):
@@ -266,7 +266,7 @@ class Reconciliation:
             record = records.get(escrow.escrow_id or "")
             self._settle(escrow, record, _difference(escrow, record))
 
-    async def _fresh(self, escrows: list[Escrow]) -> dict[str, Record]:
+    async def _fresh(self, escrows: list[Account]) -> dict[str, Record]:
         ids = {escrow.escrow_id or "" for escrow in escrows}
         if self.findings.by == "read":
             read = [(escrow.escrow_id or "", await self._read(escrow)) for escrow in escrows]
@@ -299,16 +299,16 @@ def _micro(amount: object) -> int | None:
     return getattr(amount, "micro", None)
 
 
-def _name(escrow: Escrow) -> str:
+def _name(escrow: Account) -> str:
     return f"{escrow.namespace}/{escrow.name}, escrow {escrow.escrow_id}"
 
 
-def _place(escrow: Escrow) -> str:
+def _place(escrow: Account) -> str:
     outcome = escrow.status.outcome
     return _ENDED[outcome][1] if escrow.phase is Phase.SETTLED and outcome else "held"
 
 
-def _difference(escrow: Escrow, record: Record | None) -> str:
+def _difference(escrow: Account, record: Record | None) -> str:
     """In what the two disagree, and nothing explains it; empty where they agree."""
     if record is None:
         return "" if escrow.phase in _MOVING else "the service does not have it"
@@ -322,7 +322,7 @@ def _difference(escrow: Escrow, record: Record | None) -> str:
     return "; ".join(problems)
 
 
-def _amounts(escrow: Escrow, record: Record) -> Iterable[str]:
+def _amounts(escrow: Account, record: Record) -> Iterable[str]:
     status, amount, _, fee = record
     here = escrow.amount
     pairs = [("locked", _micro(here), amount)]
@@ -332,7 +332,7 @@ def _amounts(escrow: Escrow, record: Record) -> Iterable[str]:
         and amount is not None
         and fee is not None
     ):
-        pairs += [("paid", _micro(escrow.paid), amount - fee), ("fee", _micro(escrow.status.fee_usdc), fee)]
+        pairs += [("paid", _micro(escrow.status.paid_usdc), amount - fee), ("fee", _micro(escrow.status.fee_usdc), fee)]
     for what, ours, theirs in pairs:
         if theirs is not None and ours is None:
             yield f"{what} is unknown here and {shown(theirs)} at the service"
@@ -340,7 +340,7 @@ def _amounts(escrow: Escrow, record: Record) -> Iterable[str]:
             yield f"{what} is {shown(ours)} here and {shown(theirs)} at the service, {shown(ours - theirs)} apart"
 
 
-def _note(escrow: Escrow, record: Record) -> str:
+def _note(escrow: Account, record: Record) -> str:
     """What differs for a known reason."""
     status = record[0]
     if escrow.phase is Phase.NEEDS_REVIEW:

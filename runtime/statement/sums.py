@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from runtime.contract import WorkKind
@@ -36,6 +37,8 @@ def grouping(words: str) -> Key:
         BadInput: An unknown word.
     """
     keys = [_key(word.strip()) for word in words.split(",")]
+    if len(keys) == 1:
+        return lambda line: keys[0](line) or NONE
     return lambda line: " ".join(key(line) or NONE for key in keys)
 
 
@@ -80,15 +83,16 @@ class Sums:
             self.referral += line.referral
         self.amounts_unknown += not line.amount_known
         if line.kind == WorkKind.JOB:
-            self._add_compute(line.compute, line.margin)
+            self._add_compute(line)
 
-    def _add_compute(self, compute: int | None, margin: int | None) -> None:
-        if compute is None:
+    def _add_compute(self, line: Line) -> None:
+        if line.compute is None:
             self.computes_unknown += 1
-        else:
-            self.compute += compute
-            self.computed += 1
-        if margin is None:
+            self.margins_unknown += 1
+            return
+        self.compute += line.compute
+        self.computed += 1
+        if (margin := line.margin) is None:
             self.margins_unknown += 1
         else:
             self.margin += margin
@@ -152,6 +156,7 @@ class Statement:
             )
 
 
+@lru_cache(maxsize=4096)  # of a hundred thousand most are one of a few
 def shown(micro: int) -> str:
     """Micro-USDC as decimal text with all six decimals, so that no reader rounds: `0.100000`, `-0.000001`."""
     whole, part = divmod(abs(micro), 1_000_000)

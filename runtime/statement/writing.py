@@ -76,16 +76,17 @@ class Csv:
     """One row for each account; empty is unknown."""
 
     def __init__(self, out: TextIO, *, compute: bool = False) -> None:
-        self._rows = csv.DictWriter(out, [*COLUMNS, *(COMPUTE_COLUMNS if compute else ())])
-        self._rows.writeheader()
+        self._rows = csv.writer(out)
+        self._rows.writerow([*COLUMNS, *(COMPUTE_COLUMNS if compute else ())])
         self._compute = compute
 
     def line(self, line: Line) -> None:
         """One row. A name is free text: one that begins like a formula must stay text in a spreadsheet."""
         cells = row(line, compute=self._compute)
-        margin = {"margin_usdc": cells.pop("margin_usdc")} if self._compute else {}  # may be below zero, and a number
-        texts = {k: f"'{v}" if str(v)[:1] in "=+-@\t\r" and v else v for k, v in cells.items()}
-        self._rows.writerow(texts | margin)
+        for name in _FACTS:
+            if (text := f"{cells[name]}") and text[0] in "=+-@\t\r":
+                cells[name] = f"'{text}"
+        self._rows.writerow(cells.values())
 
     def end(self, result: Result) -> None:
         """Nothing more: sums of a column are the spreadsheet's."""

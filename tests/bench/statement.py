@@ -93,7 +93,7 @@ def _environment(url: str, sandbox: SandboxProcess, file: Path) -> dict[str, str
     }
     file.write_text(yaml.safe_dump(config))
     service = {Env.ESCROW_URL: sandbox.url, Env.API_KEY: sandbox.issue_key(PAYER), Env.ALLOW_HTTP: "true"}
-    return {"PATH": os.environ["PATH"], "KUBECONFIG": f"{file}", "NO_PROXY": "*", **service}
+    return {"PATH": os.environ["PATH"], "KUBECONFIG": f"{file}", **service}
 
 
 def _paid(database: Path, count: int) -> list[str]:
