@@ -129,8 +129,8 @@ class _Results:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """In one line: why it was skipped, or what failed."""
+    """Why it was skipped, or the beginning of what failed."""
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    return f"{crash.message if crash else report.longrepr}".partition("\n")[0][:300]
+    return f"{crash.message if crash else report.longrepr}".strip()[:300]

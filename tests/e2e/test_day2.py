@@ -13,12 +13,11 @@ import pytest
 
 from components.stack_values import ROOT
 from components.synth.revision import unpack
-from runtime.contract import ESCROW_REQUEST_ANNOTATION
 from runtime.sandbox.testing import running_sandbox
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.trial import Trial, apply, gate, objects, previous_revision, stack_settings
+from tests.e2e.trial import Trial, apply, await_gate, gate, objects, previous_revision, stack_settings
 from tests.runtime.operator.world import PAYER
-from tests.toolchain import faults, images, pods, waiting
+from tests.toolchain import faults, images, waiting
 from tests.toolchain.faulty_link import FaultyLink
 from tests.toolchain.fixtures import require
 
@@ -64,24 +63,7 @@ def deployed(spare_node, kubectl, payments, key, runtime_image):
     images.bring(spare_node, runtime_image)
     present = objects(stack_settings(NAMESPACE, runtime_image.reference, payments[1]), key)
     apply(kubectl, present)
-    probe = json.dumps(
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": "probe", "annotations": {ESCROW_REQUEST_ANNOTATION: "{}"}},
-            "spec": {"template": pods.template(pods.container("agent", "true")).to_dict()},
-        }
-    )
-
-    def acts() -> bool:
-        try:
-            return "suspend: true" in kubectl(
-                "create", "--filename", "-", "--dry-run=server", "--output=yaml", stdin=probe
-            )
-        except AssertionError:
-            return False
-
-    waiting.until("the job gate acts", acts)
+    await_gate(kubectl)
     return lambda: apply(kubectl, present)
 
 

@@ -171,7 +171,7 @@ def objects(settings: Mapping[str, Any], key: str, project: Path = ROOT) -> list
 
 
 def stack_settings(namespace: str, image: str, service: str) -> dict[str, Any]:
-    """The operator and what it needs; it looks again every five seconds."""
+    """The operator and what it needs; it looks again every ten seconds."""
     off = ("worker", "payroll", "hpa", "mcp", "networkPolicy")
     return {
         **{part: {"enabled": False} for part in off},
@@ -181,6 +181,7 @@ def stack_settings(namespace: str, image: str, service: str) -> dict[str, Any]:
         "services": {"faucetUrl": service, "escrowUrl": service},
         "faucet": {"claimOnStartup": False},
         "credentials": {"existingSecret": "", "agentWallet": PAYER},
+        "funding": {"mode": "request"},
         "operator": {"resyncSeconds": 10},
         "agents": [],
     }
@@ -190,8 +191,24 @@ def apply(kubectl: Kubectl, manifests: list[dict[str, Any]]) -> None:
     """As a pipeline does: server-side, the definitions first."""
     apply = ("apply", "--server-side", "--force-conflicts", "--filename", "-")
     definitions = [one for one in manifests if one["kind"] in {"CustomResourceDefinition", "Namespace"}]
-    for some in (definitions, [one for one in manifests if one not in definitions]):
+    for some in filter(None, (definitions, [one for one in manifests if one not in definitions])):
         kubectl(*apply, stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": some}))
+
+
+def await_gate(kubectl: Kubectl) -> None:
+    """Until the API server suspends a Job that asks for money: a policy's binding takes a moment."""
+    spec = {"template": pods.template(pods.container("agent", "true")).to_dict()}
+    metadata = {"name": "probe", "annotations": {ESCROW_REQUEST_ANNOTATION: "{}"}}
+    probe = json.dumps({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
+
+    def acts() -> bool:
+        check = ("create", "--filename", "-", "--dry-run=server", "--output=yaml")
+        try:
+            return "suspend: true" in kubectl(*check, stdin=probe)
+        except AssertionError:  # refused: one of the two policies acts already
+            return False
+
+    waiting.until("the job gate acts", acts)
 
 
 def previous_revision() -> str:
