@@ -29,7 +29,7 @@ def main() -> int:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="purpleflea-e2e-") as scratch:
         results = Path(scratch) / "results.json"
-        words = ["-n", "2", "--dist", "loadgroup", "--e2e-results", f"{results}", *sys.argv[1:]]
+        words = ["-v", "-n", "2", "--dist", "loadgroup", "--e2e-results", f"{results}", *sys.argv[1:]]
         words += ["-m", "checklist or trial", *(f"{file}" for file in files())]
         code = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, check=False).returncode
         found = json.loads(results.read_text()) if results.exists() else []
