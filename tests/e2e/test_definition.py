@@ -95,6 +95,8 @@ def create_namespaces(server, manifests):
 def apply_all(server, manifests):
     """Apply each object; the kinds that are not served, and what each is then, apart from what controllers write."""
     not_served, stored = set(), {}
+    autoscalers = [manifest["spec"] for manifest in manifests if manifest["kind"] == "HorizontalPodAutoscaler"]
+    scaled = {f"{each['scaleTargetRef']['kind']} {each['scaleTargetRef']['name']}" for each in autoscalers}
     for manifest in manifests:
         name = f"{manifest['kind']} {manifest['metadata']['name']}"
         if server.path(manifest) is None:
@@ -105,7 +107,11 @@ def apply_all(server, manifests):
         assert "warning" not in answer.headers, f"{name}: {answer.headers['warning']}"
         document = answer.json()
         mine = {key: part for key, part in document.items() if key not in {"metadata", "status"}}
-        stored[name] = mine | {"generation": document["metadata"].get("generation")}
+        if name in scaled:  # the controller raises it to the least number at any moment
+            mine["spec"].pop("replicas", None)
+        else:
+            mine["generation"] = document["metadata"].get("generation")
+        stored[name] = mine
     return not_served, stored
 
 
