@@ -1,7 +1,8 @@
 """The operator beside the guide's own: with many Jobs present, and when a thousand of them end at once.
 
 Real API server, real operators as processes of their own, the sandbox as another. `python -m tests.bench.operator
-presence 1000 50000` measures one table, here with so many Jobs; `throughput` the other; without a name both.
+presence 1000 50000` measures one table, here with so many Jobs; `settled 50000` what so many settled works cost;
+`throughput` another; without a name all.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from tests.runtime.operator import crowd
 from tests.runtime.operator.world import PAYEE, PAYER, World, eventually, install_definition
 from tests.toolchain import cluster
 
-TABLES = ("throughput", "presence")
+TABLES = ("throughput", "presence", "settled")
 SIZES = (1_000, 10_000)
 LATENCY_SECONDS = 0.02
 BURST, GUIDE_BURST = 1_000, 200
@@ -203,6 +204,25 @@ async def _last_list(ask: Ask) -> str:
     return next((line for line in page.splitlines() if line.startswith("escrow_last_list_timestamp")), "")
 
 
+async def settled(running: Bench, sizes: tuple[int, ...]) -> None:
+    """Memory and start of our operator beside settled works alone, which it must not keep."""
+    world = running.world("settled", "server")
+    print(f"{'settled works':>14}{'ready':>9}{'CPU':>9}{'memory':>9}{'peak':>9}")
+    present = 0
+    for size in (0, *sizes):
+        await crowd.settle_works(running.api, running.cluster, world.namespace, range(present, size))
+        present, begun = size, time.monotonic()
+        with ours(world) as process:
+            cost = crowd.Cost(process.pid)
+            async with probe(process) as ask:
+                ready = await _until_ready(ask, begun)
+            await cost.quiet(PATIENCE_SECONDS)
+            memory, peak = cost.memory_mib()
+            print(
+                f"{size:>14}{ready:>7.1f} s{cost.cpu_seconds():>7.1f} s{memory:>5.0f} MiB{peak:>5.0f} MiB", flush=True
+            )
+
+
 async def throughput(running: Bench) -> None:
     """Settlements a second when many Jobs end at once, and from a Job's end to its payment."""
     print(f"{'operator':<8}{'dialect':<12}{'limit':>7}{'Jobs':>6}{'rate':>9}{'p50':>8}{'p99':>8}{'CPU each':>11}")
@@ -248,6 +268,8 @@ async def _measure(tables: tuple[str, ...], sizes: tuple[int, ...]) -> None:
                     await throughput(built)
                 if "presence" in tables:
                     await presence(built, sizes)
+                if "settled" in tables:
+                    await settled(built, sizes)
             finally:
                 built.sandbox.stop()
 
