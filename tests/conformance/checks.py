@@ -458,6 +458,7 @@ def a_wrong_setting_ends_it_at_once(world: World) -> None:
         "ESCROW_BASE": "ftp://x",
         "PF_PRICE_PER_CHARACTER_USDC": "-1",
         "PF_PRICE_LEAST_USDC": "0",
+        "PF_PRICE_MOST_USDC": "9" * 30,
         "DATA_DIR": "/nowhere/at/all",
     }
     told = world.refused(*({name: value} for name, value in wrong.items()))

@@ -11,6 +11,9 @@ from tests.toolchain.tools import Missing
 
 SECONDS = 40
 """A cold build, download included."""
+STRICT = "TEST_GO" in os.environ
+"""Whether the program watches for data races, and ends at the first: `TEST_GO=1`."""
+STATICCHECK = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
 
 
 def build(*changed: tuple[str, str]) -> Path:
@@ -22,7 +25,10 @@ def build(*changed: tuple[str, str]) -> Path:
         assert sum(old in text for text in files.values()) == 1, f"{old!r} is not in one of the sources"
         files = {path: text.replace(old, new) for path, text in files.items()}
     key = cache.digest([f"{path}\0{text}".encode() for path, text in sorted(files.items())])
-    return cache.fill("fly-agent", key, lambda folder: _go_build(files, folder)) / "agent"
+    return (
+        cache.fill("fly-agent-strict" if STRICT else "fly-agent", key, lambda folder: _go_build(files, folder))
+        / "agent"
+    )
 
 
 def write(files: dict[str, str], folder: Path) -> Path:
@@ -36,13 +42,15 @@ def write(files: dict[str, str], folder: Path) -> Path:
 def _go_build(files: dict[str, str], folder: Path) -> None:
     source = write(files, folder / "source")
     cache.say(f"building the agent in Go: about {SECONDS} s when nothing is cached by Go")
-    run(source, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / "agent"), ".")
+    kind = ["-race"] if STRICT else ["-ldflags", "-s -w"]
+    run(source, "build", "-trimpath", *kind, "-o", str(folder / "agent"), ".")
     run(source, "vet", "./...")
 
 
 def run(source: Path, *arguments: str) -> None:
     """One `go` command there. Raises `Missing` with Go's own words."""
-    environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    flags = {"GOWORK": "off", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    environment = os.environ | flags | {"CGO_ENABLED": "1" if "-race" in arguments else "0"}
     command = [*builder.bound_to_parent(), "go", *arguments]
     done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -119,7 +119,7 @@ func readSettings() (*settings, []string) {
 		feeRate:      r.text("ESCROW_FEE", contract.FeeRate),
 		referralRate: r.text("REFERRAL_RATE", contract.ReferralRate),
 	}
-	if s.least <= 0 || s.least > s.most {
+	if len(r.wrong) == 0 && (s.least <= 0 || s.least > s.most) { // one that cannot be read is 0 here
 		r.wrong = append(r.wrong, fmt.Sprintf("%s is %v: expected more than 0 and at most %v", name("PRICE_LEAST"), s.least, s.most))
 	}
 	if dialect := r.text("API_DIALECT", "fly"); dialect != "fly" {
