@@ -25,7 +25,7 @@ from runtime.payroll.ledger import Ledger, read_ledger
 from runtime.payroll.plan import Action, Step, plan
 from runtime.payroll.settings import Settings
 from runtime.redaction import excerpt
-from runtime.settlement.driver import Settler, intent_after
+from runtime.settlement.driver import Policy, Settler, intent_after
 from runtime.settlement.reading import CLOSED_BY_OTHERS, Reader, closed_by_others
 from runtime.settlement.record import Case, CaseMismatch, JournalConflict, Settlement
 from runtime.settlement.table import Intent
@@ -46,6 +46,9 @@ PATIENCE_SECONDS: Final = 120.0
 
 SURELY_UNLISTED: Final = timedelta(hours=1)
 """After a task's end: no worker has a list any more that shows its escrow as open."""
+
+POLICY: Final = Policy(prompt=timedelta.max)
+"""An intent is first written down with the note that it is being sent: here no Job is held until it is on record."""
 
 REMEDY: Final = "Look at the evidence, then pay or refuse it: kubectl purpleflea resolve"
 
@@ -75,7 +78,7 @@ class Run:
         self._claims = Claims(api, self._escrows, namespace)
         self._tasks = TaskClaims(api, namespace, "payroll")
         self._journal = SettlementJournal(self._escrows)
-        self._settler = Settler(client, self._journal)
+        self._settler = Settler(client, self._journal, policy=POLICY)
         self._reader = Reader(client)
         self.evidence = Evidence()
         self.ledger = Ledger(None)

@@ -1,11 +1,13 @@
 """Payroll as a real process on a real API server and a sandbox, with real workers or pods that only say so."""
 
+from itertools import islice
+
 import pytest
 from lightkube.resources.batch_v1 import CronJob
 
 from components.manifests import payroll
 from runtime.contract import Env
-from tests.runtime.operator.world import PAYEE
+from tests.runtime.operator.world import PAYEE, Escrow
 from tests.runtime.payroll.pods import line, pod_server, says
 from tests.runtime.payroll.world import WALLET
 
@@ -165,3 +167,21 @@ def test_the_key_and_the_token_are_in_no_line(world):
         log = world.pay(**{Env.LOG_LEVEL: "DEBUG"}).log()
     assert world.key not in log
     assert world.token not in log
+
+
+def test_a_settlement_is_two_writes_beside_what_binds_it_also_where_the_service_is_slow(world):
+    """The note that it is being sent, and what came of it: no Job waits for payroll's intent."""
+    escrow = world.task(1)
+    none = world.client.list(Escrow)
+    assert [*none] == []
+    world.sandbox.fault("list", "delay", seconds=1.1)
+    with pod_server(says(line(escrow))) as port:
+        world.pod("worker-a", port)
+        world.pay()
+    assert world.ledger() == {escrow: "released"}
+    seen = islice(world.client.watch(Escrow, resource_version=none.resourceVersion), 3)
+    assert [(event, one.get("status", {}).get("phase")) for event, one in seen] == [
+        ("ADDED", None),
+        ("MODIFIED", "Verifying"),
+        ("MODIFIED", "Settled"),
+    ]
