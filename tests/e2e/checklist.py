@@ -2,7 +2,7 @@
 
     @pytest.mark.checklist("K5")
     def test_the_first_dollar(seen):
-        seen("claimed", "1.00 USDC")
+        seen("claimed", "1.00 USDC", "K5")  # in the line of that item, where a test shows several
 
     @pytest.mark.trial("the clock an hour off")  # a fault, with money under way
     def test_a_clock(seen):
@@ -65,8 +65,9 @@ class Seen:
     def __init__(self, record: Callable[[str, object], None]) -> None:
         self._record = record
 
-    def __call__(self, what: str, value: object) -> None:
-        self._record("seen", [what, f"{value}"])
+    def __call__(self, what: str, value: object, *items: str) -> None:
+        """`items`: those of the test's that it is about; none for all of them."""
+        self._record("seen", [what, f"{value}", *items])
 
     def figure(self, what: str, value: object) -> None:
         self._record("figures", [what, f"{value}"])

@@ -1,6 +1,6 @@
 """What `make e2e` writes: a line for every item of the checklist and every trial, with what was seen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 def document(results: Sequence[dict[str, Any]], figures: list[list[str]]) -> dict[str, Any]:
     """The report as JSON; `results` as in `tests.e2e.checklist.Result`."""
-    lines = {key: _line(item, [one for one in results if key in one["checklist"]]) for key, item in CHECKLIST.items()}
+    lines = {key: _line(item, [*_about(key, results)]) for key, item in CHECKLIST.items()}
     named = sorted({one["trial"] for one in results if one["trial"]})
     trials = [_line(name, [one for one in results if one["trial"] == name]) for name in named]
     return {
@@ -23,6 +23,13 @@ def document(results: Sequence[dict[str, Any]], figures: list[list[str]]) -> dic
         "totals": _totals(results),
         "figures": figures + [figure for one in results for figure in one["figures"]],
     }
+
+
+def _about(key: str, results: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The tests of one item, with what they saw of it."""
+    for one in results:
+        if key in one["checklist"]:
+            yield {**one, "seen": [[what, value] for what, value, *items in one["seen"] if key in (items or [key])]}
 
 
 def _line(item: str, tests: list[dict[str, Any]]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def test_the_agent_job_claims_its_dollar_works_and_completes(namespace, sandbox,
     assert statement["balanced"]
     assert key not in claimed
     assert reached == dict.fromkeys(services.SERVICES, 200)
-    seen("faucet claimed", f"{faucet['amount_usdc']} USDC for {faucet['agent_id']}")
-    seen("Job", f"{name} complete, with the key only in its Secret and its init container")
-    seen("reached from the pod", ", ".join(sorted(reached)))
+    seen("faucet claimed", f"{faucet['amount_usdc']} USDC for {faucet['agent_id']}", "K5")
+    seen("Secret", "read by the init container alone: the agent's own has no key, and no log has it", "K1")
+    seen("Job", f"{name}: complete, no capability, a read-only root, user 10001", "K4")
+    seen("reached from the pod", ", ".join(sorted(reached)), "K15")

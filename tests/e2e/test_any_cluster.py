@@ -63,7 +63,7 @@ def deployed(node, kubectl, settings, sandbox):
 @pytest.mark.checklist("K2", "K6", "K7", "K14")
 def test_one_job_is_paid_and_one_disputed_within_the_exposure_known_before(deployed, kubectl, settings, sandbox, seen):
     most = exposure(Settings.parse(settings))
-    seen("exposure, known before", most)
+    seen("exposure, known before", most, "K14")
     stack, begun = Stack(kubectl, kubectl.home), time.monotonic()
     apply(kubectl, deployed)
     paid, failed = stack.await_escrow("works", "Settled"), stack.await_escrow("fails", "Settled")
@@ -71,14 +71,16 @@ def test_one_job_is_paid_and_one_disputed_within_the_exposure_known_before(deplo
     assert (paid["outcome"], paid["lockedUsdc"], paid["paidUsdc"]) == ("Paid", "0.10", "0.099")
     assert failed["outcome"] == "Disputed"
     assert "container agent exited with 7" in failed["reason"]
-    seen("released", f"escrow {paid['escrowId']}: {paid['lockedUsdc']} USDC locked, {paid['paidUsdc']} paid")
-    seen("disputed", f"escrow {failed['escrowId']}: {failed['reason']}")
+    seen(
+        "released", f"escrow {paid['escrowId']}: {paid['lockedUsdc']} USDC locked, {paid['paidUsdc']} paid", "K6", "K7"
+    )
+    seen("disputed", f"escrow {failed['escrowId']}: {failed['reason']}", "K6")
 
     statement = sandbox[0].statement()
     assert statement["balanced"]
     locked = [Usdc.parse(one["locked_usdc"]).micro for one in statement["escrows"]]
     assert sum(locked) == int(most.amount * 1_000_000)
-    seen("locked", f"{len(locked)} escrows, {most.amount} USDC, {most.total} with the fees")
+    seen("locked", f"{len(locked)} escrows, {most.amount} USDC, {most.total} with the fees", "K14")
 
     [job] = [one for one in kubectl.get("jobs") if one["metadata"]["name"].startswith("works")]
     assert job["metadata"]["annotations"][ESCROW_ID_ANNOTATION] == paid["escrowId"]
@@ -90,10 +92,10 @@ def test_one_job_is_paid_and_one_disputed_within_the_exposure_known_before(deplo
         return [reason for reason in ("Suspended", "EscrowFunded", "Resumed") if reason in known]
 
     waiting.until("its events tell that it waited for its money", lambda: len(reasons()) == 3)
-    seen("before it ran", ", ".join(reasons()))
+    seen("before it ran", ", ".join(reasons()), "K7")
 
     account = f"system:serviceaccount:{kubectl.namespace}:{naming.OPERATOR_ACCOUNT}"
     rights = kubectl("auth", "can-i", "--list", "--no-headers", f"--as={account}")
     assert "escrows.purpleflea.com" in rights
     assert not [line for line in rights.splitlines() if line.startswith(("secrets ", "*.*"))]
-    seen("the operator's rights", f"{len(rights.splitlines())} lines of `kubectl auth can-i --list`, no secrets")
+    seen("the operator's rights", f"{len(rights.splitlines())} lines of `kubectl auth can-i --list`, no secrets", "K2")

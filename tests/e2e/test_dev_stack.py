@@ -140,9 +140,11 @@ def test_one_payment_out_of_the_box_and_the_documented_way_back(stack, ledger, s
         failed["escrowId"]: "disputed",
         running["escrowId"]: "funded",
     }
-    seen("released", f"escrow {paid['escrowId']}: {paid['lockedUsdc']} USDC locked, {paid['paidUsdc']} paid")
-    seen("disputed", f"escrow {failed['escrowId']}: {failed['reason']}")
-    seen("claimed", "1.00 USDC once, by every pod of the agent together")
+    seen(
+        "released", f"escrow {paid['escrowId']}: {paid['lockedUsdc']} USDC locked, {paid['paidUsdc']} paid", "K6", "K7"
+    )
+    seen("disputed", f"escrow {failed['escrowId']}: {failed['reason']}", "K6")
+    seen("claimed", "1.00 USDC once, by every pod of the agent together", "K5")
     check_operator(kubectl, seen)
     seen.figure("node: nothing to DNS ready", f"{max(spare_node.seconds.values())} s")
     seen.figure("image, uncompressed archive", f"{runtime_image.archive.stat().st_size / 1e6:.0f} MB")

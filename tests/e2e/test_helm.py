@@ -19,7 +19,7 @@ from tests.e2e.stack import PATIENCE, Stack
 from tests.toolchain import images, waiting
 from tests.toolchain.fixtures import require
 
-pytestmark = pytest.mark.xdist_group("helm")
+pytestmark = [pytest.mark.xdist_group("helm"), pytest.mark.checklist("K10")]
 PROJECT = Path(__file__).parents[2]
 GUIDE = PROJECT / "tests" / "guides" / "kubernetes" / "values.yaml"
 NAMESPACE = Settings().namespace
@@ -99,17 +99,16 @@ def paid(release) -> int:
     return sum(1 for e in release.escrows().values() if e.get("outcome") == "Paid")
 
 
-@pytest.mark.checklist("K1", "K10")
+@pytest.mark.checklist("K1")
 def test_the_guides_values_pay_the_guides_job_and_helm_test_is_a_round_trip(release, helm, seen):
     assert "Succeeded" in helm("test", "pf")
     assert release.await_escrow("pf-helm-test", "Settled")["paidUsdc"] == "0.099"
     account = release.await_escrow("pf-agent-job", "Settled")
     assert account["outcome"] == "Paid"
-    seen("the guide's values", f"pf-agent-job paid {account['paidUsdc']} USDC, helm test 0.099")
-    seen("Secret", f"{SECRET}, made by the guide's own command, referred to")
+    seen("the guide's values", f"pf-agent-job paid {account['paidUsdc']} USDC, helm test 0.099", "K10")
+    seen("Secret", f"{SECRET}, made by the guide's own command, referred to", "K1")
 
 
-@pytest.mark.checklist("K10")
 def test_an_upgrade_leaves_what_controllers_wrote(release, helm, kubectl, dist, guide):
     replicas = ("get", "deployment/pf-agent-workers", "--output=jsonpath={.spec.replicas}")
     waiting.until("the autoscaler has scaled", lambda: kubectl(*replicas) == "2", 120)
@@ -135,7 +134,6 @@ def test_another_chart_s_job_is_paid_with_the_containers_it_took(release, helm, 
     assert (account["outcome"], account["lockedUsdc"]) == ("Paid", "0.10")
 
 
-@pytest.mark.checklist("K10")
 def test_a_rollback_never_pays_again(release, helm, kubectl, seen):
     count = paid(release)
     helm("rollback", "pf", "1")
@@ -196,7 +194,6 @@ def test_what_sees_no_cluster_renders_the_same(release, helm, kubectl, dist, ima
     kubectl("apply", "--dry-run=server", "--filename", "-", stdin=applied)
 
 
-@pytest.mark.checklist("K10")
 def test_uninstall_keeps_the_accounts_and_the_next_release_finds_them(release, helm, kubectl, dist, image):
     kubectl("delete", "cronjobs,jobs", "--all", PATIENCE)
     accounts = {e["metadata"]["name"] for e in kubectl.get("escrows")}

@@ -26,7 +26,7 @@ def result(test="tests/test_a.py::test_a", **more):
 
 
 RESULTS = [
-    result(checklist=["K1", "K5"], seen=[["claimed", "1.00 USDC"], [EVIL, EVIL]], figures=[["memory", "40 MiB"]]),
+    result(checklist=["K1", "K5"], seen=[["claimed", "1.00 USDC", "K5"], [EVIL, EVIL]], figures=[["memory", "40 MiB"]]),
     result(checklist=["K5"], outcome="skipped", reason="[node] there is no cluster"),
     result(checklist=["K2"], outcome="failed", reason="assert 1 == 2 " + "x" * 200),
     result(checklist=["K3"], outcome="skipped", reason="[node] there is no cluster"),
@@ -48,6 +48,7 @@ def test_what_did_not_run_is_no_success_and_unknown_money_is_not_zero():
     assert (lines["K1"], lines["K5"], lines["K2"], lines["K3"], lines["K4"]) == (
         "passed", "passed", "failed", "not run", "not run"
     )  # fmt: skip
+    assert [len(told["checklist"][key]["tests"][0]["seen"]) for key in ("K1", "K5")] == [1, 2]
     assert told["totals"] == {
         "faults_tried": 2,
         "without_books": 1,

@@ -70,7 +70,7 @@ def test_workers_come_and_go_with_the_money_waiting(scaled, kubectl, seen):
     world, settings, link = scaled
     most = exposure(settings)
     assert most.total == MOST * settings.task_budget(settings.worker) * Decimal("1.01")
-    seen("exposure, known before", most)
+    seen("exposure, known before", most, "K14")
     client = world.client
 
     def active() -> str:
@@ -93,8 +93,9 @@ def test_workers_come_and_go_with_the_money_waiting(scaled, kubectl, seen):
     until("five tasks wake three workers", lambda: workers() == (MOST, MOST))
     metric = f"namespaces/{world.namespace}/services/{naming.METRICS_SERVER}/{QUEUE_METRIC}"
     assert f'"value":"{TASKS}"' in kubectl.raw(f"/apis/{CUSTOM_METRICS_GROUP}/v1beta2/{metric}")
-    seen("escrow_queue_depth", f"{TASKS} by the custom metrics API, unknown while the service is away")
-    seen("workers", f"0, then {MOST} for {TASKS} tasks at a target of 2, frozen while the queue is unknown, then 0")
+    seen("escrow_queue_depth", f"{TASKS} by the custom metrics API, unknown while the service is away", "K12")
+    grown = f"0, then {MOST} for {TASKS} tasks at a target of 2, frozen while the queue is unknown, then 0"
+    seen("workers", grown, "K13")
     until("kubectl tells it", lambda: "1667m/2 (avg)" in kubectl("get", "hpa", naming.AUTOSCALER))
 
     with link.cut():

@@ -81,6 +81,6 @@ def test_tasks_are_done_in_pods_and_paid_once_though_a_worker_dies_and_payroll_r
     assert total["referrals_unknown"] == TASKS, "this dialect does not tell them, and unknown is not zero"
     referral = world.sandbox.statement()["totals"]["referral"]
     assert Usdc.parse(referral) == Usdc.parse("0.0045"), "15 % of the fees"
-    seen("paid", f"{TASKS} tasks, {total['paid_usdc']} of {total['locked_usdc']} USDC, fees {total['fee_usdc']}")
-    seen("referral income", f"{referral} USDC in the referrer's wallet, 15 % of the fees")
-    seen("meanwhile", "a worker killed, two runs of payroll at one time")
+    seen("paid", f"{TASKS} tasks, {total['paid_usdc']} of {total['locked_usdc']} USDC, fees {total['fee_usdc']}", "K8")
+    seen("referral income", f"{referral} USDC in the referrer's wallet, 15 % of the fees", "K9")
+    seen("meanwhile", "a worker killed, two runs of payroll at one time", "K8")
