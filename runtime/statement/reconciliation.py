@@ -6,8 +6,6 @@ after the other, and money moves meanwhile. The `fly` dialect shows nothing; the
 """
 
 import asyncio
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +15,7 @@ from runtime.kubernetes.escrow import Account
 from runtime.kubernetes.escrow_objects import EscrowObjects
 from runtime.payments import Escrow as Told
 from runtime.payments import EscrowStatus, Operation, PaymentsClient
-from runtime.settlement.table import Outcome
+from runtime.statement.differences import ENDED, PLACE_OF, Record, difference, named, note_of, place_of, record_of
 from runtime.statement.lines import locked_at
 from runtime.statement.period import Period
 from runtime.statement.sums import shown
@@ -29,27 +27,6 @@ TRIES: Final = 3
 
 PLACES: Final = ("held", "paid", "returned")
 """Where the money of an escrow is; what was paid includes the fee."""
-
-_PLACE: Final = {
-    EscrowStatus.LOCKED: "held",
-    EscrowStatus.COMPLETED: "held",
-    EscrowStatus.DISPUTED: "held",
-    EscrowStatus.RELEASED: "paid",
-    EscrowStatus.REFUNDED: "returned",
-    EscrowStatus.CANCELLED: "returned",
-    EscrowStatus.AUTO_RELEASED: "",
-}
-_ENDED: Final = {
-    Outcome.PAID: (EscrowStatus.RELEASED, "paid"),
-    Outcome.DISPUTED: (EscrowStatus.DISPUTED, "held"),
-    Outcome.REFUNDED: (EscrowStatus.REFUNDED, "returned"),
-    Outcome.CANCELLED: (EscrowStatus.CANCELLED, "returned"),
-    Outcome.COMPLETED: (EscrowStatus.COMPLETED, "held"),
-}
-_MOVING: Final = (Phase.DECIDED, Phase.VERIFYING, Phase.NEEDS_REVIEW)
-
-Record = tuple[EscrowStatus, int | None, str | None, int | None]
-"""What the service says of one escrow: status, amount, payee, fee."""
 
 
 @dataclass
@@ -140,7 +117,7 @@ class Reconciliation:
         records: dict[Record, Record] = {}  # of a hundred thousand escrows most are one of a few
 
         def note(told: Told) -> None:
-            record = _record(told)
+            record = record_of(told)
             self._listed[told.id] = records.setdefault(record, record)
             if told.created_at is None or self._period.has(told.created_at):
                 self._orphans.add(told.id)
@@ -178,7 +155,7 @@ class Reconciliation:
 
     async def _read(self, escrow: Account) -> Record | None:
         try:
-            return _record(await self._client.read_escrow(escrow.escrow_id or ""))
+            return record_of(await self._client.read_escrow(escrow.escrow_id or ""))
         except NotFound:
             return None
 
@@ -187,13 +164,13 @@ class Reconciliation:
         if isinstance(record, tuple) and self._agrees(escrow, record):
             return
         if isinstance(record, str):
-            self.findings.differences.append(f"{_name(escrow)}: the account {record} names the same escrow")
+            self.findings.differences.append(f"{named(escrow)}: the account {record} names the same escrow")
             return
         if record is None and self._cannot_be_listed(escrow):
             said = escrow.status.outcome or escrow.phase
             self._unlisted[said] = self._unlisted.get(said, 0) + 1
             return
-        problem = _difference(escrow, record)
+        problem = difference(escrow, record)
         if problem and len(self._again) < SECOND_LOOKS:
             self._again.append((escrow, problem))
         else:
@@ -202,11 +179,11 @@ class Reconciliation:
     def _agrees(self, escrow: Account, record: Record) -> bool:
         """Count it if it is as plain as nearly all are: settled or open, and the same on both sides."""
         status, amount, payee, fee = record
-        here, place = escrow.amount, _place(escrow)
+        here, place = escrow.amount, place_of(escrow)
         plain = (
             here is not None
             and here.micro == amount
-            and _PLACE[status] == place
+            and PLACE_OF[status] == place
             and (payee is None or payee == escrow.payee)
             and (fee is None or place != "paid")
             and escrow.phase is not Phase.NEEDS_REVIEW
@@ -218,7 +195,7 @@ class Reconciliation:
         return plain
 
     def _cannot_be_listed(self, escrow: Account) -> bool:
-        expected = _ENDED[escrow.status.outcome][0] if escrow.status.outcome else EscrowStatus.LOCKED
+        expected = ENDED[escrow.status.outcome][0] if escrow.status.outcome else EscrowStatus.LOCKED
         return self.findings.by == "list" and (
             expected not in self._read_to_end or len(self._read_to_end) < len(self._client.dialect.list_words)
         )
@@ -229,13 +206,13 @@ class Reconciliation:
         found.compared += 1
         here = escrow.amount
         if here is not None:
-            found.here[_place(escrow)] += here.micro
-        if record is not None and record[1] is not None and (place := _PLACE[record[0]]):
+            found.here[place_of(escrow)] += here.micro
+        if record is not None and record[1] is not None and (place := PLACE_OF[record[0]]):
             found.there[place] += record[1]
         if problem:
-            found.differences.append(f"{_name(escrow)}: {problem}")
-        elif record is not None and (note := _note(escrow, record)):
-            found.notes.append(f"{_name(escrow)}: {note}")
+            found.differences.append(f"{named(escrow)}: {problem}")
+        elif record is not None and (note := note_of(escrow, record)):
+            found.notes.append(f"{named(escrow)}: {note}")
 
     async def end(self) -> Findings:
         """Look again at what differed; all that was found."""
@@ -264,7 +241,7 @@ class Reconciliation:
                 self._again.append((now, problem))
                 continue
             record = records.get(escrow.escrow_id or "")
-            self._settle(escrow, record, _difference(escrow, record))
+            self._settle(escrow, record, difference(escrow, record))
 
     async def _fresh(self, escrows: list[Account]) -> dict[str, Record]:
         ids = {escrow.escrow_id or "" for escrow in escrows}
@@ -274,7 +251,7 @@ class Reconciliation:
         found: dict[str, Record] = {}
         for status in self._client.dialect.list_words:
             if status in self._read_to_end:
-                found |= {told.id: _record(told) async for told in self._client.list_escrows(status, ids)}
+                found |= {told.id: record_of(told) async for told in self._client.list_escrows(status, ids)}
         return found
 
     async def _name_orphans(self) -> None:
@@ -288,67 +265,3 @@ class Reconciliation:
                 self.findings.differences.append(
                     f"escrow {escrow_id}: {record[0]} at the service with {amount}, and no account has it"
                 )
-
-
-def _record(told: Told) -> Record:
-    payee = None if told.payee is None else sys.intern(told.payee)
-    return told.status, _micro(told.amount), payee, _micro(told.fee)
-
-
-def _micro(amount: object) -> int | None:
-    return getattr(amount, "micro", None)
-
-
-def _name(escrow: Account) -> str:
-    return f"{escrow.namespace}/{escrow.name}, escrow {escrow.escrow_id}"
-
-
-def _place(escrow: Account) -> str:
-    outcome = escrow.status.outcome
-    return _ENDED[outcome][1] if escrow.phase is Phase.SETTLED and outcome else "held"
-
-
-def _difference(escrow: Account, record: Record | None) -> str:
-    """In what the two disagree, and nothing explains it; empty where they agree."""
-    if record is None:
-        return "" if escrow.phase in _MOVING else "the service does not have it"
-    problems = [*_amounts(escrow, record)]
-    status, _, payee, _ = record
-    if payee is not None and escrow.payee is not None and payee != escrow.payee:
-        problems.append(f"the payee is {escrow.payee} here and {payee} at the service")
-    decided = escrow.phase is Phase.SETTLED and escrow.status.outcome is Outcome.DISPUTED
-    if _PLACE[status] != _place(escrow) and escrow.phase not in _MOVING and not decided:
-        problems.append(f"it is {_place(escrow)} here and {status} at the service")
-    return "; ".join(problems)
-
-
-def _amounts(escrow: Account, record: Record) -> Iterable[str]:
-    status, amount, _, fee = record
-    here = escrow.amount
-    pairs = [("locked", _micro(here), amount)]
-    if (
-        status is EscrowStatus.RELEASED
-        and escrow.status.outcome is Outcome.PAID
-        and amount is not None
-        and fee is not None
-    ):
-        pairs += [("paid", _micro(escrow.status.paid_usdc), amount - fee), ("fee", _micro(escrow.status.fee_usdc), fee)]
-    for what, ours, theirs in pairs:
-        if theirs is not None and ours is None:
-            yield f"{what} is unknown here and {shown(theirs)} at the service"
-        elif theirs is not None and ours is not None and ours != theirs:
-            yield f"{what} is {shown(ours)} here and {shown(theirs)} at the service, {shown(ours - theirs)} apart"
-
-
-def _note(escrow: Account, record: Record) -> str:
-    """What differs for a known reason."""
-    status = record[0]
-    if escrow.phase is Phase.NEEDS_REVIEW:
-        return f"in review; it is {status} at the service"
-    if _PLACE[status] == _place(escrow):
-        return ""
-    return (
-        f"disputed; the service has decided since: {status}"
-        if escrow.phase is Phase.SETTLED
-        else f"being settled; {status} at the service"
-    )
