@@ -20,9 +20,10 @@ from components import existing_secret, kubectl, open_accounts
 from components.errors import BadInput
 from components.manifests import naming
 from components.settings import Settings
-from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_NAME
+from runtime.contract import ESCROW_ID_ANNOTATION, SECRET_NAME, WORK_ID_ANNOTATION
 from runtime.kubernetes.new_escrow import new_escrow
 from tests.runtime.operator.world import Escrow, install_definition
+from tests.toolchain import waiting
 from tests.toolchain.fixtures import require
 
 pytestmark = pytest.mark.engine
@@ -105,6 +106,19 @@ def test_a_refresh_does_not_undo_what_the_operator_wrote(stack, namespace, gate)
     pulumi_stack.up()
     found = only_job(namespace.client, namespace.name)
     assert (found.metadata.uid, found.spec.suspend, found.metadata.finalizers) == (job.metadata.uid, False, None)
+    if gate == "policy":
+        comes_back_as_the_same_work(pulumi_stack, namespace, found)
+
+
+def comes_back_as_the_same_work(pulumi_stack, namespace, job):
+    """Gone after its payment, a refresh and the next `up` create it anew: held, and known again by its work id."""
+    namespace.client.delete(Job, job.metadata.name, namespace=namespace.name)
+    waiting.until("the Job is gone", lambda: not list(namespace.client.list(Job, namespace=namespace.name)))
+    pulumi_stack.refresh()
+    pulumi_stack.up()
+    anew = only_job(namespace.client, namespace.name)
+    assert (anew.metadata.uid != job.metadata.uid, anew.spec.suspend) == (True, True)
+    assert anew.metadata.annotations[WORK_ID_ANNOTATION] == job.metadata.annotations[WORK_ID_ANNOTATION]
 
 
 @pytest.mark.controlplane
