@@ -93,11 +93,13 @@ def _rules(settings: Settings) -> Refusal:
 
 def _leases_of(settings: Settings) -> str:
     """CEL: which kinds of Leases whoever asks may write."""
-    theirs = {
+    ours = {
         naming.OPERATOR_ACCOUNT: ["claim", "leader"],
         naming.PAYROLL_ACCOUNT: ["claim", "task"],
         naming.WORKER_ACCOUNT: ["task"],
     }
+    # Workers may run under these.
+    theirs = ours | {a: ["task", ""] for a in settings.admission.allowed_service_accounts if a not in ours}
     prefix = f"system:serviceaccount:{settings.namespace}:"
     users = " : ".join(f"request.userInfo.username == {cel(prefix + a)} ? {cel(kinds)}" for a, kinds in theirs.items())
     platform = f"variables.trusted || {ledger_policy.everywhere(ESCROW_PLURAL)}"

@@ -16,6 +16,8 @@ from components.manifests import account_policy, admission, ledger_policy
 from runtime.kubernetes.new_escrow import new_escrow
 from tests.runtime.operator.world import Escrow, World, eventually
 
+OWN_WORKERS = "cloud-workers"
+"""A ServiceAccount of the platform's, under which workers may run."""
 ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
 
 
@@ -23,6 +25,8 @@ ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
 def hostile(world: World) -> Iterator[lightkube.Client]:
     """The tenant's client; the policies end with the block."""
     settings = world.settings()
+    admitted = settings.admission.model_copy(update={"allowed_service_accounts": (OWN_WORKERS,)})
+    settings = settings.model_copy(update={"admission": admitted})
     policies = [ledger_policy.policy(settings), account_policy.policy(settings)]
     bindings = [ledger_policy.binding(settings), admission.binding(settings, policies[1])]
     for each in (*policies, *bindings):

@@ -12,7 +12,7 @@ from lightkube.types import PatchType
 
 from runtime.contract import BUDGET_LABEL, BUDGET_NAME, OPERATOR_LEASE, TASK_CLAIMS, Env
 from runtime.kubernetes.claims import claim_name
-from tests.runtime.operator.hostile import account, client_of, hostile, patched, refused
+from tests.runtime.operator.hostile import OWN_WORKERS, account, client_of, hostile, patched, refused
 from tests.runtime.operator.test_budgets import asks, waiting
 from tests.runtime.operator.world import STRICT, Budget, Escrow
 
@@ -73,6 +73,7 @@ def test_programs_that_may_write_leases_write_their_own_alone(world, tenant):
     assert may(client_of(world, "pf-operator-sa")) == {claim, OPERATOR_LEASE}
     assert may(client_of(world, "pf-payroll-sa")) == {claim, task}
     assert may(client_of(world, "pf-worker-sa")) == {task}
+    assert may(client_of(world, OWN_WORKERS)) == {task, another}
     assert may(tenant) == {another}
     assert may(world.client) == {*names}, "the platform may, e.g. to free one that hangs"
 
