@@ -1,4 +1,4 @@
-"""The statement as a FOCUS file (FinOps Open Cost and Usage Specification 1.0): what was paid and kept, as charges.
+"""The statement as a FOCUS file (FinOps Open Cost and Usage Specification 1.2): what was paid and kept, as charges.
 
 Cost is what left for good: the work, and the service's fee. What is locked, disputed or came back is no cost. The
 billing currency has to be an ISO code, so it is `USD`, a dollar for a USDC. The id of a row is a column of our own,
@@ -23,7 +23,7 @@ _MANDATORY: Final = (
 )  # fmt: skip
 COLUMNS: Final = (
     *_MANDATORY, "ChargeFrequency", "RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType",
-    "SubAccountId", "SubAccountName", "Tags", "x_RowId",
+    "ServiceSubcategory", "SubAccountId", "SubAccountName", "Tags", "x_RowId",
 )  # fmt: skip
 
 _CHARGES: Final = {"paid": "Agent work", "fee": "Escrow fee"}
@@ -50,16 +50,17 @@ def _charge(line: Line, closed_at: datetime, service: str, cost: str) -> dict[st
         "BillingPeriodEnd": _time((month + timedelta(days=32)).replace(day=1)),
         "ChargeCategory": "Usage",
         "ChargeClass": "",
-        "ChargeDescription": described,
+        "ChargeDescription": described.encode("ascii", "backslashreplace").decode(),  # it has to be ASCII
         "ChargePeriodStart": _time(at),
         "ChargePeriodEnd": _time(at + timedelta(seconds=1)),
         "ChargeFrequency": "One-Time",
         "InvoiceIssuerName": "Purple Flea",
         "ProviderName": "Purple Flea",
         "PublisherName": "Purple Flea",
-        "PricingQuantity": "1",
+        "PricingQuantity": "1.0",  # a column of whole numbers is no decimal one
         "PricingUnit": "Escrows",
         "ServiceCategory": "AI and Machine Learning",
+        "ServiceSubcategory": "Other (AI and Machine Learning)",
         "ServiceName": service,
         "RegionId": line.region,
         "RegionName": line.region,

@@ -3,8 +3,13 @@
 import csv
 import io
 import json
+import os
 import re
+import subprocess
 from decimal import Decimal
+from pathlib import Path
+
+import pytest
 
 from runtime.statement.focus import COLUMNS, Focus
 from runtime.statement.sums import Statement
@@ -13,6 +18,12 @@ from tests.runtime.statement.accounts import of_every_kind, paid, statement_of
 MANDATORY = 21
 NULLABLE = {"ChargeClass", "RegionId", "RegionName"}
 COSTS = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost")
+NEVER_PASSED = {
+    "CostAndUsage-D-033-O",
+    *(f"InvoiceId-C-00{rule}" for rule in ("0-O", "1-M", "2-M", "3-C", "4-C", "5-C")),
+}
+"""An invoice id that is left out, empty or filled in fails one or the other."""
+VALIDATOR = "PF_FOCUS_VALIDATOR"
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 
 
@@ -44,6 +55,8 @@ def test_an_account_of_every_kind():
     statement, charges = rows(of_every_kind())
     assert check(statement, charges) == []
     assert {charge["ServiceName"] for charge in charges} == {"Agent work", "Escrow fee"}
+    assert all(charge["ChargeDescription"].isascii() for charge in charges)
+    assert {charge["PricingQuantity"] for charge in charges} == {"1.0"}, "read as a decimal number, not a whole one"
     tags = json.loads(charges[0]["Tags"])
     assert (tags["agent"], tags["team"], charges[0]["RegionId"]) == ("summariser", "=cmd", "lhr")
 
@@ -59,6 +72,22 @@ def test_what_is_wrong_is_seen():
     off = charges[0] | dict.fromkeys(COSTS, "0.099001")
     assert check(statement, [off, charges[1]]) == ["0.100001 is charged, 0.100000 was paid and kept"]
     assert "a row is doubled" in check(statement, [*charges, charges[0]])
+
+
+def test_the_specifications_own_validator_fails_the_rules_that_no_file_passes_and_no_other(tmp_path):
+    """It exits 0 whatever it finds, so the rules are compared. It finds its tables from the folder of the packages."""
+    if not (validator := os.environ.get(VALIDATOR)):
+        pytest.skip(
+            f"[focus-validator] 600 MB of wheels: python3.12 -m venv v && v/bin/pip install focus-validator==2.2.1"
+            f" pyarrow==21.0.0, then {VALIDATOR}=v/bin/focus-validator"
+        )
+    _, text = statement_of(of_every_kind(), make=lambda out, _: Focus(out))
+    (tmp_path / "focus.csv").write_text(text)
+    program = Path(validator).absolute()
+    [packages] = program.parents[1].glob("lib/python3*/site-packages")
+    words = ["--data-file", tmp_path / "focus.csv", "--validate-version", "1.2", "--block-download"]
+    done = subprocess.run([program, *words], capture_output=True, text=True, cwd=packages, check=True)
+    assert {*re.findall(r"([A-Za-z]+-[A-Z]-[0-9]+-[A-Z]): FAIL", done.stdout)} == NEVER_PASSED
 
 
 def test_the_mandatory_columns_come_first():
