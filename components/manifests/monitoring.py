@@ -33,7 +33,7 @@ def dashboard_map(settings: Settings) -> Manifest:
 
 def statement_map(settings: Settings) -> Manifest:
     """The ConfigMap that tells the statement where OpenCost is."""
-    return _config_map(settings, naming.STATEMENT, {}, Env.OPENCOST_URL, settings.monitoring.open_cost_url)
+    return _config_map(settings, naming.STATEMENT, {}, Env.OPENCOST_URL.value, settings.monitoring.open_cost_url)
 
 
 def _config_map(settings: Settings, name: str, labels: dict[str, str], key: str, text: str) -> Manifest:
