@@ -382,10 +382,12 @@ class _Connection(asyncio.Protocol):
         if self._whole or self._wrong:
             self._go_on()
             return
-        self._idle, bounds = not (self._ahead or self._begun), self._server.bounds
-        self._allow(bounds.idle_seconds if self._idle else bounds.head_seconds)
         self._transport.resume_reading()
-        if self._ahead:
+        self._idle, bounds = not (self._ahead or self._begun), self._server.bounds
+        if self._idle:
+            self._allow(bounds.idle_seconds)
+        else:
+            self._allow(bounds.body_seconds if self._in_body else bounds.head_seconds)
             self._read_on()
 
     def _refuse(self, status: int, why: str) -> None:

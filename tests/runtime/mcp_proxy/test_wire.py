@@ -205,6 +205,21 @@ def test_a_header_that_an_upstream_ends_early_cannot_add_one():
         http1.answer_head(200, [(b"x", b"a\r\nset-cookie: b")])
 
 
+def test_a_client_that_waits_behind_another_request_of_its_own_gets_leave_as_well(sidecar, upstream):
+    with socket.create_connection(("127.0.0.1", sidecar.port), timeout=30) as peer:
+        first = HEAD + sized(PING) + b"\r\n" + PING
+        peer.sendall(first + HEAD + b"Expect: 100-continue\r\n" + sized(PING) + CLOSE + b"\r\n")
+        answered = b""
+        while b"HTTP/1.1 100 " not in answered:
+            piece = peer.recv(4096)
+            assert piece, "it was cut off"
+            answered += piece
+        peer.sendall(PING)
+        while piece := peer.recv(4096):
+            answered += piece
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answered) == [b"200", b"100", b"200"]
+
+
 NOT_MESSAGES = {
     "a batch": b"[" + PING + b"]",
     "a key twice": b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}',
