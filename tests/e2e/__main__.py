@@ -3,6 +3,7 @@
 The cluster is one of this machine's own, brought up and ended by the tests, or the one that E2E_KUBECONFIG names.
 """
 
+import argparse
 import ctypes
 import json
 import os
@@ -24,12 +25,14 @@ MARK = re.compile(r"@pytest\.mark\.(checklist|trial)\(")
 
 def main() -> int:
     """pytest's exit code; the report is written whatever it is."""
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e", description=__doc__, epilog="Options are pytest's.")
+    _, more = parser.parse_known_args()
     # A cluster's processes are orphans when they end: as their reaper we are told the processor time of all of them.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="purpleflea-e2e-") as scratch:
         results = Path(scratch) / "results.json"
-        words = ["-v", "-n", "2", "--dist", "loadgroup", "--e2e-results", f"{results}", *sys.argv[1:]]
+        words = ["-v", "-n", "2", "--dist", "loadgroup", "--e2e-results", f"{results}", *more]
         words += ["-m", "checklist or trial", *(f"{file}" for file in files())]
         code = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, check=False).returncode
         found = json.loads(results.read_text()) if results.exists() else []

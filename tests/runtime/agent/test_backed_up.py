@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.world import World
 from tests.runtime.agent.conftest import ROOT
+from tests.toolchain import waiting
 from tests.toolchain.fixtures import require
 from tests.toolchain.s3 import BUCKET, s3_server
 
@@ -41,6 +42,8 @@ def test_a_lost_volumes_ledger_comes_back_and_begins_nothing_before_a_person_say
         world.start()
         first = world.infer("once", "key")
         assert first.status_code == 200
+        # Who ends within Litestream's first second has all on its volume, and nothing in the bucket.
+        waiting.until("the first copy is there", lambda: (objects / "ledgers" / "conformance").exists())
         assert world.infer("x" * 700).status_code == 200
         assert world.stop() == 0
         [path] = (objects / "ledgers" / "conformance").iterdir()

@@ -174,12 +174,12 @@ def test_another_payers_escrow_is_refused_by_the_service_and_left_to_a_person(wo
     world.key, ours = world.sandbox.issue_key("stranger"), world.key
     foreign = world.fund()
     world.key = ours
-    world.operator()
     funded = world.job("not-mine", foreign).metadata.uid
     known = {"token": escrow_token(funded), "escrow_id": foreign, "payee": None, "amount": None}
     escrow = new_escrow(world.namespace, "not-mine", funded, dialect="server", **known)
     world.client.create(Escrow(escrow))  # bound unseen, as by an earlier version
     world.client.patch(Escrow.Status, escrow_name(funded), {"status": {"phase": "Funded"}}, patch_type=PatchType.MERGE)
+    world.operator()
     world.finish("not-mine")
     status = world.await_phase("not-mine", "NeedsReview")["status"]
     assert "403" in status["evidence"] or "forbidden" in json.dumps(status)

@@ -84,7 +84,7 @@ def test_no_text_is_cut_before_it_is_redacted():
     harmless = (
         "redact(", "hexdigest()", "[:_SHOWN]", "known[:20]", "acts[-15:]", "shown[:40]",  # lists, and redacted above
         "by[:256]", "involved.name[:200]", "_identity[:128]", "[:LONGEST]", "work_id.lower()",  # names
-        "[:MOST", "COMMON_NAME, name[:64]",  # lists, and a name of ours
+        "[:MOST", "COMMON_NAME, name[:64]", "[:_PIECE_BYTES]",  # lists, a name of ours, bytes for a parser
         "answer['result'][:40]",  # the demo's own
         "said[-2048:]",  # decisions, redacted when each was written
     )  # fmt: skip
