@@ -17,6 +17,14 @@ from tests.runtime.mcp_proxy.sidecar import running_sidecar
 HERE = Path(__file__).parent
 ERAS = {"legacy": "2025-11-25", "auto": "2026-07-28"}
 OLDER_SDK = "MCP_SDK_1_PYTHON"
+NPM = "npm i @modelcontextprotocol/sdk @modelcontextprotocol/client"
+FRAMEWORK = "PYDANTIC_AI_PYTHON"
+TYPESCRIPT = "MCP_TYPESCRIPT_FOLDER"
+TYPESCRIPT_SDKS = (
+    ("@modelcontextprotocol/sdk",),
+    ("@modelcontextprotocol/client",),
+    ("@modelcontextprotocol/client", "auto"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +124,18 @@ def test_10_the_sdk_of_before(reference):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     expected = ["2025-11-25", "add count wait_for_ever", "3", "counted to 5", "a note"]
     assert done.stdout.splitlines() == expected, done.stderr
+
+
+@pytest.mark.skipif(TYPESCRIPT not in os.environ, reason=f"set {TYPESCRIPT} to a folder where `{NPM}` was run")
+@pytest.mark.parametrize("words", TYPESCRIPT_SDKS, ids=" ".join)
+def test_10_the_sdks_in_typescript(reference, words):
+    command = ["node", str(HERE / "typescript_client.mjs"), reference, *words]
+    done = subprocess.run(command, cwd=os.environ[TYPESCRIPT], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["add count wait_for_ever", "3", "counted to 5", "a note"], done.stderr
+
+
+@pytest.mark.skipif(FRAMEWORK not in os.environ, reason=f"set {FRAMEWORK} to a Python that has pydantic-ai-slim[mcp]")
+def test_10_an_agent_of_a_framework_lists_and_calls_tools(reference):
+    command = [os.environ[FRAMEWORK], str(HERE / "framework_agent.py"), reference]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout or "null") == {"add": 0, "count": "counted to 0"}, done.stderr
