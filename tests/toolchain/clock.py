@@ -5,7 +5,9 @@ past the C library, as Go's do, are not deceived: this is for Python.
 """
 
 import contextlib
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.toolchain import debian
@@ -34,6 +36,12 @@ class Clock:
             yield
         finally:
             self._set(0)
+
+    def lives_in(self, log: str) -> bool:
+        """Whether a program's first line of JSON was written by this clock, and not by the machine's."""
+        line = next(line for line in log.splitlines() if line.startswith("{"))
+        here = datetime.now(UTC) + timedelta(seconds=float(self._offset.read_text()))
+        return abs(datetime.fromisoformat(json.loads(line)["time"]) - here) < timedelta(minutes=5)
 
     def _set(self, seconds: float) -> None:
         whole = self._offset.with_suffix(".new")

@@ -4,12 +4,15 @@ An import takes a second of CPU, most of what a test of the operator or of payro
 program from its first line on. Tests of the start itself begin a new Python instead.
 """
 
+import json
 import multiprocessing
 import os
 import pathlib
 import runpy
 import signal
+import subprocess
 import sys
+from collections.abc import Iterable
 from multiprocessing.context import ForkServerContext
 
 _server: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -25,6 +28,32 @@ _server.set_forkserver_preload(
         "uvicorn.protocols.http.h11_impl",
     ]
 )
+
+
+_ANEW = """
+import json, sys
+given = json.loads(sys.argv.pop(1))
+sys.modules.update(dict.fromkeys(given["without"]))
+from tests.runtime.operator.forked import run_module
+run_module(given["module"])
+"""
+_ROOT = pathlib.Path(__file__).parents[3]
+
+
+def begin(
+    environment: dict[str, str], log: str, module: str, *arguments: str, without: Iterable[str] = (), anew: bool = False
+) -> "subprocess.Popen[bytes] | Forked":
+    """Start `python -m MODULE`; its output goes to the file `log`.
+
+    A new Python is begun, one that has not imported anything yet, with `anew`, with modules that it shall not find, or
+    where the environment asks the dynamic linker for a library (a clock): a fork is linked already.
+    """
+    if not (without or anew or "LD_PRELOAD" in environment):
+        return Forked(environment, log, module, *arguments)
+    given = json.dumps({"module": module, "without": [*without]})
+    with pathlib.Path(log).open("ab") as output:
+        command = [sys.executable, "-c", _ANEW, given, *arguments]
+        return subprocess.Popen(command, env=environment, stderr=output, stdout=output, cwd=_ROOT)
 
 
 def run(module: str, arguments: tuple[str, ...], environment: dict[str, str], log: str) -> None:

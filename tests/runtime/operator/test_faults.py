@@ -175,7 +175,8 @@ def test_a_clock_that_is_wrong_changes_nothing(world, tmp_path, hours, seen):
     except Missing as missing:
         pytest.skip(f"[controlplane] {missing}")
     with clock.shifted(hours * 3600):
-        world.operator(**clock.environment)
+        operator = world.operator(**clock.environment)
+        assert clock.lives_in(operator.log())
         world.sandbox.issue_key("worker-t")
         world.job("elsewhen", request=json.dumps({"payee": "worker-t", "amountUsdc": "0.50"}), suspend=True)
         world.await_resumed("elsewhen")

@@ -68,7 +68,7 @@ def test_while_a_create_is_under_way_no_clock_and_no_other_key_leads_to_a_second
     assert "creation" in world.escrow("asks")["status"]
     first.kill()
     with clock.shifted(300):
-        world.operator(**clock.environment)
+        assert clock.lives_in(world.operator(**clock.environment).log())
         world.eventually(lambda: conditions(world), "the second one waits")
     assert world.payments() == {}
     eventually(lambda: len(world.payments()) == 1, "the first one's create has arrived")

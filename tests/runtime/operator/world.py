@@ -4,8 +4,6 @@ demand, and the operator as a real process with its own ServiceAccount's token."
 import asyncio
 import base64
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +47,7 @@ from runtime.payments import Credentials, EscrowRequest, PaymentsClient
 from runtime.sandbox.testing import RunningSandbox
 from tests.ports import free_port
 from tests.runtime.operator.changes import Changes
-from tests.runtime.operator.forked import Forked
+from tests.runtime.operator.forked import begin
 from tests.toolchain.cluster import Cluster
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)
@@ -114,15 +112,6 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
         time.sleep(0.05)
 
 
-_RUN = """
-import sys
-sys.modules.update(dict.fromkeys(sys.argv[1:]))
-del sys.argv[1:]
-from tests.runtime.operator.forked import run_module
-run_module("runtime.operator")
-"""
-
-
 class OperatorProcess:
     """`python -m runtime.operator`, with its output kept; `without` are modules that it shall not find.
 
@@ -136,12 +125,7 @@ class OperatorProcess:
         self.port = free_port()
         self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         environment = {"PATH": os.environ["PATH"], **environment, Env.HEALTH_PORT: str(self.port)}
-        self.process: subprocess.Popen[bytes] | Forked
-        if without or anew:
-            command, root = [sys.executable, "-c", _RUN, *without], Path(__file__).parents[3]
-            self.process = subprocess.Popen(command, env=environment, stderr=self._log, stdout=self._log, cwd=root)
-        else:
-            self.process = Forked(environment, self._log.name, "runtime.operator")
+        self.process = begin(environment, self._log.name, "runtime.operator", without=without, anew=anew)
         if wait:
             ready = "the operator is ready, or has ended"
             eventually(lambda: self.probe("/readyz") == 200 or self.process.poll() is not None, ready, START_SECONDS)

@@ -9,6 +9,8 @@ import pytest
 from runtime.contract import Env
 from tests.runtime.operator.world import PAYEE
 from tests.runtime.payroll.pods import line, pod_server, says
+from tests.toolchain.clock import Clock
+from tests.toolchain.tools import Missing
 
 
 def run(world, answer, **changes):
@@ -211,3 +213,25 @@ def test_a_list_that_changes_while_it_is_read_loses_nothing(world):
             stop.set()
             thread.join()
     assert {world.ledger()[escrow] for escrow in escrows} == {"released"}
+
+
+@pytest.mark.parametrize("hours", [24, -1])
+def test_a_clock_that_is_wrong_pays_nothing_twice_and_loses_nothing(world, tmp_path, hours):
+    """A run ahead of the pods, or behind them, and then one on time: by the first, what ends "in the future" waits."""
+    try:
+        clock = Clock(tmp_path)
+    except Missing as missing:
+        pytest.skip(f"[controlplane] {missing}")
+    escrows = [world.task(number) for number in range(3)]
+    with pod_server(says(b"".join(map(line, escrows)))) as port:
+        world.pod("worker-a", port)
+        with clock.shifted(hours * 3600):
+            run = world.payroll(**clock.environment)
+            assert run.wait() in (0, 1), run.log()
+            assert clock.lives_in(run.log())
+        assert set(world.ledger().values()) == {"released" if hours > 0 else "funded"}
+        world.pay()
+        world.pay()
+    assert world.ledger() == dict.fromkeys(escrows, "released")
+    assert world.outcomes() == dict.fromkeys(escrows, "Paid")
+    assert len([call for call in world.sandbox.received if call.act == "release"]) == len(escrows)

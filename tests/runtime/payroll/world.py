@@ -25,7 +25,7 @@ from runtime.contract import RUN_ONCE, WORK_DONE_ANNOTATION, WORK_LOG_AUDIENCE, 
 from runtime.kubernetes.new_escrow import task_account
 from runtime.sandbox.testing import RunningSandbox
 from runtime.work_log import Entry, WorkLog, read_lines
-from tests.runtime.operator.forked import Forked
+from tests.runtime.operator.forked import begin
 from tests.runtime.operator.proof import sent_once
 from tests.runtime.operator.world import DEADLINE_SECONDS, START_SECONDS, Escrow, World, _mounted, eventually, free_port
 from tests.toolchain.cluster import Cluster
@@ -38,7 +38,7 @@ class RuntimeProcess:
 
     def __init__(self, environment: dict[str, str], module: str, *arguments: str) -> None:
         self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = Forked({"PATH": os.environ["PATH"], **environment}, self._log.name, module, *arguments)
+        self.process = begin({"PATH": os.environ["PATH"], **environment}, self._log.name, module, *arguments)
 
     def log(self) -> str:
         self._log.seek(0)
