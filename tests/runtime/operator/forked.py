@@ -19,8 +19,8 @@ _server: ForkServerContext = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [
         "runtime.operator.process",
-        *(f"runtime.payroll.{name}" for name in ("__main__", "missed", "run", "summary")),
-        *(f"runtime.agent_worker.{name}" for name in ("__main__", "pages", "sample", "worker")),
+        *(f"runtime.payroll.{name}" for name in ("missed", "run", "settings", "summary")),
+        *(f"runtime.agent_worker.{name}" for name in ("pages", "sample", "settings", "worker")),
         "runtime.kubernetes.failures",
         "runtime.payments.busy_http",
         "runtime.service.json_lines",
