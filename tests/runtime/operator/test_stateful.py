@@ -333,7 +333,10 @@ class Operators(RuleBasedStateMachine):
             assert set(phases.values()) <= {"Settled"}, phases
         for status in (escrow["status"] for escrow in settled if not escrow["status"]["drift"]):
             assert status["outcome"] == ("Paid" if status["jobEnding"]["type"] == "Complete" else "Disputed"), status
-        assert not any("finalizers" in escrow["metadata"] for escrow in escrows)
+        held = [escrow["status"] for escrow in escrows if "finalizers" in escrow["metadata"]]
+        assert all(status["phase"] == "NeedsReview" for status in held), (
+            "in review money may be locked, until a person acts"
+        )
 
 
 @pytest.mark.slow
