@@ -14,6 +14,7 @@ from runtime.mcp_proxy import http1
 from runtime.mcp_proxy.http1 import Headers
 
 _HEAD_BYTES: Final = 32 * 1024
+_LONG_HEAD: Final = f"the answer's head has more than {_HEAD_BYTES} bytes"
 _AHEAD_BYTES: Final = 256 * 1024
 """What is read of an answer before somebody takes it."""
 
@@ -40,7 +41,7 @@ class Connection(asyncio.Protocol):
         self._complete = True  # nothing has been asked
         self._keeps = True
         self._has_head = False
-        self._head_bytes = 0
+        self._head_bytes = self._unfinished_bytes = 0
         self._pieces: deque[bytes] = deque()
         self._kept_bytes = 0
 
@@ -60,9 +61,9 @@ class Connection(asyncio.Protocol):
             self._end("the answer is no HTTP: it changes to another protocol")
         except httptools.HttpParserError as error:
             self._end(f"the answer is no HTTP: {error}")
-        self._head_bytes += 0 if self._has_head else len(data)
-        if self._head_bytes > _HEAD_BYTES:
-            self._end(f"the answer's head has more than {_HEAD_BYTES} bytes")
+        self._unfinished_bytes += 0 if self._has_head else len(data)  # the parser keeps a header until it is whole
+        if self._unfinished_bytes > _HEAD_BYTES:
+            self._end(_LONG_HEAD)
         if self._kept_bytes > _AHEAD_BYTES:
             self._transport.pause_reading()
         self._wake()
@@ -93,12 +94,11 @@ class Connection(asyncio.Protocol):
         if self.status < 200:
             self.headers = {}
         elif self._head_bytes > _HEAD_BYTES:
-            self._end(f"the answer's head has more than {_HEAD_BYTES} bytes")
+            self._end(_LONG_HEAD)
         elif self.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             self._end("the answer has a Transfer-Encoding that is not understood")
         else:
             self._has_head = not self._lost
-            self._head_bytes = 0
 
     def on_body(self, body: bytes) -> None:
         if not self._complete:
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self._complete = self._has_head = self._keeps = False
         self.status, self.headers = 0, {}
-        self._head_bytes = self._kept_bytes = 0
+        self._head_bytes = self._unfinished_bytes = self._kept_bytes = 0
         self._pieces.clear()
         if body:
             headers = [*headers, (b"content-length", b"%d" % len(body))]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.mcp_proxy import http1, message
+from runtime.mcp_proxy.connection import Broken, Connection
 from runtime.mcp_proxy.events import EventCutter
 from runtime.mcp_proxy.http_server import Answer, Bounds, HttpServer, Request
 from tests.runtime.mcp_proxy.sidecar import BOTH, MODERN, raw
@@ -198,6 +199,29 @@ def test_a_connection_is_used_again_after_a_whole_answer(playing, beside):
     for _ in range(3):
         agent.ask("ping")
     assert upstream.connections == 1
+
+
+def test_a_head_that_comes_in_pieces_is_as_long_as_its_bytes():
+    many = b"".join(b"X-A: " + b"a" * 1000 + b"\r\n" for _ in range(20))
+
+    async def read(*pieces: bytes) -> bytes:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        _, connection = await asyncio.get_running_loop().create_connection(Connection, *address)
+        connection.write(b"POST", b"/", [(b"host", b"localhost")])
+        try:
+            for piece in pieces:
+                connection.data_received(piece)
+            await connection.head()
+            return await connection.piece()
+        finally:
+            connection.close()
+            server.close()
+
+    rest = sized(RESULT) + b"\r\n" + RESULT
+    assert asyncio.run(read(b"HTTP/1.1 200 OK\r\n" + many, rest)) == RESULT
+    with pytest.raises(Broken, match="more than 32768 bytes"):
+        asyncio.run(read(b"HTTP/1.1 200 OK\r\n" + many, many, rest))
 
 
 def test_a_header_that_an_upstream_ends_early_cannot_add_one():
