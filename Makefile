@@ -11,7 +11,7 @@ OUT    ?= dist
 .PHONY: help demo fly-demo docs chart render render-check render-diff diff-report policy sbom audit release preview up destroy test check bench simulate requirements clean toolchain toolchain-status cluster cluster-demo cluster-down e2e image
 
 help: ## list every target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=...")'

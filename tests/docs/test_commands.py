@@ -8,6 +8,7 @@ import importlib.util
 import io
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_a_target_of_make_is_there(page, line):
     wanted = [word for word in shlex.split(line)[1:] if "=" not in word and not word.startswith("-")]
     assert wanted
     assert set(wanted) <= targets, page
+
+
+def test_make_help_lists_every_target_that_says_what_it_is_for():
+    told = set(re.findall(r"^([\w-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    done = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.split()[1] for line in done.stdout.splitlines()} == told
 
 
 @pytest.mark.parametrize(("page", "line"), cases("python -m "))
