@@ -6,7 +6,7 @@ import pytest
 
 from components.settings import Settings
 from runtime.sandbox.testing import running_sandbox
-from tests.runtime.operator.world import PAYER
+from tests.e2e.stack import sandboxed
 from tests.runtime.payroll.world import WALLET
 from tests.toolchain.faulty_link import FaultyLink
 
@@ -25,14 +25,8 @@ def workers_settings(namespace: str, image: str, service: str, **changes: Any) -
     return Settings.parse(
         {
             **{part: {"enabled": False} for part in ("mcp", "operator", "admission")},
-            "namespace": namespace,
-            "images": {"runtime": image},
-            "sandbox": {"enabled": True},
-            "services": {"faucetUrl": service, "escrowUrl": service},
-            "faucet": {"claimOnStartup": False},
-            "credentials": {"existingSecret": "", "agentWallet": PAYER},
+            **sandboxed(namespace, image, service),
             "worker": {"payee": WALLET},
-            "agents": [],
             **changes,
         }
     )

@@ -8,10 +8,24 @@ from typing import Any
 
 from components.manifests import naming
 from tests.e2e.kubectl import Kubectl
+from tests.runtime.operator.world import PAYER
 from tests.toolchain import waiting
 
 OPERATOR = "app.kubernetes.io/component=operator"
 PATIENCE = "--timeout=150s"
+
+
+def sandboxed(namespace: str, image: str, service: str) -> dict[str, Any]:
+    """Settings of a stack without agents, whose payment service is elsewhere and plays."""
+    return {
+        "namespace": namespace,
+        "images": {"runtime": image},
+        "sandbox": {"enabled": True},
+        "services": {"faucetUrl": service, "escrowUrl": service},
+        "faucet": {"claimOnStartup": False},
+        "credentials": {"existingSecret": "", "agentWallet": PAYER},
+        "agents": [],
+    }
 
 
 @dataclass(frozen=True)

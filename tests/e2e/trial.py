@@ -22,8 +22,8 @@ from runtime.contract import ESCROW_REQUEST_ANNOTATION, WORK_ID_ANNOTATION
 from runtime.sandbox.testing import RunningSandbox
 from tests.e2e.books import Books
 from tests.e2e.kubectl import Kubectl
+from tests.e2e.stack import sandboxed
 from tests.runtime.operator.proof import sent_once
-from tests.runtime.operator.world import PAYER
 from tests.toolchain import images, pods, waiting
 from tests.toolchain.cluster import Cluster
 
@@ -175,15 +175,9 @@ def stack_settings(namespace: str, image: str, service: str) -> dict[str, Any]:
     off = ("worker", "payroll", "hpa", "mcp", "networkPolicy")
     return {
         **{part: {"enabled": False} for part in off},
-        "namespace": namespace,
-        "images": {"runtime": image},
-        "sandbox": {"enabled": True},
-        "services": {"faucetUrl": service, "escrowUrl": service},
-        "faucet": {"claimOnStartup": False},
-        "credentials": {"existingSecret": "", "agentWallet": PAYER},
+        **sandboxed(namespace, image, service),
         "funding": {"mode": "request"},
         "operator": {"resyncSeconds": 10},
-        "agents": [],
     }
 
 
