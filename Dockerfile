@@ -21,13 +21,12 @@ RUN stdlib=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
  && find /build/stdlib ! -type d ! -name '*.pyc' -exec rm {} +
 COPY requirements/runtime.txt /build/runtime.txt
 # Only wheels whose hashes are on file; no compiler is needed and none of a dependency's code runs while building.
-# kubernetes_asyncio only reads kubeconfigs, which no pod has: without it the image is a fifth smaller. uvloop is a tenth,
-# and for the Fly agent alone.
+# uvloop is for the Fly agent alone.
 # Unchecked-hash bytecode carries no source time, so two builds agree byte for byte; the read-only root file system of
 # the pods could not hold bytecode written later. One worker: the order of work is the order of the result.
 RUN python3 -m pip install --require-hashes --only-binary=:all: --no-compile --no-cache-dir --no-input \
       --disable-pip-version-check --root-user-action=ignore --target=/build/app/lib -r /build/runtime.txt \
- && rm -rf /build/app/lib/bin /build/app/lib/kubernetes_asyncio* \
+ && rm -rf /build/app/lib/bin \
  && PYTHONHASHSEED=0 python3 -m compileall -q -j 1 --invalidation-mode unchecked-hash -s /build -p / /build/app \
  && mkdir /build/fly && mv /build/app/lib/uvloop* /build/fly/
 # The accounts of the base plus ours; the images name the user by number, so that `runAsNonRoot` can check it.

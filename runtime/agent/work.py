@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import importlib
 import inspect
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -77,19 +78,23 @@ def _function(name: str) -> Work:
 
 @asynccontextmanager
 async def _model(settings: WorkSettings, url: str) -> AsyncGenerator[Work]:
-    import aiohttp  # here: only this kind of work needs it
+    import httpx  # here: only this kind of work needs it
 
     headers = {"Authorization": f"Bearer {settings.model_key}"} if settings.model_key else {}
-    async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+    unbounded = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    async with httpx.AsyncClient(headers=headers, timeout=None, limits=unbounded) as client:  # noqa: S113 - see _bounded
 
         async def ask(prompt: str) -> Any:
             body = {"model": settings.model, "messages": [{"role": "user", "content": prompt}]}
-            async with session.post(f"{url}/chat/completions", json=body, allow_redirects=False) as answer:
-                if answer.status != 200:
-                    raise WorkFailed(f"the model's endpoint answered {answer.status}")
-                if answer.content_length is not None and answer.content_length > MOST_BYTES:
-                    raise WorkFailed(f"the model's answer is longer than {MOST_BYTES} bytes")
-                found = await answer.json()
+            content = bytearray()
+            async with client.stream("POST", f"{url}/chat/completions", json=body) as answer:
+                if answer.status_code != 200:
+                    raise WorkFailed(f"the model's endpoint answered {answer.status_code}")
+                async for piece in answer.aiter_bytes():
+                    content += piece
+                    if len(content) > MOST_BYTES:
+                        raise WorkFailed(f"the model's answer is longer than {MOST_BYTES} bytes")
+            found = json.loads(content)
             try:
                 text = found["choices"][0]["message"]["content"]
             except (KeyError, IndexError, TypeError):

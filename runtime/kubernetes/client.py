@@ -1,16 +1,20 @@
 """A client for one Kubernetes API server: requests, lists and watches, and nothing else.
 
 The well-kept client libraries cost 2 ms of CPU a request (lightkube, on httpx) or 70 MiB (kubernetes_asyncio) where
-aiohttp, which serves the probes anyway, costs 0.2 ms: at the operator's limit of 200m and 128Mi that decides.
+`runtime.http1` costs 0.15 ms: at the operator's limit of 200m and 128Mi that decides.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 
-import aiohttp
 import msgspec
 
+from runtime.http1.client import Answer, HttpClient, NotSent
+from runtime.http1.connection import Broken
+from runtime.http1.tunnel import parsed
 from runtime.kubernetes.connection import Login, Server, login
 from runtime.kubernetes.errors import (
     AlreadyExists,
@@ -40,9 +44,16 @@ ONLY_METADATA_LIST: Final = ONLY_METADATA.replace("Metadata;", "MetadataList;")
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
-TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
-WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
+REQUEST_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 90.0
 """The API server sends a bookmark about every minute, so a watch that is silent for longer is dead."""
+
+
+_KEPT: Final = 64
+"""Idle connections, where there is no bound."""
+
+_SAFE: Final = "/?&=%:,+~@!$'()*;"
+"""What a path keeps as it is; all else beyond ASCII's letters and digits is written by its number."""
 
 
 class _Event(msgspec.Struct):
@@ -67,7 +78,7 @@ class KubernetesApi:
         self._connections = connections
         self._login = way or login()
         self._server: Server | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._http: HttpClient | None = None
         self.malformed = Malformed()
         self.page_sizes: dict[str, int] = {}
         """How many objects a page may have where that is fewer than usual, by the collection's path."""
@@ -79,20 +90,21 @@ class KubernetesApi:
         return self._server.namespace
 
     async def __aenter__(self) -> "KubernetesApi":
-        self._server = await self._login.server()
+        await self._find_server()
         await self._login.headers()
-        # Compressed answers are not asked for: of a megabyte of blanks they would hide how much is to come.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
-            timeout=TIMEOUT,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self._manager, "Accept-Encoding": "identity"},
-        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._http is not None:
+            self._http.close()
+
+    async def _find_server(self) -> None:
+        server = self._server = await self._login.server()
+        if self._http is not None:
+            self._http.close()
+        proxy = parsed(server.proxy, server.tls) if server.proxy else None
+        most = self._connections
+        self._http = HttpClient(server.url, server.tls, proxy, name=server.name, most=most, kept=most or _KEPT)
 
     async def request(
         self,
@@ -108,20 +120,21 @@ class KubernetesApi:
         """One request; the bytes of a yes. Raises `KubernetesError` by status, `ApiUnreachable` when it broke off."""
         if method in ("POST", "PATCH"):
             params = {"fieldManager": self._manager, **(params or {})}
-        data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": content_type, "Accept": accept, **outgoing()}
+        data = b"" if body is None else msgspec.json.encode(body)
+        headers = {"content-type": content_type, "accept": accept, **outgoing()}
         renewed = False
         while True:
             who = await self._who(method, path)
             with _breaks_off(method, path):
-                async with self._open(method, path, data=data, params=params, headers={**headers, **who}) as response:
-                    content = await _content(response, method, path, most_bytes)
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    with closing(await self._send(method, path, params, {**headers, **who}, data)) as answer:
+                        content = await _content(answer, method, path, most_bytes)
             # What was refused for its credential was not done: a fresh one may have it done.
-            if response.status == 401 and not renewed and await self._renewed(method, path, who):
+            if answer.status == 401 and not renewed and await self._renewed(method, path, who):
                 renewed = True
                 continue
-            if response.status >= 300:
-                raise _refusal(method, path, response, content)
+            if answer.status >= 300:
+                raise _refusal(method, path, answer, content)
             return content
 
     async def _who(self, method: str, path: str) -> Mapping[str, str]:
@@ -135,23 +148,26 @@ class KubernetesApi:
         try:
             if not await self._login.renew(refused):
                 return False
-            self._server = await self._login.server()
+            await self._find_server()
         except LoginError as error:
             raise ApiUnreachable(f"{method} {path}: {error}") from error
         return True
 
-    def _open(self, method: str, path: str, **arguments: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        assert self._session is not None and self._server is not None, "use `async with`"  # noqa: S101, PT018
-        server = self._server
-        return self._session.request(
-            method,
-            server.url + path,
-            ssl=server.tls if server.tls is not None else True,
-            server_hostname=server.name,
-            proxy=server.proxy,
-            allow_redirects=False,
-            **arguments,
-        )
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        seconds: float | None = None,
+    ) -> Answer:
+        assert self._http is not None, "use `async with`"  # noqa: S101 - a programming error
+        target = quote(path, safe=_SAFE) + (f"?{urlencode(params)}" if params else "")
+        # Compressed answers are not asked for: of a megabyte of blanks they would hide how much is to come.
+        head = {"user-agent": self._manager, "accept-encoding": "identity", **headers}
+        written = [(name.encode("ascii"), value.encode("latin-1")) for name, value in head.items()]
+        return await self._http.send(method, target, written, body, seconds=seconds)
 
     async def get(self, path: str, shape: Shape[T]) -> T:
         """Read one object. Raises `MalformedObject`."""
@@ -201,42 +217,46 @@ class KubernetesApi:
         """
         params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", **(selectors or {})}
         who = await self._who("WATCH", path)
-        headers = {"Accept": "application/json", **who}
-        with _breaks_off("WATCH", path):
-            async with self._open("GET", path, params=params, headers=headers, timeout=WATCH_TIMEOUT) as response:
-                if response.status == 401:
-                    await self._renewed("WATCH", path, who)  # for the next try
-                if response.status >= 300:
-                    content = await _content(response, "WATCH", path, ANSWER_BYTES)
-                    raise _refusal("WATCH", path, response, content)
-                async for line in _lines(response.content):
-                    event = _read_event(line)
-                    if event.type == "ERROR":
-                        status = msgspec.json.decode(event.object)
-                        words = excerpt(str(status.get("message", "")), 500)
-                        raise KubernetesError("WATCH", path, status.get("code", 500), status.get("reason", ""), words)
-                    yield event.type, event.object
+        headers = {"accept": "application/json", **who}
+        with (
+            _breaks_off("WATCH", path),
+            closing(await self._send("GET", path, params, headers, seconds=SILENCE_SECONDS)) as answer,
+        ):
+            if answer.status == 401:
+                await self._renewed("WATCH", path, who)  # for the next try
+            if answer.status >= 300:
+                content = await _content(answer, "WATCH", path, ANSWER_BYTES)
+                raise _refusal("WATCH", path, answer, content)
+            async for line in _lines(answer.pieces(SILENCE_SECONDS)):
+                event = _read_event(line)
+                if event.type == "ERROR":
+                    status = msgspec.json.decode(event.object)
+                    words = excerpt(str(status.get("message", "")), 500)
+                    raise KubernetesError("WATCH", path, status.get("code", 500), status.get("reason", ""), words)
+                yield event.type, event.object
 
 
 @contextmanager
 def _breaks_off(method: str, path: str) -> Generator[None]:
     try:
         yield
-    except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise ApiUnreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
+    except TimeoutError as error:
+        raise ApiUnreachable(f"{method} {path}: no whole answer within {REQUEST_SECONDS:g} s") from error
+    except (NotSent, Broken, OSError, ValueError) as error:
+        raise ApiUnreachable(f"{method} {path}: {error}") from error
 
 
-async def _content(response: aiohttp.ClientResponse, method: str, path: str, most_bytes: int) -> bytes | bytearray:
+async def _content(answer: Answer, method: str, path: str, most_bytes: int) -> bytes | bytearray:
     """The body, read no further than `most_bytes`; raises `TooLarge`."""
-    if (response.content_length or 0) <= most_bytes:
+    if int(answer.header(b"content-length") or 0) <= most_bytes:
         content = bytearray()
-        async for piece in response.content.iter_any():
+        async for piece in answer.pieces():
             content += piece
             if len(content) > most_bytes:
                 break
         else:
             return content
-    raise TooLarge(method, path, response.status, "TooLarge", f"more than {most_bytes} bytes")
+    raise TooLarge(method, path, answer.status, "TooLarge", f"more than {most_bytes} bytes")
 
 
 def _understood(method: str, path: str, content: bytes | bytearray, shape: Shape[T]) -> T:
@@ -252,11 +272,9 @@ def no_answer(method: str, path: str, content: bytes | bytearray) -> ApiUnreacha
     return ApiUnreachable(f"{method} {path}: no answer of an API server: {_beginning(content)}")
 
 
-def _refusal(
-    method: str, path: str, response: aiohttp.ClientResponse, content: bytes | bytearray
-) -> KubernetesError | ApiUnreachable:
+def _refusal(method: str, path: str, answer: Answer, content: bytes | bytearray) -> KubernetesError | ApiUnreachable:
     """What a status of 300 or more amounts to; only an API server's own `Status` says that nothing was done."""
-    status = response.status
+    status = answer.status
     try:
         body = msgspec.json.decode(content)
     except msgspec.DecodeError:
@@ -264,8 +282,8 @@ def _refusal(
     if not isinstance(body, dict):
         words = f"no answer of an API server: {_beginning(content)}" if content else "no answer of an API server"
         if status in (502, 504):  # of a proxy that may have passed the request on
-            return ApiUnreachable(f"{method} {path}: {status} {response.reason}: {words}")
-        return KubernetesError(method, path, status, response.reason or "", words)
+            return ApiUnreachable(f"{method} {path}: {status} {answer.reason}: {words}")
+        return KubernetesError(method, path, status, answer.reason or "", words)
     reason = str(body.get("reason", ""))
     kind: type[KubernetesError] = {404: ObjectNotFound, 403: Forbidden}.get(status, KubernetesError)
     if status == 409:
@@ -278,11 +296,11 @@ def _beginning(content: bytes | bytearray) -> str:
     return excerpt(" ".join(bytes(content).decode(errors="replace").split()), 120)
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: aiohttp's own reading ends at 128 kB, and a Job may be a megabyte."""
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Lines up to `ANSWER_BYTES`: a Job may be a megabyte."""
     begun: list[bytes] = []
     length = 0
-    async for piece in content.iter_any():
+    async for piece in pieces:
         first, *others = piece.split(b"\n")
         begun.append(first)
         length += len(first)

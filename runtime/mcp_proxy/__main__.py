@@ -18,13 +18,13 @@ _log: Final = logging.getLogger("runtime.mcp_proxy")
 
 async def run(start: Start[Settings]) -> None:
     """Serve until asked to stop, then finish what is under way, within the grace."""
+    from runtime.http1.client import HttpClient
+    from runtime.http1.tunnel import proxy_of
     from runtime.mcp_proxy.budgets import Ledger
     from runtime.mcp_proxy.cache import Cache
-    from runtime.mcp_proxy.http_client import HttpClient
     from runtime.mcp_proxy.http_server import HttpServer
     from runtime.mcp_proxy.proxy import Proxy
     from runtime.mcp_proxy.rules_file import RulesFile
-    from runtime.mcp_proxy.tunnel import proxy_of
     from runtime.mcp_proxy.upstream import Upstream
     from runtime.network import trust_store
     from runtime.service.sockets import EVERY_ADDRESS, listen

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from runtime.http1.client import ANSWER_BYTES, Answer
+from runtime.http1.connection import Broken
 from runtime.mcp_proxy import message
 from runtime.mcp_proxy.budgets import Fate
-from runtime.mcp_proxy.connection import Broken
 from runtime.mcp_proxy.events import EventCutter, data_of
-from runtime.mcp_proxy.http_client import ANSWER_BYTES, Answer
 from runtime.mcp_proxy.message import Executed, Reason
 from runtime.mcp_proxy.upstream import Failure
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.errors import PurpleFleaError
+from runtime.http1.client import ANSWER_BYTES, NotSent
+from runtime.http1.client import Answer as UpstreamAnswer
+from runtime.http1.connection import Broken
+from runtime.http1.written import Headers
 from runtime.mcp_proxy import answers, message, tools
 from runtime.mcp_proxy.budgets import Fate, Spending
-from runtime.mcp_proxy.connection import Broken
 from runtime.mcp_proxy.events import EventCutter, data_of, has_id
-from runtime.mcp_proxy.http1 import Headers
-from runtime.mcp_proxy.http_client import ANSWER_BYTES, NotSent
-from runtime.mcp_proxy.http_client import Answer as UpstreamAnswer
 from runtime.mcp_proxy.http_server import Answer, Request
 from runtime.mcp_proxy.message import Executed, NotAMessage, Reason
 from runtime.mcp_proxy.rules import Refused

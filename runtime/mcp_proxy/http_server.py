@@ -12,8 +12,8 @@ from typing import Final
 
 import httptools
 
-from runtime.mcp_proxy import http1
-from runtime.mcp_proxy.http1 import Headers
+from runtime.http1 import written
+from runtime.http1.written import Headers
 
 BODY_BYTES: Final = 4 * 1024 * 1024
 _ALL_BODIES_BYTES: Final = 4 * BODY_BYTES
@@ -124,7 +124,7 @@ class Answer:
         self.status = status
         if not self._keeps:
             headers = [*headers, (b"connection", b"close")]
-        self._head = http1.answer_head(status, headers)
+        self._head = written.answer_head(status, headers)
 
     async def write(self, piece: bytes, *, last: bool = False) -> None:
         """A piece of the body, on its way when this returns; waits while the peer does not read."""
@@ -133,7 +133,7 @@ class Answer:
         if self._request.method == "HEAD" or self.status in _WITHOUT_BODY:
             data = b""
         elif self._chunked:
-            data = http1.chunk(piece) + (http1.LAST_CHUNK if last else b"")
+            data = written.chunk(piece) + (written.LAST_CHUNK if last else b"")
         else:
             data = piece
         head, self._head = self._head, b""
@@ -400,7 +400,7 @@ class _Connection(asyncio.Protocol):
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        self.write(http1.answer_head(status, head) + body)
+        self.write(written.answer_head(status, head) + body)
         self._allow(_LINGER_SECONDS)
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -3,12 +3,12 @@
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from runtime.http1.client import ANSWER_BYTES, NotSent
+from runtime.http1.client import Answer as UpstreamAnswer
+from runtime.http1.connection import Broken
+from runtime.http1.written import Headers
 from runtime.mcp_proxy import message
-from runtime.mcp_proxy.connection import Broken
 from runtime.mcp_proxy.events import EventCutter, data_of
-from runtime.mcp_proxy.http1 import Headers
-from runtime.mcp_proxy.http_client import ANSWER_BYTES, NotSent
-from runtime.mcp_proxy.http_client import Answer as UpstreamAnswer
 from runtime.mcp_proxy.http_server import Answer, Request
 from runtime.mcp_proxy.upstream import AGENT, Upstream
 from runtime.trace import HEADER, outgoing
@@ -25,9 +25,7 @@ async def pass_session(upstream: Upstream, request: Request, answer: Answer, lin
     headers: Headers = [AGENT, (b"accept", b"text/event-stream"), (HEADER.encode(), line.traceparent.encode())]
     headers += [(name, value) for name, value in request.headers if name in _FORWARDED]
     try:
-        found = await upstream.client.send(
-            request.method, headers, b"", money=False, seconds=upstream.call_seconds, on_write=_nothing
-        )
+        found = await upstream.client.send(request.method, "", headers, seconds=upstream.call_seconds)
     except (NotSent, Broken) as error:
         text = f"{upstream.name} cannot be reached: {error}"
         return await answer.send(502, message.error(None, message.SIDECAR_ERROR, text))
@@ -63,7 +61,3 @@ async def _listen(upstream: Upstream, found: UpstreamAnswer, answer: Answer) -> 
     except asyncio.CancelledError:
         pass  # it has left, or the sidecar ends
     await answer.end()
-
-
-def _nothing() -> None:
-    pass

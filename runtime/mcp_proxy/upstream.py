@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from runtime.contract import VERSION
+from runtime.http1.client import Answer, HttpClient, NotSent
+from runtime.http1.connection import Broken
+from runtime.http1.written import Headers
 from runtime.mcp_proxy import message, tools
 from runtime.mcp_proxy.breaker import Breaker
 from runtime.mcp_proxy.cache import Cache
-from runtime.mcp_proxy.connection import Broken
-from runtime.mcp_proxy.http1 import Headers
-from runtime.mcp_proxy.http_client import Answer, HttpClient, NotSent
 from runtime.mcp_proxy.message import Executed, Reason
 
 ATTEMPTS: Final = 3
@@ -100,7 +100,7 @@ class Upstream:
 
         Raises:
             Failure: The breaker is open.
-            NotSent, Broken: See `http_client`.
+            NotSent, Broken: See `HttpClient.send`.
         """
         if not await self.breaker.lets_through():
             text = f"{self.name} has not answered lately and is left alone for some seconds. Try again later."
@@ -119,7 +119,7 @@ class Upstream:
             sending.written = True
 
         return await self.client.send(
-            "POST", headers, body, money=sending.money, seconds=self.call_seconds, on_write=written
+            "POST", "", headers, body, fresh=sending.money, seconds=self.call_seconds, on_write=written
         )
 
     async def pause(self, sending: Sending, error: Exception) -> None:
@@ -136,9 +136,7 @@ class Upstream:
     async def _is_alive(self) -> bool:
         """Whether it answers a ping, with whatever below 500."""
         try:
-            answer = await self.client.send(
-                "POST", [JSON, ACCEPT, PLAIN, AGENT], _PING, money=False, seconds=_PROBE_SECONDS, on_write=_nothing
-            )
+            answer = await self.client.send("POST", "", [JSON, ACCEPT, PLAIN, AGENT], _PING, seconds=_PROBE_SECONDS)
             answer.close()
         except (NotSent, Broken):
             return False
@@ -152,7 +150,3 @@ def lost(why: str) -> Failure:
         "Look first, e.g. by get_escrow, or ask a person; do not simply repeat it."
     )
     return Failure(Reason.BROKEN, Executed.UNKNOWN, text)
-
-
-def _nothing() -> None:
-    pass

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from runtime.contract import Port, ProgramName, Route
+from runtime.http1.client import HttpClient, NotSent
+from runtime.http1.connection import Broken
+from runtime.http1.written import Headers
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import Metadata, Shape
@@ -111,12 +114,7 @@ async def read_pods(api: KubernetesApi, namespace: str, token_file: Path, found:
     token = token.strip()
     protect(token)
     gate = asyncio.Semaphore(AT_ONCE)
-    session = aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=POD_SECONDS, connect=3),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=AT_ONCE),
-    )
+    headers = [(b"authorization", f"Bearer {token}".encode()), (b"accept-encoding", b"identity")]
 
     async def read(pod: WorkerPod) -> None:
         name = pod.metadata.name
@@ -127,29 +125,31 @@ async def read_pods(api: KubernetesApi, namespace: str, token_file: Path, found:
         async with gate:
             try:
                 async with asyncio.timeout(POD_SECONDS):
-                    await _read_log(session, pod.url, name, found)
-            except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+                    with closing(HttpClient(pod.url, None, connect_seconds=3)) as client:
+                        await _read_log(client, headers, name, found)
+            except TimeoutError:
+                found.problems.append(f"pod {name} does not answer for its work log within {POD_SECONDS:g} s")
+            except (NotSent, Broken, ValueError) as error:
                 words = excerpt(str(error), 200)
-                found.problems.append(f"pod {name} does not answer for its work log: {type(error).__name__} {words}")
+                found.problems.append(f"pod {name} does not answer for its work log: {words}")
 
-    async with session:
-        await asyncio.gather(*map(read, pods))
+    await asyncio.gather(*map(read, pods))
 
 
-async def _read_log(session: aiohttp.ClientSession, url: str, pod: str, found: Evidence) -> None:
+async def _read_log(client: HttpClient, headers: Headers, pod: str, found: Evidence) -> None:
     since, bad, length = 0, 0, 0
     while length < POD_BYTES:
-        async with session.get(url, params={"since": f"{since}"}, allow_redirects=False) as answer:
+        with closing(await client.send("GET", f"?since={since}", headers, seconds=None)) as answer:
             if answer.status != 200:
                 found.problems.append(f"pod {pod} refuses to show its work log: {answer.status}")
                 return
             page = bytearray()
-            async for piece in answer.content.iter_any():
+            async for piece in answer.pieces():
                 page += piece
                 if len(page) > PAGE_BYTES:
                     found.problems.append(f"pod {pod} answers with more than {PAGE_BYTES} bytes; the rest is not read")
                     return
-            after = answer.headers.get("PF-Next", "")
+            after = answer.header(b"pf-next")
         entries, torn = read_lines(bytes(page))
         found.add(f"pod {pod}", entries)
         bad, length = bad + torn, length + len(page)

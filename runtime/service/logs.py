@@ -11,7 +11,7 @@ from runtime.redaction import redact
 from runtime.service.settings import Level
 from runtime.trace import log_fields
 
-_CHATTY: Final = ("httpx", "httpcore", "aiohttp.access", "uvicorn")
+_CHATTY: Final = ("httpx", "httpcore", "uvicorn")
 
 
 class PlainLines(logging.Formatter):

@@ -7,6 +7,7 @@ Unknown is never zero: a Job that OpenCost does not name has no cost here. An an
 another time, gives nobody any: then `why_not` says why, and the statement has no such column.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-import aiohttp
+import httpx
 import msgspec
 
 from runtime.contract import WorkKind
@@ -30,7 +31,7 @@ JOB_UID: Final = "label:batch_kubernetes_io_controller_uid"
 
 ANSWER_BYTES: Final = 64 << 20
 """Most that is read: 25,000 Jobs."""
-TIMEOUT: Final = aiohttp.ClientTimeout(total=120, sock_connect=5)
+ANSWER_SECONDS: Final = 120
 """OpenCost asks Prometheus for all of it, which takes a while."""
 MOST: Final = Decimal(10**9)
 """A Job that cost more is a mistake."""
@@ -101,24 +102,26 @@ async def _answer(url: str, start: datetime, end: datetime) -> bytearray:
     window = ",".join(f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (start, end))
     asked = {"window": window, "aggregate": JOB_UID, "accumulate": "true", "includeIdle": "false", "shareIdle": "false"}
     content = bytearray()
+    plain = {"Accept-Encoding": "identity"}
     try:
         async with (
-            aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.get(url, params=asked, allow_redirects=False) as answer,
+            asyncio.timeout(ANSWER_SECONDS),
+            httpx.AsyncClient(timeout=httpx.Timeout(None, connect=5), headers=plain) as client,
+            client.stream("GET", url, params=asked) as answer,
         ):
-            async for piece in answer.content.iter_any():
+            async for piece in answer.aiter_raw():
                 content += piece
                 if len(content) > ANSWER_BYTES:
                     raise _Unusable(f"answers with more than {ANSWER_BYTES >> 20} MiB; make the period shorter")
     except TimeoutError:
         raise _Unusable("does not answer in time; make the period shorter") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise _Unusable(f"does not answer: {excerpt(str(error) or type(error).__name__, 200)}") from None
-    if 300 <= answer.status < 400:
-        raise _Unusable(f"answers {answer.status} and points elsewhere; give the address that answers itself")
-    if answer.status != 200:
+    if 300 <= answer.status_code < 400:
+        raise _Unusable(f"answers {answer.status_code} and points elsewhere; give the address that answers itself")
+    if answer.status_code != 200:
         words = excerpt(content.decode(errors="replace").strip(), 200)
-        raise _Unusable(f"answers {answer.status}: {words or 'nothing'}")
+        raise _Unusable(f"answers {answer.status_code}: {words or 'nothing'}")
     return content
 
 

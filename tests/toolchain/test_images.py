@@ -88,7 +88,7 @@ def test_it_holds_what_is_locked_with_its_licences_and_no_compiler(archive):
     places = [match for name in every if (match := re.match(r"app/lib/([^/]+)\.dist-info/(.+)$", name))]
     inside = {match[1].lower() for match in places}
     left_out = {one.partition("-")[0] for one in locked ^ inside}
-    assert left_out == {"kubernetes_asyncio", "uvloop"}, "no pod has a kubeconfig, and the Fly agent's image the other"
+    assert left_out == {"uvloop"}, "the Fly agent's image has it"
     with_text = {match[1].lower() for match in places if re.search("LICEN|COPYING", match[2])}
     assert {one.partition("-")[0] for one in inside - with_text} == {"obstore"}, "its wheel names MIT, and has no text"
     above = archive.files(archive.layers[1:])

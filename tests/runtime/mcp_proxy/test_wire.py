@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.mcp_proxy import http1, message
-from runtime.mcp_proxy.connection import Broken, Connection
+from runtime.http1 import written
+from runtime.http1.connection import Broken, Connection
+from runtime.mcp_proxy import message
 from runtime.mcp_proxy.events import EventCutter
 from runtime.mcp_proxy.http_server import Answer, Bounds, HttpServer, Request
 from tests.runtime.mcp_proxy.sidecar import BOTH, MODERN, raw
@@ -226,7 +227,7 @@ def test_a_head_that_comes_in_pieces_is_as_long_as_its_bytes():
 
 def test_a_header_that_an_upstream_ends_early_cannot_add_one():
     with pytest.raises(ValueError, match="a line break in the header x"):
-        http1.answer_head(200, [(b"x", b"a\r\nset-cookie: b")])
+        written.answer_head(200, [(b"x", b"a\r\nset-cookie: b")])
 
 
 def test_a_client_that_waits_behind_another_request_of_its_own_gets_leave_as_well(sidecar, upstream):

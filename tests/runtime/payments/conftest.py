@@ -34,7 +34,7 @@ def unused_url():
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
-@pytest.fixture(params=["httpx", "aiohttp"])
+@pytest.fixture(params=["httpx", "http1"])
 async def client_of(request, server):
     """Makes clients of the scripted server, by dialect; with either transport all must be the same."""
     made = []
@@ -48,7 +48,7 @@ async def client_of(request, server):
             "allow_http": True,
             "tls": TLS,
         } | changes
-        settings["http"] = BusyHttp if request.param == "aiohttp" else None
+        settings["http"] = BusyHttp if request.param == "http1" else None
         made.append(PaymentsClient(dialect, settings.pop("url", server.url), Credentials(KEY), **settings))
         return made[-1]
 

@@ -7,12 +7,15 @@ from typing import Final
 Headers = list[tuple[bytes, bytes]]
 
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_NEVER_IN_A_TARGET: Final = re.compile(rb"[^!-~]")
 _NEVER_IN_A_HEADER: Final = re.compile(rb"[\r\n\0]")
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
-    """The head of a request."""
+    """The head of a request. Raises ValueError, where a part of it would begin another."""
+    if _NEVER_IN_A_TARGET.search(target):
+        raise ValueError(f"{target.decode('latin-1')!r} is no path: it has blanks or letters beyond ASCII")
     return b"%s %s HTTP/1.1\r\n%s\r\n" % (method, target, _lines(headers))
 
 

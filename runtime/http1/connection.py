@@ -1,4 +1,4 @@
-"""One connection to an upstream: a request is written whole, its answer is read as it comes."""
+"""One connection to a server: a request is written whole, its answer is read as it comes."""
 
 # ruff: noqa: D102 - asyncio and the parser tell what their callbacks are for
 
@@ -10,8 +10,7 @@ from typing import Final
 
 import httptools
 
-from runtime.mcp_proxy import http1
-from runtime.mcp_proxy.http1 import Headers
+from runtime.http1.written import Headers, request_head
 
 _HEAD_BYTES: Final = 32 * 1024
 _LONG_HEAD: Final = f"the answer's head has more than {_HEAD_BYTES} bytes"
@@ -27,7 +26,8 @@ class Connection(asyncio.Protocol):
     """Exchanges, one after another.
 
     Attributes:
-        status, headers: Of the answer, once `head` has returned; names in lower case, the last of a name counts.
+        status, reason: Of the answer, once `head` has returned.
+        headers: Its own, with names in lower case; the last of a name counts.
         used_at: When the last exchange ended, by the monotonic clock.
     """
 
@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
         self._lost = ""
         self.used_at = time.monotonic()
         self.status = 0
+        self.reason = ""
         self.headers: dict[bytes, bytes] = {}
         self._complete = True  # nothing has been asked
         self._keeps = True
@@ -82,6 +83,9 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._end("it said more than its answer")
 
+    def on_status(self, reason: bytes) -> None:
+        self.reason = reason.decode("latin-1")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._has_head:  # else they are trailers, which mean nothing here
             self._head_bytes += len(name) + len(value) + 4
@@ -110,7 +114,7 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._keeps = self._parser.should_keep_alive()
 
-    # --- what the sidecar calls
+    # --- what the client calls
 
     @property
     def is_open(self) -> bool:
@@ -118,21 +122,26 @@ class Connection(asyncio.Protocol):
         return not self._lost and self._keeps and self._complete and not self._transport.is_closing()
 
     def write(self, method: bytes, target: bytes, headers: Headers, body: bytes = b"") -> None:
-        """Write a request."""
+        """Write a request. Raises ValueError, where it cannot be written as HTTP."""
         if self._kept_bytes > _AHEAD_BYTES:  # of the answer before, which nobody read to its end
             self._transport.resume_reading()
         self._complete = self._has_head = self._keeps = False
-        self.status, self.headers = 0, {}
+        self.status, self.reason, self.headers = 0, "", {}
         self._head_bytes = self._unfinished_bytes = self._kept_bytes = 0
         self._pieces.clear()
-        if body:
+        if body or method in _HAS_A_BODY:
             headers = [*headers, (b"content-length", b"%d" % len(body))]
-        self._transport.write(http1.request_head(method, target, headers) + body)
+        self._transport.write(request_head(method, target, headers) + body)
 
     async def head(self) -> None:
         """Wait for the head of the answer. Raises Broken."""
         while not self._has_head:
             await self._more()
+
+    @property
+    def has_piece(self) -> bool:
+        """Whether `piece` need not wait."""
+        return bool(self._pieces) or self._complete
 
     async def piece(self) -> bytes:
         """The next piece of the answer's body, empty at its end. Raises Broken."""
@@ -167,5 +176,8 @@ class Connection(asyncio.Protocol):
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
+
+_HAS_A_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+"""Some proxies refuse one of these that does not say how long its body is, also where it has none."""
 
 _LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})

@@ -1,4 +1,4 @@
-"""The way to an `https://` upstream through the environment's HTTP proxy: CONNECT, and TLS inside of it.
+"""The way to a server through an HTTP proxy: CONNECT, and TLS inside of it.
 
 Nothing of a request is written before the tunnel stands, so a proxy that refuses leaves no doubt.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from runtime.errors import BadInput
-from runtime.mcp_proxy.connection import Broken, Connection
+from runtime.http1.connection import Broken, Connection
 from runtime.network import proxy_for
 
 
@@ -20,7 +20,7 @@ class HttpProxy:
 
     Args:
         tls: Trusts it, where it is spoken to by `https://` itself.
-        authorization: For it alone; the upstream never sees it.
+        authorization: For it alone; the server never sees it.
     """
 
     host: str
@@ -28,15 +28,21 @@ class HttpProxy:
     tls: ssl.SSLContext | None = None
     authorization: bytes | None = None
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext) -> Connection:
-        """A TLS connection to the upstream. Raises OSError, whose `strerror` says what went wrong."""
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None, name: str | None) -> Connection:
+        """A connection to a server, whose certificate has that name.
+
+        Raises:
+            OSError: Its `strerror` says what went wrong.
+        """
         loop = asyncio.get_running_loop()
         transport, outer = await loop.create_connection(Connection, self.host, self.port, ssl=self.tls)
         try:
             await self._connect(outer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
             inner = Connection()
-            inside = await loop.start_tls(transport, inner, tls, server_hostname=host)
-            if inside is None:
+            if tls is None:
+                transport.set_protocol(inner)
+                inside = transport
+            elif (inside := await loop.start_tls(transport, inner, tls, server_hostname=name)) is None:
                 raise ConnectionError(0, "the proxy closed the connection")
         except BaseException:
             outer.close()
@@ -58,20 +64,25 @@ class HttpProxy:
 
 
 def proxy_of(url: str, tls: ssl.SSLContext | None) -> HttpProxy | None:
-    """The environment's proxy for an upstream; None: it is asked directly.
+    """The environment's proxy on the way to a URL; None: it is asked directly.
 
     Raises:
-        BadInput: The proxy is none that the sidecar speaks to.
+        BadInput: It is none that is spoken to here.
     """
     proxy = proxy_for(url)
     if proxy is None:
         return None
-    parts = urlsplit(proxy)
-    if parts.scheme not in ("http", "https"):
+    if (scheme := urlsplit(proxy).scheme) not in ("http", "https"):
         raise BadInput(
-            f"the environment names a {parts.scheme}:// proxy for {urlsplit(url).hostname}, and the sidecar speaks to "
-            "http:// and https:// proxies only: name such a one in HTTPS_PROXY, or the host in NO_PROXY"
+            f"the environment names a {scheme}:// proxy for {urlsplit(url).hostname}, and only http:// and https:// "
+            "proxies can be used: name such a one in HTTPS_PROXY, or the host in NO_PROXY"
         )
+    return parsed(proxy, tls)
+
+
+def parsed(proxy: str, tls: ssl.SSLContext | None) -> HttpProxy:
+    """The proxy of an `http://` or `https://` URL; `tls` trusts it."""
+    parts = urlsplit(proxy)
     authorization = None
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
