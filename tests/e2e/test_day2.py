@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -86,6 +87,12 @@ def finish(trial, seen):
     assert (books.payments, books.lost.micro, books.paid_twice) == (len(trial.jobs), 0, 0)
 
 
+def restarts(trial) -> str:
+    """How often the kubelet has started the operator again."""
+    [pod] = trial.kubectl.get("pods", "--selector", "app.kubernetes.io/component=operator")
+    return f"{pod['status']['containerStatuses'][0]['restartCount']} restarts of the operator"
+
+
 @pytest.mark.trial("upgrade from the previous version under load, and roll-back")
 def test_an_upgrade_and_the_way_back_pay_each_job_once(trial, deployed, payments, key, runtime_image, tmp_path, seen):
     revision = previous_revision()
@@ -123,9 +130,7 @@ def test_a_rotation_of_the_key(trial, payments, key, seen):
     trial.gate.open()
     trial.begin(2)
     finish(trial, seen)
-    [pod] = trial.kubectl.get("pods", "--selector", "app.kubernetes.io/component=operator")
-    restarts = pod["status"]["containerStatuses"][0]["restartCount"]
-    seen("operator", f"{restarts} restarts; the kubelet brought the new key")
+    seen("operator", f"{restarts(trial)}; the kubelet brought the new key")
 
 
 @pytest.mark.trial("the node restarted: every process on it ends")
@@ -144,9 +149,11 @@ def test_an_outage_of_the_api_server(trial, seen):
     with faults.killed(trial.cluster, "kube-apiserver"):
         trial.gate.open()
         threading.Event().wait(OUTAGE_SECONDS)  # its length is what is tried
+    back = time.monotonic()
     trial.begin(1)
     finish(trial, seen)
     seen("away", f"{OUTAGE_SECONDS:.0f} s, in which {len(running)} Jobs ended")
+    seen("settled", f"{time.monotonic() - back:.0f} s after the API server was back, with {restarts(trial)}")
 
 
 @pytest.mark.trial("a full disk under the payment service")

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from components.manifests import naming
-from tests.runtime.operator.proof import numbered
+from tests.runtime.operator.proof import let_time_pass, numbered
 from tests.runtime.operator.step_proxy import Counter, Step, When
 from tests.runtime.operator.world import PAYEE
 from tests.runtime.payroll.pods import line, pod_server
@@ -79,6 +79,7 @@ def test_killed_at_every_step_the_next_run_pays_once(world):
             killing = Killed(world, *point)
             killing.go()
             unreached += [] if killing.killed else [point[0]]
+            let_time_pass(world)
             world.pay()
     assert [name for name in unreached if not name.startswith("GET")] == [], "who shares a list asks for fewer"
     for done, failed, waits in tasks:
