@@ -86,7 +86,7 @@ class Sidecar:
         return f"http://127.0.0.1:{self.port}"
 
     def page(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.health_port}{path}", trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.health_port}{path}", trust_env=False, verify=False)
 
     def metric(self, sample: str) -> float:
         """One sample, by its name and labels as they are written."""

@@ -1,5 +1,6 @@
 """kill -9 of the operator before and after every request that it makes, in every course that a Job can take.
 
+What survives a kill is at the two servers. So after a request is before the next one, and one kill tries both.
 An undisturbed rehearsal lists the requests, so that a new one is killed at from the day it is sent; and it must send
 every kind of write that the operator has the right to, so that none is left out.
 """
@@ -167,7 +168,7 @@ def test_killed_at_every_step_it_pays_once(world, course):
     assert written(rehearsal.counter.steps) == granted(), "every kind of write is rehearsed, so that it is killed at"
     # The steps before there is a Job are the same in every course.
     steps = [step.name for step in rehearsal.counter.steps[0 if course.pays else rehearsal.start_steps :]]
-    points = [(name, when) for name in steps for when in When]
+    points = [(steps[0], When.BEFORE), *((name, When.AFTER) for name in steps)]
     killings = [Killing(world, course, number, *point) for number, point in enumerate(points, 1)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(Killing.run, killings))

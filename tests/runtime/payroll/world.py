@@ -78,7 +78,7 @@ class WorkerProcess(RuntimeProcess):
 
     def read(self, path: str, token: str = "") -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, trust_env=False, verify=False)
 
     def entries(self) -> list[Entry]:
         """What its log has."""

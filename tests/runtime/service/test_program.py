@@ -42,7 +42,8 @@ def test_the_example_serves_probes_on_both_families_and_ends_on_sigterm():
 
         def answers():
             try:
-                return httpx.get(f"http://127.0.0.1:{child.port}/livez", trust_env=False).status_code == 200
+                url = f"http://127.0.0.1:{child.port}/livez"
+                return httpx.get(url, trust_env=False, verify=False).status_code == 200
             except httpx.TransportError:
                 return child.process.poll() is not None
 
@@ -50,7 +51,7 @@ def test_the_example_serves_probes_on_both_families_and_ends_on_sigterm():
         hosts = ["127.0.0.1"] + (["[::1]"] if socket.has_dualstack_ipv6() else [])
         for host in hosts:
             for page in ("livez", "readyz", "metrics"):
-                assert httpx.get(f"http://{host}:{child.port}/{page}", trust_env=False).status_code == 200
+                assert httpx.get(f"http://{host}:{child.port}/{page}", trust_env=False, verify=False).status_code == 200
         child.signal(signal.SIGTERM)
         assert child.end()[::2] == (ExitCode.OK, "")
 
