@@ -33,6 +33,10 @@ class NotSent(Exception):
     """No connection came about; not one byte of the request was written."""
 
 
+class Untrusted(NotSent):
+    """The server's certificate is not one that is trusted, or not its own."""
+
+
 class Silent(Broken):
     """The time was up."""
 
@@ -240,7 +244,8 @@ class HttpClient:
         except OSError as error:  # ssl.SSLError, socket.gaierror, too
             self._resolved_at = 0.0
             words = error.strerror or f"{error}" or type(error).__name__
-            raise NotSent(f"no connection to {self.host}: {words}") from None
+            kind = Untrusted if isinstance(error, ssl.SSLCertVerificationError) else NotSent
+            raise kind(f"no connection to {self.host}: {words}") from None
 
     async def _resolved(self) -> list[aiohappyeyeballs.AddrInfoType]:
         if not self._resolved_at or time.monotonic() - self._resolved_at > _RESOLVED_SECONDS:

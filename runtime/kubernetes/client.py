@@ -12,13 +12,14 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from runtime.http1.client import Answer, HttpClient, NotSent
+from runtime.http1.client import Answer, HttpClient, NotSent, Untrusted
 from runtime.http1.connection import Broken
 from runtime.http1.tunnel import parsed
 from runtime.kubernetes.connection import Login, Server, login
 from runtime.kubernetes.errors import (
     AlreadyExists,
     ApiUnreachable,
+    ApiUntrusted,
     Forbidden,
     KubernetesError,
     LoginError,
@@ -243,7 +244,8 @@ def _breaks_off(method: str, path: str) -> Generator[None]:
     except TimeoutError as error:
         raise ApiUnreachable(f"{method} {path}: no whole answer within {REQUEST_SECONDS:g} s") from error
     except (NotSent, Broken, OSError, ValueError) as error:
-        raise ApiUnreachable(f"{method} {path}: {error}") from error
+        kind = ApiUntrusted if isinstance(error, Untrusted) else ApiUnreachable
+        raise kind(f"{method} {path}: {error}") from error
 
 
 async def _content(answer: Answer, method: str, path: str, most_bytes: int) -> bytes | bytearray:

@@ -7,6 +7,7 @@ KubernetesError     it answered and refused: HTTP status, reason, message
 ├── AlreadyExists   409: an object of that name exists
 └── TooLarge        the answer is longer than we read
 ApiUnreachable         no answer of an API server: whether a write arrived is unknown, so read again
+└── ApiUntrusted    its certificate is not one of the authority that was read at start
 LoginError          no server, or no identity to present to it: a mistake in the kubeconfig or its plug-in
 MalformedObject     one object cannot be read; all others can
 """
@@ -49,6 +50,10 @@ class Forbidden(KubernetesError):
 
 class ApiUnreachable(Exception):
     """No answer of the API server came; whether a write arrived is unknown, so read again."""
+
+
+class ApiUntrusted(ApiUnreachable):
+    """Its certificate is not one of the authority that was read at start; a new process reads that again."""
 
 
 class LoginError(Exception):

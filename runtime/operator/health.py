@@ -6,6 +6,9 @@ import time
 class Health:
     """What the probes ask.
 
+    An API server that is away is no reason to fail it: a new process cannot reach it either, and the kubelet lets the
+    fifth one wait for minutes, in which nobody is paid though the server is back.
+
     Args:
         stall_seconds: After how long without a complete list only a new process may help.
     """
@@ -16,7 +19,7 @@ class Health:
         self.ready = False
 
     def progress(self) -> None:
-        """Everything was listed, so watches, queue and API server are alive."""
+        """Everything was listed, so watches, queue and API server are alive; or the API server is away."""
         self._progress = time.monotonic()
 
     def stalled(self) -> str | None:

@@ -13,6 +13,7 @@ from runtime.contract import ACT_LABEL, OPERATOR_LEASE
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.errors import (
     ApiUnreachable,
+    ApiUntrusted,
     KubernetesError,
     MalformedObject,
     is_transient,
@@ -259,6 +260,8 @@ class Operator:
                 await self._claims.rebuild(versions)
         except (KubernetesError, ApiUnreachable) as error:
             _log.warning("not everything could be listed, next try in %s s: %s", self._config.resync_seconds, error)
+            if is_transient(error) and not isinstance(error, ApiUntrusted):
+                self._health.progress()
             return None
         return versions
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, closing
 
 import pytest
 
-from runtime.http1.client import HttpClient, NotSent, Silent
+from runtime.http1.client import HttpClient, NotSent, Silent, Untrusted
 from tests.toolchain.certificates import Authority
 
 OK = b"HTTP/1.1 200 Fine\r\nX-Kind: one\r\nContent-Length: 2\r\n\r\nok"
@@ -187,7 +187,7 @@ def test_the_server_is_the_one_that_is_named_or_nothing_is_sent(authority, serve
     async def run() -> list[bytes]:
         async with serving(server_tls) as (server, address):
             for tls, name in ((trusting, None), (trusting, "other.internal"), (public, "api.internal")):
-                with pytest.raises(NotSent):
+                with pytest.raises(Untrusted):
                     await asked(HttpClient(f"https://{address}", tls, name=name))
             assert server.heads == []
             assert await asked(HttpClient(f"https://{address}", trusting, name="api.internal")) == b"ok"

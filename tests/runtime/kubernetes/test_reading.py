@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -12,12 +13,13 @@ from lightkube.types import PatchType
 
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.connection import PodLogin
-from runtime.kubernetes.errors import LoginError, TooLarge
+from runtime.kubernetes.errors import ApiUntrusted, LoginError, TooLarge
 from runtime.kubernetes.finalizers import add_finalizer, remove_finalizer
 from runtime.kubernetes.kubeconfig import KubeconfigLogin
 from runtime.kubernetes.listing import PAGE, Listing
 from runtime.kubernetes.shape import NAMED, Metadata
 from runtime.kubernetes.watch import watch
+from tests.toolchain.certificates import Authority
 
 LARGE, COUNT = 900_000, 12
 
@@ -225,6 +227,21 @@ def test_a_pod_reads_its_token_again_when_it_is_refused(namespace, control_plane
     (folder / "token").unlink()
     with pytest.raises(LoginError, match=r"token cannot be read"):
         asyncio.run(ask_without(folder, environment))
+
+
+def test_an_authority_that_has_changed_is_no_mere_outage(control_plane, tmp_path):
+    """The one that was read at start is not the API server's any more: a new process reads it anew."""
+    Authority(tmp_path, "ca")
+    (tmp_path / "token").write_text("any")
+    url = urlsplit(control_plane.url)
+    environment = {"KUBERNETES_SERVICE_HOST": url.hostname, "KUBERNETES_SERVICE_PORT": f"{url.port}"}
+
+    async def ask() -> None:
+        async with KubernetesApi("tests", PodLogin(tmp_path, environment)) as api:
+            await api.request("GET", "/version")
+
+    with pytest.raises(ApiUntrusted):
+        asyncio.run(ask())
 
 
 async def ask_without(folder, environment) -> None:

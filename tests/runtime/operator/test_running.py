@@ -11,6 +11,8 @@ from lightkube.resources.rbac_authorization_v1 import Role
 
 from components.manifests import naming
 from runtime.contract import Env
+from tests.runtime.operator.proof import numbered
+from tests.runtime.operator.step_proxy import Counter
 from tests.runtime.operator.world import START_SECONDS, eventually
 
 
@@ -84,6 +86,20 @@ def test_liveness_fails_when_nothing_was_listed_for_long(world):
     assert operator.probe("/livez") == 200
     world.client.delete(Role, naming.OPERATOR)
     eventually(lambda: operator.probe("/livez") == 503, "liveness notices", seconds=30)
+
+
+def test_an_operator_outlives_an_api_server_that_is_away(world):
+    """A new process could not reach it either, and the kubelet lets the fifth one wait for minutes."""
+    with numbered(world, Counter()) as (changes, api):
+        operator = world.operator(**changes, **{Env.RESYNC_SECONDS: "1"})
+        api.overloaded = "/"  # as an API server does whose etcd is away
+        # Without a complete list liveness would fail after three periods and five seconds.
+        eventually(lambda: operator.log().count("not everything could be listed") > 8, "so long it is away")
+        assert operator.probe("/livez") == 200
+        api.overloaded = ""
+        world.job("after", world.fund())
+        world.finish("after")
+        world.await_phase("after", "Settled")
 
 
 def test_no_secret_in_logs_events_metrics_or_objects(world):
