@@ -19,6 +19,8 @@ from tests.toolchain.fixtures import require
 
 GUIDE = Path(__file__).parents[1] / "guides" / "kubernetes"
 OFF = ("admission", "networkPolicy", "mcp", "hpa", "payroll", "worker")
+KINDS = {"Deployment": Deployment, "ServiceAccount": ServiceAccount}
+FOR_ONE_UP = {"PULUMI_K8S_UPSERT_EXISTING_OBJECTS": "true", "PULUMI_K8S_ENABLE_PATCH_FORCE": "true"}
 SMALL = {**{name: {"enabled": False} for name in OFF}, "faucet": {"claimOnStartup": False}, "agents": []}
 
 
@@ -65,24 +67,17 @@ def test_what_is_no_import_file_is_one_message(text, tmp_path, capsys):
         assert "`pulumi preview --import-file" in capsys.readouterr().err
 
 
-@pytest.mark.engine
-@pytest.mark.controlplane
-@pytest.mark.skipif(
-    not (shutil.which("pulumi-language-python") and real_provider()),
-    reason="`pulumi import` wants Pulumi's own Python language host and provider; put both on the PATH",
-)
-def test_what_runs_by_hand_becomes_the_stacks_and_is_not_made_anew(
-    deploy, control_plane, namespace, tmp_path, monkeypatch, capsys
-):
-    """The way that docs/migration.md tells: the guide's objects, the rendered files over them, then the import."""
+@pytest.fixture
+def by_hand(control_plane, namespace, monkeypatch):
+    """The guide's objects, applied by kubectl, and over them the rendered files, as docs/migration.md tells it."""
     kubectl = require("kubectl", "kubectl")
     monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
 
     def apply(manifests):
-        for manifest in manifests:
-            command = ["kubectl", "apply", "-n", namespace.name, "-f", "-"]
-            subprocess.run(command, input=json.dumps(manifest), text=True, check=True, capture_output=True)
+        command = ["kubectl", "apply", "-n", namespace.name, "-f", "-"]
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
 
     [deployment] = [one for one in guide("operator.yaml") if one["kind"] == "Deployment"]
     accounts = [one for one in guide("credentials.yaml", "operator.yaml") if one["kind"] == "ServiceAccount"]
@@ -90,14 +85,45 @@ def test_what_runs_by_hand_becomes_the_stacks_and_is_not_made_anew(
     deployment["spec"] |= {"selector": {"matchLabels": labels}}  # the guide leaves it out, and no cluster takes that
     deployment["spec"]["template"]["metadata"] = {"labels": labels}
     apply([deployment, *accounts])
-    client = namespace.client
-    before = {one.metadata.uid for kind in (Deployment, ServiceAccount) for one in client.list(kind)}
-
+    before = uids(namespace.client)
     files = render(stack(namespace=namespace.name, **SMALL))
     objects = [yaml.safe_load(text) for path, text in files.items() if path.startswith(("foundation/", "kubernetes/"))]
-    taken_over = [one for one in objects if one["kind"] in ("Deployment", "ServiceAccount")]
-    apply(taken_over)  # takes away what the guide has and we have not
+    apply([one for one in objects if one["kind"] in KINDS])  # takes away what the guide has and we have not
+    return before
 
+
+def uids(client) -> dict[str, str]:
+    """Kind and name → UID."""
+    found = [(name, one.metadata) for name, kind in KINDS.items() for one in client.list(kind)]
+    return {f"{name} {metadata.name}": metadata.uid for name, metadata in found}
+
+
+@pytest.mark.engine
+@pytest.mark.controlplane
+def test_one_up_takes_over_what_runs_and_makes_nothing_anew(deploy, control_plane, namespace, by_hand):
+    """A real `up` on a real API server, through the tests' provider: it creates nothing that is there."""
+    deployed = deploy(kubeconfig=str(control_plane.kubeconfig), stand_in=True, namespace=namespace.name, **SMALL)
+    deployed.stack.workspace.env_vars.update(FOR_ONE_UP)
+    deployed.up()
+    assert "Deployment pf-escrow-operator" in by_hand
+    after = uids(namespace.client)
+    assert {name: after.get(name) for name in by_hand} == by_hand
+    for name in FOR_ONE_UP:
+        del deployed.stack.workspace.env_vars[name]
+    deployed.configure(namespace=namespace.name, **SMALL, operator={"resyncSeconds": 120})
+    steps = {step.urn.rpartition("::")[2]: step.op.value for step in deployed.preview()}
+    assert (steps["pf-escrow-operator"], {*steps.values()}) == ("update", {"update"}), "they are the stack's"
+
+
+@pytest.mark.engine
+@pytest.mark.controlplane
+@pytest.mark.skipif(
+    not (shutil.which("pulumi-language-python") and real_provider()),
+    reason="`pulumi import` wants Pulumi's own Python language host and provider; put both on the PATH",
+)
+def test_an_import_takes_over_what_runs_and_makes_nothing_anew(
+    deploy, control_plane, namespace, by_hand, tmp_path, capsys
+):
     deployed = deploy(kubeconfig=str(control_plane.kubeconfig), namespace=namespace.name, **SMALL)
     deployed.stack.preview(import_file=str(tmp_path / "import.json"))
     assert adopt.main([str(tmp_path / "import.json"), "--stack", "test", "--project", str(deployed.folder)]) == 0
@@ -110,7 +136,8 @@ def test_what_runs_by_hand_becomes_the_stacks_and_is_not_made_anew(
     adopted = {one.get("logicalName", one["name"]) for one in found if "id" in one}
     assert {steps.get(name, "same") for name in adopted} <= {"same", "update"}
     assert "replace" not in steps.values()
-    assert before <= {one.metadata.uid for kind in (Deployment, ServiceAccount) for one in client.list(kind)}
+    after = uids(namespace.client)
+    assert {name: after.get(name) for name in by_hand} == by_hand
 
 
 def guide(*names):

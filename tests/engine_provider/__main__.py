@@ -84,7 +84,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         given = manifest(request.args)
-        self._upsert = given.get("upsertExistingObjects") in (True, "true")
+        upsert = given.get("upsertExistingObjects") or os.environ.get("PULUMI_K8S_UPSERT_EXISTING_OBJECTS")
+        self._upsert = upsert in (True, "true")
         self._mutable = ("Secret",) if given.get("enableSecretMutable") in (True, "true") else ()
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 

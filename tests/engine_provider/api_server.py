@@ -1,5 +1,6 @@
 """Objects into a real API server and out of it again."""
 
+import os
 import time
 from typing import Any
 
@@ -10,6 +11,8 @@ from lightkube.config.client_adapter import Client, ConnectionParams
 DELETION_SECONDS = 60
 GATE_SECONDS = 10
 MANAGER = "purpleflea-tests"
+FORCE = os.environ.get("PULUMI_K8S_ENABLE_PATCH_FORCE", "false")
+"""Whether fields that are another manager's are taken from it."""
 
 
 class ApiServer:
@@ -33,7 +36,7 @@ class ApiServer:
     def _patch(self, manifest: dict[str, Any]) -> Any:
         return self._http.patch(
             self._path(manifest),
-            params={"fieldManager": MANAGER, "fieldValidation": "Strict"},
+            params={"fieldManager": MANAGER, "fieldValidation": "Strict", "force": FORCE},
             content=yaml.safe_dump(manifest),
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
