@@ -88,6 +88,10 @@ class KeyTaken(Exception):
         self.inference = inference
 
 
+class EscrowTaken(Exception):
+    """The service named an escrow as new that pays for another inference."""
+
+
 def now_ms() -> int:
     """The time as rows have it."""
     return time.time_ns() // 1_000_000
@@ -229,7 +233,7 @@ class CreationEntry:
         )
 
     async def write(self, creation: Creation) -> None:
-        """Write it; the first time with the inference itself."""
+        """Write it; the first time with the inference itself. Raises `EscrowTaken`."""
         found = replace(
             self.inference,
             sent_ms=int(creation.sent_at.timestamp() * 1000),
@@ -240,9 +244,12 @@ class CreationEntry:
         if not self.inference.creates:
             await self._ledger.begin(found)
         else:
-            await self._ledger.update(
-                found.id, sent_ms=found.sent_ms, creates=found.creates, escrow_id=found.escrow_id, state=found.state
-            )
+            try:
+                await self._ledger.update(
+                    found.id, sent_ms=found.sent_ms, creates=found.creates, escrow_id=found.escrow_id, state=found.state
+                )
+            except sqlite3.IntegrityError:
+                raise EscrowTaken(f"create: escrow {found.escrow_id} pays for another inference") from None
         self.inference = found
 
     async def clear(self, token: str) -> None:

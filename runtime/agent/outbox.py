@@ -9,11 +9,11 @@ import logging
 from collections import Counter
 from typing import Final
 
-from runtime.agent.ledger import CreationEntry, Inference, Ledger, SettlementJournal, now_ms, state_of
+from runtime.agent.ledger import CreationEntry, EscrowTaken, Inference, Ledger, SettlementJournal, now_ms, state_of
 from runtime.agent.settings import PaymentSettings
 from runtime.contract import LedgerState
 from runtime.errors import Permanent, PurpleFleaError, Retryable, Unauthorized
-from runtime.payments import DialectName, EscrowRequest, NeedsReview, PaymentsClient, create_once
+from runtime.payments import Created, DialectName, EscrowRequest, NeedsReview, PaymentsClient, create_once
 from runtime.payments.creation import NotCreatedError, fingerprint
 from runtime.settlement.driver import Progress, Settler
 from runtime.settlement.record import Case
@@ -91,7 +91,7 @@ class Outbox:
         order = self._order(inference)
         entry = CreationEntry(self.ledger, inference, fingerprint(order))
         try:
-            made = await create_once(self.client, entry, order)
+            made = await self._create(entry, order)
         except (Retryable, Permanent) as error:
             self.note_key(error)
             if entry.inference.creates:  # it may have been created, and is looked for from now on
@@ -106,6 +106,12 @@ class Outbox:
             await self._review(entry.inference, made.reason)
             raise Refusal(502, "payment_unknown", "whether money was locked is not known; a person looks into it")
         return entry.inference
+
+    async def _create(self, entry: CreationEntry, order: EscrowRequest, *, again: bool = True) -> Created | NeedsReview:
+        try:
+            return await create_once(self.client, entry, order, again=again)
+        except EscrowTaken as error:
+            return NeedsReview(token=order.token, reason=str(error))
 
     async def settle(self, inference: Inference, intent: Intent, reason: str) -> LedgerState:
         """One round; what is left goes on in the background. Returns where it stands."""
@@ -169,7 +175,7 @@ class Outbox:
             order = self._order(inference)
             entry = CreationEntry(self.ledger, inference, fingerprint(order))
             try:
-                made = await create_once(self.client, entry, order, again=False)
+                made = await self._create(entry, order, again=False)
             except NotCreatedError:
                 return None
             if isinstance(made, NeedsReview):

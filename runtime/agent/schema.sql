@@ -17,13 +17,12 @@ CREATE TABLE escrows (
   amount_micro INTEGER NOT NULL CHECK (amount_micro > 0),
   region TEXT NOT NULL,
   machine TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('creating', 'locked', 'settling', 'released', 'completed', 'cancelled',
-                                       'disputed', 'refunded', 'declined', 'review')),
+  state TEXT NOT NULL,
   escrow_id TEXT,
   sent_ms INTEGER NOT NULL,            -- when the create was last about to be sent
   creates INTEGER NOT NULL DEFAULT 0,  -- how often it was sent without a known outcome
-  intent TEXT CHECK (intent IN ('release', 'complete', 'cancel', 'dispute')),
-  answer TEXT CHECK (answer IN ('sent', 'unknown', 'conflict', 'refused', 'accepted')),
+  intent TEXT CHECK (intent = 'release' OR intent = 'complete' OR intent = 'cancel' OR intent = 'dispute'),
+  answer TEXT CHECK (answer = 'sent' OR answer = 'unknown' OR answer = 'conflict' OR answer = 'refused' OR answer = 'accepted'),
   answered_ms INTEGER,
   attempts INTEGER NOT NULL DEFAULT 0, -- acts sent
   paid_micro INTEGER,                  -- NULL: the service has not told
@@ -34,9 +33,16 @@ CREATE TABLE escrows (
   settlement TEXT CHECK (settlement IS NULL OR json_valid(settlement)), -- all that one language knows of it
   created_ms INTEGER NOT NULL,
   settled_ms INTEGER,
-  CHECK (state IN ('creating', 'review', 'declined') OR escrow_id IS NOT NULL),
-  CHECK (state IN ('creating', 'locked', 'review', 'declined') OR intent IS NOT NULL),
-  CHECK ((settled_ms IS NULL) = (state IN ('creating', 'locked', 'settling')))
+  -- No lists by IN in these checks: for each, SQLite builds a table in every statement, half the time of a write.
+  CHECK (CASE state
+    WHEN 'creating' THEN settled_ms IS NULL
+    WHEN 'locked' THEN settled_ms IS NULL AND escrow_id IS NOT NULL
+    WHEN 'settling' THEN settled_ms IS NULL AND escrow_id IS NOT NULL AND intent IS NOT NULL
+    WHEN 'review' THEN settled_ms IS NOT NULL
+    WHEN 'declined' THEN settled_ms IS NOT NULL
+    ELSE settled_ms IS NOT NULL AND escrow_id IS NOT NULL AND intent IS NOT NULL
+      AND (state = 'released' OR state = 'completed' OR state = 'cancelled' OR state = 'disputed' OR state = 'refunded')
+  END)
 ) STRICT;
 
 -- A cancelled or declined inference cost nothing, so its key may be used again.

@@ -202,6 +202,16 @@ def an_answer_that_names_another_amount_is_no_success(world: World) -> None:
 
 
 @check
+def an_escrow_that_paid_before_pays_for_nothing_else(world: World) -> None:
+    since, before = Since(world), world.infer().json()["escrow_id"]
+    world.sandbox.fault("create", "replace", moment="after", body={"escrow_id": before}, times=1)
+    answer = world.infer()
+    world.sandbox.clear_faults()
+    assert (answer.status_code, answer.json()["error"]) == (502, "payment_unknown"), answer.text
+    assert (since.states, since.acts) == ({"released": 1, "review": 1}, {"create": 2, "release": 1})
+
+
+@check
 def a_release_without_an_answer_is_never_repeated(world: World) -> None:
     since = Since(world)
     for moment in ("before", "after"):
@@ -346,7 +356,7 @@ def _killed_at_work(world: World, prompt: str) -> Since:
     world.model.go_on.clear()
     caller = threading.Thread(target=_asks_in_vain, args=(world, prompt))
     caller.start()
-    world.model.arrived.acquire()
+    world.working()
     world.kill()
     caller.join()
     world.model.go_on.set()
@@ -472,7 +482,7 @@ def what_is_under_way_is_finished_before_it_stops(world: World) -> None:
     world.model.go_on.clear()
     with ThreadPoolExecutor(1) as callers:
         waiting = callers.submit(world.infer, f"{WAITS} a little")
-        world.model.arrived.acquire()
+        world.working()
         assert world.process is not None
         world.process.send_signal(signal.SIGTERM)
         world.until(lambda: _refuses(world), "it takes nothing more")

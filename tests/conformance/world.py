@@ -144,6 +144,11 @@ class World:
             time.sleep(0.02)
         return found
 
+    def working(self) -> None:
+        """Wait until the model is asked and what is locked for it is on record, in whichever order."""
+        self.model.arrived.acquire()
+        self.until(lambda: self.states()["locked"], "what is locked is on record")
+
     # --- what the payment service saw
 
     def escrows(self) -> dict[str, str]:

@@ -27,6 +27,8 @@ type refusal struct {
 	wait          time.Duration
 }
 
+var unknownPayment = refusal{502, "payment_unknown", "whether money was locked is not known; a person looks into it", 0}
+
 func (r refusal) Error() string { return r.message }
 
 // ask is what a caller wants.
@@ -101,11 +103,16 @@ func (a *agent) infer(asked ask) (answer, error) {
 	if err := a.ledger.begin(r); err != nil {
 		return a.notBegun(asked, err)
 	}
-	r, err := a.lock(r)
+	r, written, err := a.lock(r)
 	if err != nil {
 		return answer{}, err
 	}
-	return a.worked(r, asked.prompt)
+	found, err := a.worked(r, asked.prompt)
+	if failed := <-written; failed != nil { // known by now, as what was written after it; nothing more was sent
+		a.review(r.id, fmt.Sprintf("escrow %s could not be written down: %v", r.escrowID.String, failed))
+		return answer{}, unknownPayment
+	}
+	return found, err
 }
 
 func (a *agent) notBegun(asked ask, err error) (answer, error) {
@@ -131,32 +138,29 @@ func (a *agent) again(asked ask, earlier row) (answer, error) {
 		return found, nil
 	}
 	if earlier.state == "review" {
-		return answer{}, refusal{502, "payment_unknown", "whether money was locked is not known; a person looks into it", 0}
+		return answer{}, unknownPayment
 	}
 	return answer{}, refusal{409, "in_progress", "the first request with this key is still under way", time.Second}
 }
 
-// lock creates the escrow of a row that is on record. It is sent once; only what surely did nothing is forgotten.
-func (a *agent) lock(r row) (row, error) {
+// lock creates the escrow of a row that is on record. It is sent once; only what surely did nothing is forgotten. The
+// work need not wait until the escrow is on record: what ends it is written after that, and not without it.
+func (a *agent) lock(r row) (row, <-chan error, error) {
 	made := a.payments.create(r)
 	a.noteKey(made)
 	switch made.fate {
 	case accepted:
 		r.escrowID.String, r.escrowID.Valid, r.state = made.escrowID, true, "locked"
-		if err := a.ledger.set("UPDATE escrows SET escrow_id = ?, state = 'locked' WHERE id = ?", made.escrowID, r.id); err != nil {
-			slog.Error("an escrow could not be written down", "escrow", made.escrowID, "id", r.id, "error", err)
-			return r, refusal{503, "ledger_unavailable", "the ledger cannot be written", 0}
-		}
-		return r, nil
+		return r, a.ledger.put("UPDATE escrows SET escrow_id = ?, state = 'locked' WHERE id = ?", made.escrowID, r.id), nil
 	case unknown:
 		a.review(r.id, "create: "+made.why+" "+made.escrowID)
-		return r, refusal{502, "payment_unknown", "whether money was locked is not known; a person looks into it", 0}
+		return r, nil, unknownPayment
 	}
 	slog.Warn("no escrow could be created", "error", made.why)
 	if err := a.ledger.set("DELETE FROM escrows WHERE id = ? AND state = 'creating'", r.id); err != nil {
 		slog.Error("the ledger cannot be written", "error", err)
 	}
-	return r, refusal{503, "payments_unavailable", "the payment service cannot be charged now; nothing was charged", max(made.wait, time.Second)}
+	return r, nil, refusal{503, "payments_unavailable", "the payment service cannot be charged now; nothing was charged", max(made.wait, time.Second)}
 }
 
 func (a *agent) worked(r row, prompt string) (answer, error) {
@@ -183,7 +187,8 @@ func (a *agent) worked(r row, prompt string) (answer, error) {
 }
 
 const noted = `UPDATE escrows SET state = 'settling', intent = ?, answer = 'sent', answered_ms = ?, attempts = attempts + 1,
-  result = coalesce(nullif(?, ''), result), settlement = NULL, version = version + 1 WHERE id = ? AND settled_ms IS NULL`
+  result = coalesce(nullif(?, ''), result), settlement = NULL, version = version + 1
+  WHERE id = ? AND escrow_id IS NOT NULL AND settled_ms IS NULL`
 
 const closed = `UPDATE escrows SET state = ?, answer = ?, answered_ms = ?, paid_micro = ?, fee_micro = ?, note = ?, settled_ms = ?,
   version = version + 1 WHERE id = ? AND settled_ms IS NULL`

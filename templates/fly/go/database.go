@@ -74,10 +74,13 @@ func (d *database) serve() {
 }
 
 // do returns once the write is on the disk; `new` is refused where the disk is full.
-func (d *database) do(new bool, w write) error {
+func (d *database) do(new bool, w write) error { return <-d.put(new, w) }
+
+// put queues the write, and tells later what became of it. It is carried out before what is queued after it.
+func (d *database) put(new bool, w write) <-chan error {
 	done := make(chan error, 1)
 	d.queue <- queued{w, new, done}
-	return <-done
+	return done
 }
 
 func (d *database) close() {

@@ -164,8 +164,11 @@ func (d *database) one(where, value string) (row, error) {
 }
 
 // set carries out one statement about one row.
-func (l *ledger) set(statement string, values ...any) error {
-	return l.db.do(false, func(db *database) error {
+func (l *ledger) set(statement string, values ...any) error { return <-l.put(statement, values...) }
+
+// put queues one statement about one row.
+func (l *ledger) put(statement string, values ...any) <-chan error {
+	return l.db.put(false, func(db *database) error {
 		found, err := db.stmt(statement)
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,8 @@ func newPayments(s *settings) *payments {
 }
 
 // client follows no redirect. One that acts uses a connection of its own for each call: on a kept one the service may
-// just be hanging up, which leaves the outcome unknown, or makes the transport send a second time.
+// just be hanging up, which leaves the outcome unknown, or makes the transport send a second time. Over TLS it goes on
+// with the session of the one before: no second look at the certificates.
 func client(connections int, acts bool) *http.Client {
 	return &http.Client{
 		Timeout:       exchangeSeconds * time.Second,
@@ -70,6 +72,7 @@ func client(connections int, acts bool) *http.Client {
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 			TLSHandshakeTimeout:   4 * time.Second,
+			TLSClientConfig:       &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(0)},
 			ResponseHeaderTimeout: 10 * time.Second,
 			MaxConnsPerHost:       connections,
 			DisableKeepAlives:     acts,
