@@ -1,9 +1,9 @@
 #!/bin/sh
-# SQLite 3.40.1 (Python's), and that of modernc.org/sqlite v1.62.0 (Go): `CHECK (state IN ('a', 'b', 'c'))` on a column builds the list as an ephemeral B-tree in
-# every INSERT, and in every UPDATE of that column: opened, filled, sorted and thrown away for each statement, prepared or not. With
-# two values there is none, and `state = 'a' OR state = 'b' OR state = 'c'` has none.
+# SQLite 3.40.1 (Python's), and that of modernc.org/sqlite v1.62.0 (Go): a column's `CHECK (state IN ('a', 'b', 'c'))` builds the list
+# as an ephemeral B-tree in every INSERT, and in every UPDATE of the column: opened, filled, sorted and thrown away for each, prepared
+# or not. With two values there is none, and `state = 'a' OR state = 'b' OR state = 'c'` has none.
 # Expected: the constants of a prepared statement's check cost what the comparisons cost.
-# What follows: in a table that is written often, write lists in checks by OR or CASE. With five such checks three quarters of a ledger's
+# What follows: in a table that is written often, write lists in checks by OR or CASE. With six such lists three fifths of a ledger's
 # processor time went there. EXPLAIN shows it as OpenEphemeral; EXPLAIN QUERY PLAN does not.
 set -eu
 python3 - <<'PYTHON'
