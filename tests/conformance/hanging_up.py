@@ -60,6 +60,10 @@ class HangingUp:
             self._together.wait()
         _answer(handler, {"escrow_id": body.get("escrow_id") or f"esc_{subject}"})
 
+    def warm(self) -> None:
+        """From now on it answers, the creates together."""
+        self._warming, self.hangs_up_on = True, ""
+
     def hang_up_on(self, act: str) -> None:
         """From now on, and create one at a time."""
         self._warming, self.hangs_up_on = False, act

@@ -1,17 +1,36 @@
 """`start`: agents as real processes, each with a volume of its own, at one sandbox; `go`: the program in Go."""
 
+import io
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from runtime.agent.books import PROGRAM
+from runtime.agent.settings import MachineSettings
+from runtime.environment import read
+from runtime.errors import BadInput
+from runtime.service import Start
 from tests.conformance import go_agent
 from tests.conformance.world import World
 from tests.toolchain.tools import Missing
 
 ROOT = Path(__file__).parents[3]
 PYTHON = [sys.executable, "-m", "runtime.agent"]
+
+
+def books_in_process(folder: Path, *words: str, machine: str = "machine-1") -> SimpleNamespace:
+    """What the program does on a volume; a process of its own for each word would cost more than the agent."""
+    printed = io.StringIO()
+    settings = read(MachineSettings, {"DATA_DIR": str(folder), "FLY_MACHINE_ID": machine})
+    try:
+        with redirect_stdout(printed):
+            code, error = PROGRAM.run(Start(settings, PROGRAM.parser().parse_args(words))), ""
+    except BadInput as wrong:
+        code, error = 2, wrong.message
+    return SimpleNamespace(returncode=code, stdout=printed.getvalue(), stderr=error)
 
 
 @pytest.fixture

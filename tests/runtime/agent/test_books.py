@@ -6,29 +6,31 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 
 import httpx
 import pytest
 
+from tests.conformance import world as worlds
+from tests.conformance.checks import Since
 from tests.conformance.model import WAITS
 from tests.conformance.world import REGION
+from tests.runtime.agent.conftest import PYTHON, ROOT, books_in_process
 
-ROOT = Path(__file__).parents[3]
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """An agent that serves; each test leaves it serving."""
+    with worlds.world(PYTHON, tmp_path_factory.mktemp("agent") / "volume") as built:
+        built.environment["PYTHONPATH"] = str(ROOT)
+        built.start()
+        yield built
 
 
 @pytest.fixture
-def books(start):
-    """An agent that serves, and the command on its volume."""
-    world = start()
-
-    def run(*arguments, machine="machine-1"):
-        command = [sys.executable, "-m", "runtime.agent.books", *arguments]
-        environment = {"DATA_DIR": str(world.folder), "PYTHONPATH": str(ROOT), "FLY_MACHINE_ID": machine}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    run.world = world
-    return run
+def books(world):
+    """The command on its volume."""
+    return partial(books_in_process, world.folder)
 
 
 def statement(copy):
@@ -38,52 +40,10 @@ def statement(copy):
     return json.loads(ran.stdout)["groups"][REGION]
 
 
-def test_a_review_is_listed_and_resolved_by_a_person(books):
-    world = books.world
-    assert world.infer().status_code == 200
-    assert books().returncode == 0
-    for operation in ("create", "release"):
-        world.sandbox.fault(operation, "reset", moment="after", times=1)
-        world.infer(operation, key=operation)
-        world.sandbox.clear_faults()
-    world.until(lambda: world.settled() == {"released": 1, "review": 2}, "both wait")
-    listed = books("list")
-    assert listed.returncode == 1
-    unknown, unanswered = re.findall(r"^(pf-\w+) ", listed.stdout, re.M)
-    decided = ("--by", "me", "--why", "I looked")
-    assert "--escrow-id" in books("resolve", unknown, "--as", "released", *decided).stderr
-    assert books("resolve", unknown, "--as", "cancelled", "--escrow-id", "esc_1", *decided).returncode == 0
-    assert books("resolve", unanswered, "--as", "released", *decided).returncode == 0
-    again = books("resolve", unanswered, "--as", "released", *decided)
-    assert (again.returncode, "only a review" in again.stderr) == (2, True)
-    assert world.states() == {"released": 2, "cancelled": 1}
-    assert world.infer("release", key="release").json()["status"] == "released"  # replayed
-    assert world.infer("create", key="create").json()["status"] == "released"  # anew: it was returned
-    assert books().returncode == 0
-
-
-def test_what_a_machine_left_that_is_gone_is_handed_over_by_a_person(books):
-    world = books.world
-    with ThreadPoolExecutor(1) as callers:
-        waiting = callers.submit(world.infer, WAITS)
-        world.model.arrived.acquire()
-        world.kill()
-        assert isinstance(waiting.exception(), httpx.TransportError)
-    assert books("list").returncode == 0, "its own Machine finishes it at its next start"
-    listed = books("list", machine="successor")
-    assert (listed.returncode, "books adopt machine-1" in listed.stdout) == (1, True)
-    decided = ("--by", "me", "--why", "the Machine was destroyed")
-    assert books("adopt", "machine-1", *decided, machine="successor").returncode == 0
-    again = books("adopt", "machine-1", *decided, machine="successor")
-    assert (again.returncode, "nothing unfinished" in again.stderr) == (2, True)
-    world.start(FLY_MACHINE_ID="successor")
-    assert world.settled() == {"cancelled": 1}
-    world.balanced()
-
-
-def test_a_copy_is_whole_while_the_agent_writes(books, tmp_path):
+# First: the ledger has these five alone.
+def test_a_copy_is_whole_while_the_agent_writes(world, books, tmp_path):
     for _ in range(5):
-        books.world.infer()
+        world.infer()
     copy = tmp_path / "copy.db"
     assert books("backup", str(copy)).returncode == 0
     with sqlite3.connect(copy) as db:
@@ -95,6 +55,53 @@ def test_a_copy_is_whole_while_the_agent_writes(books, tmp_path):
     assert statement(copy)["fee_usdc"] == "0.000050"
     again = books("backup", str(copy))
     assert (again.returncode, "there already" in again.stderr) == (2, True)
+
+
+def test_a_review_is_listed_and_resolved_by_a_person(world, books):
+    since = Since(world)
+    assert world.infer().status_code == 200
+    environment = {"DATA_DIR": str(world.folder), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "runtime.agent.books"]
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"{REGION}     released" in listed.stdout
+    for operation in ("create", "release"):
+        world.sandbox.fault(operation, "reset", moment="after", times=1)
+        world.infer(operation, key=operation)
+        world.sandbox.clear_faults()
+    assert since.states == {"released": 1, "review": 2}
+    listed = books("list")
+    assert listed.returncode == 1
+    unknown, unanswered = re.findall(r"^(pf-\w+) ", listed.stdout, re.M)
+    decided = ("--by", "me", "--why", "I looked")
+    assert "--escrow-id" in books("resolve", unknown, "--as", "released", *decided).stderr
+    assert books("resolve", unknown, "--as", "cancelled", "--escrow-id", "esc_1", *decided).returncode == 0
+    assert books("resolve", unanswered, "--as", "released", *decided).returncode == 0
+    again = books("resolve", unanswered, "--as", "released", *decided)
+    assert (again.returncode, "only a review" in again.stderr) == (2, True)
+    assert since.states == {"released": 2, "cancelled": 1}
+    assert world.infer("release", key="release").json()["status"] == "released"  # replayed
+    assert world.infer("create", key="create").json()["status"] == "released"  # anew: it was returned
+    assert books().returncode == 0
+
+
+def test_what_a_machine_left_that_is_gone_is_handed_over_by_a_person(world, books):
+    since = Since(world)
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(world.infer, WAITS)
+        world.working()
+        world.kill()
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    assert books("list").returncode == 0, "its own Machine finishes it at its next start"
+    listed = books("list", machine="successor")
+    assert (listed.returncode, "books adopt machine-1" in listed.stdout) == (1, True)
+    decided = ("--by", "me", "--why", "the Machine was destroyed")
+    assert books("adopt", "machine-1", *decided, machine="successor").returncode == 0
+    again = books("adopt", "machine-1", *decided, machine="successor")
+    assert (again.returncode, "nothing unfinished" in again.stderr) == (2, True)
+    world.model.go_on.set()
+    world.start(FLY_MACHINE_ID="successor")
+    assert since.states == {"cancelled": 1}
+    world.balanced()
 
 
 def test_what_is_no_ledger_is_said_so(tmp_path):
