@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -72,10 +72,12 @@ class World:
     def launch(self, **changed: str) -> subprocess.Popen[bytes]:
         """Start it, and do not wait."""
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.command], env=self.environment | changed, stdout=log, stderr=log, start_new_session=True
-            )
+            self.process = self.spawn(self.environment | changed, log)
         return self.process
+
+    def spawn(self, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """The process, in a group of its own."""
+        return subprocess.Popen([*self.command], env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def refused(self, *changed: dict[str, str]) -> list[str]:
         """Start it in each of these ways, all at once: each ends by itself; returns the last line of each."""

@@ -15,6 +15,7 @@ from runtime.errors import BadInput
 from runtime.service import Start
 from tests.conformance import go_agent
 from tests.conformance.world import World
+from tests.runtime.agent.warm import Warm
 from tests.toolchain.tools import Missing
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +42,7 @@ def start(sandbox, tmp_path):
         def started(machine="machine-1", dialect="fly", command=PYTHON, **changed) -> World:
             folder = tmp_path / machine
             folder.mkdir(exist_ok=True)
-            world = World(command, sandbox, folder, dialect)
+            world = Warm(command, sandbox, folder, dialect)
             worlds.callback(world.close)
             world.environment |= {"PYTHONPATH": str(ROOT), "FLY_MACHINE_ID": machine, **changed}
             world.start()

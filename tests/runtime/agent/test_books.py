@@ -6,23 +6,24 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import httpx
 import pytest
 
-from tests.conformance import world as worlds
+from runtime.sandbox.testing import running_sandbox
 from tests.conformance.checks import Since
 from tests.conformance.model import WAITS
 from tests.conformance.world import REGION
 from tests.runtime.agent.conftest import PYTHON, ROOT, books_in_process
+from tests.runtime.agent.warm import Warm
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """An agent that serves; each test leaves it serving."""
-    with worlds.world(PYTHON, tmp_path_factory.mktemp("agent") / "volume") as built:
-        built.environment["PYTHONPATH"] = str(ROOT)
+    with running_sandbox() as sandbox, closing(Warm(PYTHON, sandbox, tmp_path_factory.mktemp("agent"))) as built:
         built.start()
         yield built
 

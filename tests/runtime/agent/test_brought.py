@@ -10,8 +10,9 @@ import pytest
 from runtime.sandbox.testing import running_sandbox
 from tests.conformance.checks import Since
 from tests.conformance.model import FAILS, WAITS
-from tests.conformance.world import WALLET, World
+from tests.conformance.world import WALLET
 from tests.runtime.agent.conftest import PYTHON, ROOT
+from tests.runtime.agent.warm import Warm
 from tests.toolchain.clock import Clock
 from tests.toolchain.tools import Missing
 
@@ -37,7 +38,7 @@ def machines(sandbox, clock, tmp_path_factory):
     with ExitStack() as worlds:
         started = []
         for name in ("machine-1", "machine-2"):
-            world = World(PYTHON, sandbox, tmp_path_factory.mktemp(name), "server")
+            world = Warm(PYTHON, sandbox, tmp_path_factory.mktemp(name), "server")
             worlds.callback(world.close)
             world.environment |= {"PYTHONPATH": str(ROOT), "FLY_MACHINE_ID": name, "PF_QUEUE_LENGTH": "9"}
             if clock and name == "machine-2":  # a deceived program is slower

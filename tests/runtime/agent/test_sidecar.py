@@ -13,14 +13,15 @@ from runtime.errors import BadInput
 from runtime.sandbox.testing import running_sandbox
 from tests.conformance.checks import Since
 from tests.conformance.model import FAILS
-from tests.conformance.world import REGION, WALLET, World
+from tests.conformance.world import REGION, WALLET
 from tests.runtime.agent.conftest import PYTHON, ROOT
+from tests.runtime.agent.warm import Warm
 
 TOKENS = {"agents": "a" * 32, "others": "o" * 32}
 ORDER = {"payer_wallet": "caller", "payee_wallet": WALLET, "amount_usdc": 0.01, "description": "x"}
 
 
-class Escrows(World):
+class Escrows(Warm):
     """The escrow app as a process, with the key of the wallet."""
 
     def __init__(self, sandbox, folder):
@@ -78,7 +79,7 @@ def test_killed_while_it_sends_it_repeats_nothing(escrows, sandbox):
 def test_an_agent_without_a_key_earns_by_the_escrow_app(request, escrows, sandbox, tmp_path, language):
     command = request.getfixturevalue("go") if language == "go" else PYTHON
     with ExitStack() as worlds:
-        agent = World(command, sandbox, tmp_path)
+        agent = Warm(command, sandbox, tmp_path)
         worlds.callback(agent.close)
         agent.environment |= {
             "PYTHONPATH": str(ROOT),
