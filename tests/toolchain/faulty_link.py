@@ -122,11 +122,14 @@ class FaultyLink:
         Yields an event that is set once an answer has been lost: then the server has certainly acted.
         """
         self._lost = threading.Event()
-        with self._fault(lambda on: setattr(self, "_loses_answers", on)):
-            try:
-                yield self._lost
-            finally:
-                self.reset()
+
+        def lose(on: bool) -> None:
+            self._loses_answers = on
+            if not on:  # in one step with the fault's end, or whoever connects again in between is reset as well
+                self._break_connections()
+
+        with self._fault(lose):
+            yield self._lost
 
     def reset(self) -> None:
         """Break the connections that are open now, once."""
@@ -171,6 +174,9 @@ class FaultyLink:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _reset(self) -> None:
+        self._break_connections()
+
+    def _break_connections(self) -> None:
         for connection in self._connections:
             connection.reset()
         self._connections.clear()
@@ -187,8 +193,8 @@ class FaultyLink:
             await asyncio.gather(
                 self._pump(client_reader, server, to_server=True), self._pump(server_reader, client, to_server=False)
             )
-        except OSError:
-            pass  # either side went away: pass the news on to the other
+        except (OSError, asyncio.CancelledError):
+            pass  # either side went away: pass the news on to the other; or the link ends
         finally:
             connection.reset()
             self._connections.discard(connection)

@@ -2,15 +2,20 @@
 
 import json
 import random
+from contextlib import ExitStack
+from threading import Event
+from urllib.parse import urlsplit
 
 import pytest
 
 from components.manifests import naming
+from runtime.contract import Env
 from tests.runtime.operator.proof import let_time_pass, numbered
-from tests.runtime.operator.step_proxy import Counter, Step, When
+from tests.runtime.operator.step_proxy import Counter, Step, StepProxy, When
 from tests.runtime.operator.world import PAYEE
-from tests.runtime.payroll.pods import line, pod_server
+from tests.runtime.payroll.pods import line, pod_server, says
 from tests.runtime.payroll.world import PayrollWorld, RuntimeProcess
+from tests.toolchain.faulty_link import FaultyLink
 
 
 class Log:
@@ -124,6 +129,50 @@ def test_one_escrow_for_a_job_and_a_task_is_paid_once(world):
         world.pay()
     assert world.ledger() == {escrow: "funded"}, "a Job names it, so that a person decides"
     operator.stop()
+
+
+class Cuts:
+    """At each of these moments the API server's answers are lost, until one is; then every connection breaks."""
+
+    def __init__(self, link: FaultyLink, *moments: str) -> None:
+        self._link, self._moments, self._faults = link, [*moments], ExitStack()
+        self._lost: Event | None = None
+
+    def __call__(self, moment: str) -> None:
+        """What happens now."""
+        if moment in self._moments:
+            self._moments.remove(moment)
+            self._lost = self._faults.enter_context(self._link.answers_lost())
+
+    def await_all(self, world: PayrollWorld) -> None:
+        """Until all have been."""
+        for _ in [*self._moments]:
+            world.await_(lambda: self._lost and self._lost.is_set(), "an answer is lost")
+            self._lost = None
+            self._faults.close()
+
+
+def test_an_api_server_that_cuts_half_way_has_each_task_paid_once(world):
+    """A run reads again what it has lost, and leaves to the next one what it has paid and cannot put on record."""
+    escrows = [world.task(number) for number in range(12)]
+    server, log = urlsplit(world.cluster.url), says(b"".join(map(line, escrows)))
+    with ExitStack() as stack:
+        link = stack.enter_context(FaultyLink(server.hostname, server.port))
+        cuts = Cuts(link, "log", "POST /api/escrow/release #4 after")
+        counter = Counter(lambda step, when: cuts(f"{step} {when}") or False)
+        payments = stack.enter_context(StepProxy(world.sandbox.url, counter, all_steps=True))
+        world.pod("worker-a", stack.enter_context(pod_server(log)))
+        world.pod("worker-b", stack.enter_context(pod_server(lambda *asked: (cuts("log"), says(b"")(*asked)))))
+        run = world.payroll(KUBERNETES_SERVICE_PORT=f"{link.port}", **{Env.ESCROW_URL: payments.url})
+        cuts.await_all(world)
+        assert run.wait() == 1, run.log()
+        left = {one["escrow"] for one in run.said() if "left for the next run" in one["message"]}
+        assert left, run.log()
+        assert left <= {*escrows}, "each is named"
+        let_time_pass(world)  # so that none of them is waited for
+        world.pay()
+    assert world.outcomes() == dict.fromkeys(escrows, "Paid")
+    assert world.ledger() == dict.fromkeys(escrows, "released")
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -261,12 +261,10 @@ class PayrollWorld(World):
         return self.client.get(Escrow, task_account(escrow_id)).to_dict()["status"]
 
     def outcomes(self) -> dict[str, str]:
-        """Phase or outcome of each task's account, by its escrow."""
-        return {
-            e["spec"].get("escrowId", ""): e["status"].get("outcome") or e["status"]["phase"]
-            for e in self.escrows()
-            if e["spec"]["work"]["kind"] == "Task"
-        }
+        """Phase or outcome of each task's account, by its escrow; empty where neither is written yet."""
+        tasks = [e for e in self.escrows() if e["spec"]["work"]["kind"] == "Task"]
+        states = {e["spec"].get("escrowId", ""): e.get("status", {}) for e in tasks}
+        return {escrow: state.get("outcome") or state.get("phase", "") for escrow, state in states.items()}
 
     def ledger(self) -> dict[str, str]:
         """Status of each escrow, by the sandbox's ledger, which balances and got nothing twice."""
