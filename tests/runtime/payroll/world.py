@@ -4,7 +4,7 @@ process with its own ServiceAccount's token."""
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +34,12 @@ WALLET = "worker-wallet-001"
 
 
 class RuntimeProcess:
-    """One program of the runtime, with its output kept."""
+    """One program of the runtime, with its output kept; `without` are modules that it shall not find."""
 
-    def __init__(self, environment: dict[str, str], module: str, *arguments: str) -> None:
+    def __init__(self, environment: dict[str, str], module: str, *arguments: str, without: Iterable[str] = ()) -> None:
         self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = begin({"PATH": os.environ["PATH"], **environment}, self._log.name, module, *arguments)
+        environment = {"PATH": os.environ["PATH"], **environment}
+        self.process = begin(environment, self._log.name, module, *arguments, without=without)
 
     def log(self) -> str:
         self._log.seek(0)
@@ -244,9 +245,10 @@ class PayrollWorld(World):
             **changes,
         }
 
-    def payroll(self, *arguments: str, **changes: str) -> RuntimeProcess:
+    def payroll(self, *arguments: str, without: Iterable[str] = (), **changes: str) -> RuntimeProcess:
         """A run, begun."""
-        started = RuntimeProcess(self.payroll_environment(**changes), "runtime.payroll", *arguments)
+        environment = self.payroll_environment(**changes)
+        started = RuntimeProcess(environment, "runtime.payroll", *arguments, without=without)
         self.processes.append(started)
         return started
 
