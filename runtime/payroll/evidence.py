@@ -17,6 +17,7 @@ from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.listing import Listing
 from runtime.kubernetes.shape import Metadata, Shape
 from runtime.kubernetes.task_claims import TaskClaims
+from runtime.payroll.bounded import for_each
 from runtime.redaction import excerpt, protect
 from runtime.work_log import PAGE_BYTES, Entry, read_lines
 
@@ -113,7 +114,6 @@ async def read_pods(api: KubernetesApi, namespace: str, token_file: Path, found:
         return
     token = token.strip()
     protect(token)
-    gate = asyncio.Semaphore(AT_ONCE)
     headers = [(b"authorization", f"Bearer {token}".encode()), (b"accept-encoding", b"identity")]
 
     async def read(pod: WorkerPod) -> None:
@@ -122,18 +122,17 @@ async def read_pods(api: KubernetesApi, namespace: str, token_file: Path, found:
             if pod.status.phase in ("Failed", "Succeeded"):
                 found.problems.append(f"pod {name} has ended; what it has done is kept by its claims")
             return
-        async with gate:
-            try:
-                async with asyncio.timeout(POD_SECONDS):
-                    with closing(HttpClient(pod.url, None, connect_seconds=3)) as client:
-                        await _read_log(client, headers, name, found)
-            except TimeoutError:
-                found.problems.append(f"pod {name} does not answer for its work log within {POD_SECONDS:g} s")
-            except (NotSent, Broken, ValueError) as error:
-                words = excerpt(str(error), 200)
-                found.problems.append(f"pod {name} does not answer for its work log: {words}")
+        try:
+            async with asyncio.timeout(POD_SECONDS):
+                with closing(HttpClient(pod.url, None, connect_seconds=3)) as client:
+                    await _read_log(client, headers, name, found)
+        except TimeoutError:
+            found.problems.append(f"pod {name} does not answer for its work log within {POD_SECONDS:g} s")
+        except (NotSent, Broken, ValueError) as error:
+            words = excerpt(str(error), 200)
+            found.problems.append(f"pod {name} does not answer for its work log: {words}")
 
-    await asyncio.gather(*map(read, pods))
+    await for_each(pods, read, AT_ONCE)
 
 
 async def _read_log(client: HttpClient, headers: Headers, pod: str, found: Evidence) -> None:

@@ -20,6 +20,7 @@ from runtime.kubernetes.new_escrow import new_task_escrow
 from runtime.kubernetes.shape import Json, stamp, stamp_now
 from runtime.kubernetes.task_claims import TaskClaims
 from runtime.payments import Operation, PaymentsClient, Timeouts
+from runtime.payroll.bounded import for_each
 from runtime.payroll.evidence import Evidence, read_claims, read_pods
 from runtime.payroll.ledger import Ledger, read_ledger
 from runtime.payroll.plan import Action, Step, plan
@@ -96,35 +97,31 @@ class Run:
 
     async def _read_reported(self) -> None:
         """Where there is no list: ask for each escrow that somebody has reported, or that has an account."""
-        gate, found = asyncio.Semaphore(AT_ONCE), {}
+        found = {}
 
         async def read(escrow_id: str) -> None:
-            async with gate:
-                try:
-                    escrow = await self._client.read_escrow(escrow_id)
-                except PurpleFleaError as error:
-                    self.evidence.problems.append(f"escrow {excerpt(escrow_id, 60)} cannot be read: {error}")
-                    return
+            try:
+                escrow = await self._client.read_escrow(escrow_id)
+            except PurpleFleaError as error:
+                self.evidence.problems.append(f"escrow {excerpt(escrow_id, 60)} cannot be read: {error}")
+                return
             if escrow.status.value in ("locked", "completed"):
                 found[escrow_id] = escrow
 
-        await asyncio.gather(*map(read, {*self.evidence.reports, *self.ledger.accounts}))
+        await for_each({*self.evidence.reports, *self.ledger.accounts}, read, AT_ONCE)
         self.ledger.listed = found
 
     async def do(self, steps: list[Step]) -> list[Done]:
         """Do them, those first that the service refunds first; then drop what claims need not keep any more."""
-        gate = asyncio.Semaphore(AT_ONCE)
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        deadline, done = asyncio.get_running_loop().time() + PATIENCE_SECONDS, list[Done]()
 
-        async def one(step: Step) -> Done:
-            async with gate:
-                with tracing(namespace=self._namespace, escrow=step.escrow):
-                    return await self._one(step, deadline)
+        async def one(step: Step) -> None:
+            with tracing(namespace=self._namespace, escrow=step.escrow):
+                done.append(await self._one(step, deadline))
 
-        due = [step for step in steps if step.action is not Action.LEAVE]
-        done = await asyncio.gather(*map(one, due))
+        await for_each((step for step in steps if step.action is not Action.LEAVE), one, AT_ONCE)
         await self._forget(done)
-        return [*done]
+        return done
 
     async def _one(self, step: Step, deadline: float) -> Done:
         try:
