@@ -352,6 +352,8 @@ class NetworkEnv(StrEnum):
 OPERATOR_LEASE: Final = "pf-escrow-operator"
 STATEMENT_CONFIG: Final = "pf-statement"
 """ConfigMap with what the statement reads beside the cluster."""
+WORKERS_DEPLOYMENT: Final = "pf-agent-workers"
+"""Of the workers; in a statement the agent of what payroll pays."""
 METRICS_SERVICE: Final = "pf-metrics-server"
 """Service that describes the queue metric and that the aggregator dials."""
 QUEUE_METRIC: Final = "escrow_queue_depth"

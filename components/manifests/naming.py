@@ -12,6 +12,7 @@ from runtime.contract import (
     METRICS_SERVICE,
     OPERATOR_LEASE,
     STATEMENT_CONFIG,
+    WORKERS_DEPLOYMENT,
     ProgramName,
 )
 
@@ -36,7 +37,7 @@ OPERATOR: Final = OPERATOR_LEASE
 OPERATOR_CHECK: Final = f"{OPERATOR}-check"
 PAYROLL: Final = "pf-agent-payroll"
 RETENTION: Final = "pf-retention"
-WORKERS: Final = "pf-agent-workers"
+WORKERS: Final = WORKERS_DEPLOYMENT
 AUTOSCALER: Final = "pf-agent-hpa"
 METRICS_SERVER: Final = METRICS_SERVICE
 MCP_PROXY: Final = MCP_PROXY_CONTAINER

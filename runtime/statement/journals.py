@@ -8,7 +8,7 @@ Dates are days where the period's zone is; what one cannot say with a day stands
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, TextIO
 
@@ -85,14 +85,15 @@ class _Journal:
     """What both have in common.
 
     Args:
-        balances: Of each account, micro-USDC, by the statement's own sums.
         last: The last day on which anything happened.
     """
 
     out: TextIO
     period: Period
     last: date = date(1970, 1, 1)
-    balances: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ACCOUNTS, 0))
+
+    def __post_init__(self) -> None:
+        self.out.write("".join(f"; {text}\n" for text in HEADER.format(period=self.period).splitlines()))
 
     def line(self, line: Line) -> None:
         """Its transactions."""
@@ -122,7 +123,6 @@ class Beancount(_Journal):
 
     def __init__(self, out: TextIO, period: Period) -> None:
         super().__init__(out, period)
-        out.write("".join(f"; {text}\n" for text in HEADER.format(period=period).splitlines()))
         out.write('option "operating_currency" "USDC"\n\n')
         out.write("".join(f"1970-01-01 open {account} USDC\n" for account in ACCOUNTS) + "\n")
 
@@ -145,7 +145,6 @@ class Hledger(_Journal):
 
     def __init__(self, out: TextIO, period: Period) -> None:
         super().__init__(out, period)
-        out.write("".join(f"; {text}\n" for text in HEADER.format(period=period).splitlines()))
         out.write("commodity 1000.000000 USDC\n\n")
         out.write("".join(f"account {account.lower()}\n" for account in ACCOUNTS) + "\n")
 

@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from runtime.contract import AGENT_LABEL, REGION_LABEL, Phase, WorkKind
-from runtime.kubernetes.escrow import Account
+from runtime.contract import AGENT_LABEL, REGION_LABEL, WORKERS_DEPLOYMENT, Phase, WorkKind
+from runtime.kubernetes.escrow import Account, Work
 from runtime.money import Usdc
 from runtime.settlement.table import Outcome
 from runtime.statement.period import Period
@@ -114,7 +114,7 @@ def line_of(escrow: Account, period: Period) -> Line | None:
         work=work.name,
         work_id=work.id or "",
         run=work.run or 1,
-        agent=labels.get(AGENT_LABEL) or (status.reservation.agent if status.reservation else ""),
+        agent=labels.get(AGENT_LABEL) or (status.reservation.agent if status.reservation else "") or _workers(work),
         payee=escrow.payee or "",
         region=labels.get(REGION_LABEL, ""),
         labels=labels,
@@ -135,6 +135,11 @@ def line_of(escrow: Account, period: Period) -> Line | None:
         referral=_micro(status.referral_usdc),
     )
     return line if filled(line, facts, period) else None
+
+
+def _workers(work: Work) -> str:
+    """Who does a Task: whichever of the workers takes it."""
+    return WORKERS_DEPLOYMENT if work.kind is WorkKind.TASK else ""
 
 
 def locked_at(escrow: Account) -> datetime | None:

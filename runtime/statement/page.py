@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final, TextIO
 
 from jinja2 import Environment, PackageLoader
@@ -48,9 +48,6 @@ class Page:
         """The whole page."""
         statement = result.statement
         groups = sorted(statement.groups.items(), key=lambda group: (-group[1].locked - group[1].opening, group[0]))
-        days = {day.isoformat(): paid for day, paid in sorted(statement.days.items())}
-        if len(days) > MOST_BARS:
-            days = dict([*_months(statement.days).items()][-MOST_BARS:])
         self._out.write(
             _TEMPLATES.get_template("page.html.jinja").render(
                 result=result,
@@ -61,7 +58,7 @@ class Page:
                 cell=cell,
                 groups=groups[:MOST],
                 rest=_together([sums for _, sums in groups[MOST:]]),
-                days=bars(days),
+                days=bars(_over_time(statement.days)),
                 agents=bars(_largest(statement.agents)),
                 held=[line for *_, line in sorted(self._held, key=lambda entry: entry[:2], reverse=True)],
                 more=self._more,
@@ -70,11 +67,17 @@ class Page:
         )
 
 
-def _months(days: Mapping[date, int]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for day, paid in sorted(days.items()):
-        found[f"{day:%Y-%m}"] = found.get(f"{day:%Y-%m}", 0) + paid
-    return found
+def _over_time(days: Mapping[date, int]) -> dict[str, int]:
+    """What was paid on each day from the first to the last, those without a payment too; by months if it is long."""
+    if not days:
+        return {}
+    first, last = min(days), max(days)
+    count = (last - first).days + 1
+    form = "%Y-%m-%d" if count <= MOST_BARS else "%Y-%m"
+    found = dict.fromkeys(((first + timedelta(days=number)).strftime(form) for number in range(count)), 0)
+    for day, paid in days.items():
+        found[day.strftime(form)] += paid
+    return dict([*found.items()][-MOST_BARS:])
 
 
 def _largest(paid: dict[str, int]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -63,11 +63,12 @@ def read_period(since: str | None, until: str | None, month: str | None, zone: s
     if month is not None:
         if since or until:
             raise BadInput("--month is a period of its own: leave out --since and --until")
-        if not (found := re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", month)) or found[1] == "0000":
-            raise BadInput(f"--month {month}: expected a month like 2026-11")
-        year, number = int(found[1]), int(found[2])
-        following = (year + number // 12, number % 12 + 1)
-        return Period(_midnight(date(year, number, 1), where), _midnight(date(*following, 1), where), where)
+        try:
+            first = date.fromisoformat(f"{month}-01")
+            following = (first + timedelta(days=31)).replace(day=1)
+            return Period(_midnight(first, where), _midnight(following, where), where)
+        except (ValueError, OverflowError):
+            raise BadInput(f"--month {month}: expected a month like 2026-11") from None
     ends = [
         None if text is None else _moment(name, text, where) for name, text in (("--since", since), ("--until", until))
     ]
@@ -93,7 +94,9 @@ def _moment(option: str, text: str | None, zone: tzinfo) -> datetime | None:
     if text is None:
         return None
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        if not (found := re.match(r"\d{4}-\d{2}-\d{2}", text)):
+            raise ValueError("what else ISO 8601 has, as 2026-W48, is more often a mistake")
+        if found[0] == text:
             return _midnight(date.fromisoformat(text), zone)
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)

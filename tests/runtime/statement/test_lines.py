@@ -64,7 +64,7 @@ def test_a_task_of_payroll_counts_as_a_job_does():
     task = account("Settled", kind="Task", outcome="Paid", locked="1", paid="0.99", fee="0.01", closed_at=day(4))
     line = line_of(task, NOVEMBER)
     assert line is not None
-    assert (line.kind, line.paid) == ("Task", 990_000)
+    assert (line.kind, line.agent, line.paid) == ("Task", "pf-agent-workers", 990_000)
 
 
 def test_nothing_is_claimed_of_an_escrow_that_was_never_bound():
@@ -182,6 +182,12 @@ def test_periods_of_a_command_line(words, since, until_):
     ("words", "problem"),
     [
         ((None, None, "2026-13", "UTC"), "--month 2026-13: expected a month like 2026-11"),
+        ((None, None, "2026-1", "UTC"), "--month 2026-1: expected a month like 2026-11"),
+        ((None, None, "9999-12", "UTC"), "--month 9999-12: expected a month like 2026-11"),
+        ((None, None, "0001-01", "Asia/Tokyo"), "--month 0001-01: expected a month like 2026-11"),
+        (("0001-01-01", None, None, "Asia/Tokyo"), "--since 0001-01-01: expected a date like"),
+        (("2026-W48", None, None, "UTC"), "--since 2026-W48: expected a date like"),
+        ((None, "2026-11-31", None, "UTC"), "--until 2026-11-31: expected a date like"),
         (("2026-11-01", None, "2026-11", "UTC"), "--month is a period of its own"),
         (("last Monday", None, None, "UTC"), "--since last Monday: expected a date like"),
         (("2026-11-02", "2026-11-02", None, "UTC"), "the period is empty"),

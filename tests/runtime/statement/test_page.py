@@ -1,8 +1,11 @@
 """The page, in a real Chromium: whole, readable on a phone, on paper, with nothing from elsewhere."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from runtime.statement.page import MOST, Page
+from runtime.statement.period import Period
 from tests.runtime.statement.accounts import NOVEMBER, account, day, of_every_kind, paid, statement_of
 from tests.toolchain import tools
 from tests.toolchain.browser import browser
@@ -60,6 +63,14 @@ def test_it_shows_the_sums_and_fits_the_window(opened, viewport):
     assert wide <= 0, "nothing has to be scrolled sideways"
     assert tab.locator("svg rect").count() >= 3
     assert (tab.asked, tab.complaints) == ([], [])
+
+
+def test_a_time_without_a_payment_has_its_place():
+    _, html = page([paid(closed_at=day(4)), paid(closed_at=day(8))])
+    assert [f"<title>2026-11-{number:02}: " in html for number in range(3, 10)] == [False, *[True] * 5, False]
+    august = datetime(2026, 8, 1, tzinfo=UTC)
+    _, html = statement_of([paid(locked_at=august, closed_at=august), paid()], Period(None, None), make=Page)
+    assert "<title>2026-09: 0.000000" in html
 
 
 def test_what_does_not_add_up_comes_first(opened):
