@@ -66,20 +66,18 @@ def summed_up(steps: list[Step], done: list[Done], evidence: Evidence, ledger: L
     paid, failures = ZERO, list[str]()
     named = [*([missed] if missed else []), *said(steps, evidence, ledger)]
     for one in done:
-        account = one.account
-        if account is None:
+        if one.phase is None:
             failures.append(f"escrow {one.step.escrow}: {one.failure}")
             counts["failed"] += 1
         elif one.already:
             counts["closed already"] += 1
-        elif account.phase is Phase.NEEDS_REVIEW:
+        elif one.phase is Phase.NEEDS_REVIEW:
             counts["in review"] += 1
-            named.append(f"escrow {one.step.escrow} needs a manual decision: {account.status.evidence or one.step.why}")
-        elif account.phase is Phase.SETTLED:
-            counts[(account.status.outcome or Outcome.PAID).value.lower()] += 1
-            reached = account.amount if account.paid is None else account.paid
-            if account.status.outcome is Outcome.PAID and reached is not None:
-                paid += reached
+            named.append(f"escrow {one.step.escrow} needs a manual decision: {one.evidence or one.step.why}")
+        elif one.phase is Phase.SETTLED:
+            counts[(one.outcome or Outcome.PAID).value.lower()] += 1
+            if one.paid is not None:
+                paid += one.paid
         else:
             counts["handed out" if one.step.action is Action.HAND_OUT else "under way"] += 1
     counts["left"] = sum(step.action is Action.LEAVE for step in steps)
