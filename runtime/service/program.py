@@ -12,6 +12,7 @@ from enum import Enum
 from types import FrameType
 from typing import Final, Generic, TypeVar
 
+from runtime import not_installed
 from runtime.contract import VERSION, ExitCode
 from runtime.environment import Variable, read, variables
 from runtime.errors import BadInput, PurpleFleaError, Unauthorized
@@ -231,6 +232,9 @@ def _exit_code(error: BaseException) -> int:
             return error.code
         case PurpleFleaError():
             _log.critical("%s", error)
+        case ModuleNotFoundError() if words := not_installed(error):
+            _log.critical("%s", words)
+            return ExitCode.BAD_INPUT
         case ExceptionGroup():
             codes = {_exit_code(each) for each in error.exceptions}
             return codes.pop() if len(codes) == 1 else ExitCode.FAILED

@@ -95,6 +95,28 @@ def test_every_program_answers_without_a_key_and_without_doing_anything(name, op
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_packages_are_missing_every_program_says_what_to_install():
+    """A clone that has only rendered has few of them; `-S` leaves out all."""
+    modules = [program.name.removeprefix("python -m ") for program in programs()]
+    modules = [module if module.startswith("runtime.") else f"runtime.{module}" for module in modules]
+    environment = {"PATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
+    started = {
+        module: subprocess.Popen(
+            [sys.executable, "-S", "-m", module], env=environment, cwd=ROOT, stdout=-1, stderr=-1, text=True
+        )
+        for module in modules
+    }
+    said = {module: (process.communicate(timeout=60)[1], process.returncode) for module, process in started.items()}
+    assert said.pop("runtime.contract_json") == ("", 0), "the standard library is enough"
+    assert said.pop("runtime.mcp_proxy.approvals")[1] == 2, "it has more to ask for first"
+    words = (
+        f"is not installed here: {sys.executable} -m pip install --require-hashes -r {ROOT}/requirements/runtime.txt"
+    )
+    assert {module: (words in err, len(err.splitlines()), code) for module, (err, code) in said.items()} == (
+        dict.fromkeys(said, (True, 1, 2))
+    )
+
+
 def test_every_module_that_can_be_run_is_such_a_program():
     runnable = {file for file in (ROOT / "runtime").rglob("*.py") if "\nif __name__ ==" in file.read_text()}
     of_an_agent = {ROOT / "runtime/agent_worker/call.py"}  # the process in which an agent's own function is called
