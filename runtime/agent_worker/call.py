@@ -16,6 +16,7 @@ def main(where: str) -> None:
     out = sys.stdout.buffer
     sys.stdout = sys.stderr  # what it prints is no result
     sys.path.insert(0, str(Path.cwd()))
+    sys.excepthook = sys.__excepthook__  # from here on a module that is missing is the task's own
     module, _, name = where.partition(":")
     result = getattr(importlib.import_module(module), name)(json.load(sys.stdin))
     if inspect.iscoroutine(result):
