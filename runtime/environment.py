@@ -22,6 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runtime.contract import Env
 from runtime.errors import AmountError, BadInput, PurpleFleaError, Unauthorized
@@ -208,6 +209,19 @@ def url(name: str, meaning: str, *, default: Any = REQUIRED, unset: str = "") ->
         return checked_url(word, allow_http=_allows_http(environ))
 
     return _declared(Variable(name, meaning, "a URL like `https://host[:port]`", default, convert, unset))
+
+
+def time_zone(name: str, meaning: str, *, default: str) -> Any:
+    """A time zone by its IANA name, as `tzinfo`."""
+
+    def convert(word: str, _: Mapping[str, str]) -> ZoneInfo:
+        try:
+            return ZoneInfo(word)
+        except (ZoneInfoNotFoundError, OSError):
+            raise ValueError(word) from None
+
+    takes = "a time zone like `Europe/Berlin`"
+    return _declared(Variable(name, meaning, takes, ZoneInfo(default), convert, f"`{default}`"))
 
 
 def texts(name: str, meaning: str, *, default: tuple[str, ...]) -> Any:

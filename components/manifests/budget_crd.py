@@ -42,11 +42,11 @@ def schema() -> Manifest:
 def _spec() -> Manifest:
     amounts = {
         "namespaceUsdc": "USDC that may be locked in the namespace at one time.",
-        "namespaceDailyUsdc": "USDC that may be locked in it in one UTC day.",
+        "namespaceDailyUsdc": "USDC that may be locked in it in one day.",
         "agentUsdc": "The same for each agent at one time.",
-        "agentDailyUsdc": "The same for each agent in one UTC day.",
+        "agentDailyUsdc": "The same for each agent in one day.",
         "payeeUsdc": "The same for each payee at one time.",
-        "payeeDailyUsdc": "The same for each payee in one UTC day.",
+        "payeeDailyUsdc": "The same for each payee in one day.",
         "jobUsdc": "USDC that may be locked for one Job.",
     }
     names = {
@@ -63,11 +63,11 @@ def _spec() -> Manifest:
 
 def _status() -> Manifest:
     properties = {
-        "day": text(10, "UTC date of what is spent; it never goes back."),
+        "day": text(10, "Date of what is spent, by the stack's time zone; it never goes back."),
         "limitUsdc": amount("USDC that the namespace may have locked at one time."),
         "lockedUsdc": amount("USDC that are locked, or about to be; in review, too."),
         "leftUsdc": amount("USDC that may still be locked."),
-        "dailyLimitUsdc": amount("USDC that the namespace may lock in one UTC day."),
+        "dailyLimitUsdc": amount("USDC that the namespace may lock in one day."),
         "spentUsdc": amount("USDC that were locked on that day, whatever became of them."),
         "leftTodayUsdc": amount("USDC that may still be locked on that day."),
         "agents": _lines("Agents with something locked, or spent on that day; the empty name: Jobs without one."),

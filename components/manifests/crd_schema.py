@@ -68,7 +68,7 @@ def reservation() -> Manifest:
         "properties": {
             "id": text(64),
             "amountUsdc": amount("USDC."),
-            "day": text(10, "UTC date on which it was locked."),
+            "day": text(10, "Date on which it was locked, by the stack's time zone."),
             "agent": {"type": "string", "maxLength": 253},
             "payee": {"type": "string", "maxLength": 253},
         },

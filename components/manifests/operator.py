@@ -86,6 +86,7 @@ def container(settings: Settings) -> Manifest:
                     Env.WATCH_NAMESPACE: watch_namespace(settings),
                     Env.DEFAULT_BUDGET_USDC: usdc_text(settings.escrow.default_budget_usdc),
                     **{name: "" if amount is None else usdc_text(amount) for name, amount in bounds.items()},
+                    Env.BUDGET_TIME_ZONE: budget.time_zone,
                     Env.PAYEES: json.dumps(budget.payees),
                     Env.BRING_ESCROWS: budget.bring_escrows,
                     Env.ALLOWED_ESCROWS: json.dumps([*budget.allowed_escrows, *_agents_escrows(settings)]),

@@ -120,16 +120,18 @@ class Budget(Section):
     namespace_usdc: OptionalUsdc = None
     """USDC that may be locked in one watched namespace at one time; empty: no bound."""
     namespace_daily_usdc: OptionalUsdc = None
-    """USDC that may be locked in one watched namespace in one UTC day; empty: no bound."""
+    """USDC that may be locked in one watched namespace in one day; empty: no bound."""
     agent_usdc: OptionalUsdc = None
     """USDC that may be locked at one time for each agent of a namespace; empty: no bound. Jobs without the label
     `purpleflea.com/agent` are one agent."""
     agent_daily_usdc: OptionalUsdc = None
-    """USDC that may be locked in one UTC day for each agent of a namespace; empty: no bound."""
+    """USDC that may be locked in one day for each agent of a namespace; empty: no bound."""
     payee_usdc: OptionalUsdc = None
     """USDC that may be locked at one time for each payee in a namespace; empty: no bound."""
     payee_daily_usdc: OptionalUsdc = None
-    """USDC that may be locked in one UTC day for each payee in a namespace; empty: no bound."""
+    """USDC that may be locked in one day for each payee in a namespace; empty: no bound."""
+    time_zone: TimeZone = "Etc/UTC"
+    """Whose days those are."""
     job_usdc: OptionalUsdc = None
     """USDC that may be locked for one Job; empty: no bound."""
     payees: Annotated[tuple[PayeePattern, ...], Field(min_length=1)] = ("*",)

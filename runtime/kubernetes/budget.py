@@ -99,7 +99,7 @@ class Book:
     """What a Budget says, to be changed and written back."""
 
     day: str = ""
-    """UTC date of what is spent; it never goes back, whatever a clock says."""
+    """Date of what is spent; it never goes back, whatever a clock or a time zone says."""
     total: Line = field(default_factory=Line)
     agents: dict[str, Line] = field(default_factory=dict)
     payees: dict[str, Line] = field(default_factory=dict)

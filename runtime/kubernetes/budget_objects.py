@@ -158,7 +158,7 @@ class BudgetObject:
                 raise BudgetNotOpenedError(budget_path(self.namespace))
             due = await asyncio.gather(*(one.due() if one.due else _yes() for one in batch))
             book = before.copy()
-            book.begin(datetime.now(UTC).date().isoformat())
+            book.begin(self.limits.day(datetime.now(UTC)))
             for change in later:
                 change(book)
             results = [one.change(book) if wanted else None for one, wanted in zip(batch, due, strict=True)]

@@ -185,7 +185,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     Args:
         id: Of this reservation, because another attempt has another.
         amount_usdc: How much.
-        day: The UTC date on which it was locked.
+        day: The date on which it was locked, by the time zone of the operator's budgets.
         agent: The Job's agent; empty where it has no label.
         payee: Who is to be paid; empty where only the service knows.
     """

@@ -6,6 +6,7 @@ The operator's settings say it for every namespace, and `spec` of a namespace's 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 import msgspec
@@ -27,7 +28,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that may be locked at one time, and in one UTC day; None for no bound."""
+    """The most that may be locked at one time, and in one day; None for no bound."""
 
     locked: Usdc | None = None
     daily: Usdc | None = None
@@ -66,6 +67,7 @@ class Limits:
         bring_escrows: Whether Jobs may bring an escrow that somebody made for them.
         allowed_escrows: Escrows that a Job may bring although their terms do not name it: `ID` for any Job,
             `ID=NAMESPACE/WORK` for one, by its name or work id; with `*`, too.
+        zone: Whose days they are.
         where: Who says so, for people.
     """
 
@@ -76,7 +78,12 @@ class Limits:
     payees: tuple[str, ...] = ("*",)
     bring_escrows: bool = True
     allowed_escrows: tuple[str, ...] = ()
+    zone: tzinfo = UTC
     where: str = SETTINGS
+
+    def day(self, moment: datetime) -> str:
+        """The date on which a moment counts."""
+        return moment.astimezone(self.zone).date().isoformat()
 
     @property
     def are_set(self) -> bool:

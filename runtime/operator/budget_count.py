@@ -13,6 +13,7 @@ from runtime.kubernetes.budget_objects import BudgetObject
 from runtime.kubernetes.errors import WriteConflict
 from runtime.kubernetes.escrow import FUNDED, NOT_SETTLED, Condition, Escrow, Reservation
 from runtime.kubernetes.escrow_objects import EscrowObjects
+from runtime.kubernetes.limits import Limits
 from runtime.money import Usdc
 
 ABANDONED: Final = timedelta(minutes=2)
@@ -67,7 +68,7 @@ class BudgetCount:
         async with self._counting[budget.namespace]:
             if budget.namespace in self._counted:
                 return
-            await budget.open(lambda: self._first_book(budget.namespace))
+            await budget.open(lambda: self._first_book(budget))
             escrows = self._escrows.list(budget.namespace, fieldSelector=NOT_SETTLED)
             async for escrow in escrows:
                 if escrow.status.reservation is None and _locks(escrow):
@@ -76,16 +77,16 @@ class BudgetCount:
                 raise UncountedError(str(escrows.malformed[0]))
             self._counted.add(budget.namespace)
 
-    async def _first_book(self, namespace: str) -> Book:
+    async def _first_book(self, budget: BudgetObject) -> Book:
         """What a new Budget starts with: what its Escrows say is reserved, and what was spent today."""
         book = Book()
-        book.begin(datetime.now(UTC).date().isoformat())
-        async for escrow in self._escrows.list(namespace):
+        book.begin(budget.limits.day(datetime.now(UTC)))
+        async for escrow in self._escrows.list(budget.namespace):
             held, since = escrow.status.reservation, escrow.status.locked_at
             if held is not None and escrow.counts:
                 book.add(held)
             elif escrow.phase is Phase.SETTLED and since is not None and escrow.amount is not None:
-                spent = _found(escrow, escrow.amount)
+                spent = _found(escrow, escrow.amount, budget.limits)
                 if spent.day == book.day:
                     book.add(spent, locked=False)
         return book
@@ -94,7 +95,7 @@ class BudgetCount:
         """Count what is locked for an Escrow without a reservation: by an operator without limits, or by payroll."""
         if escrow.amount is None:
             raise UncountedError(f"Escrow {escrow.name} does not say how much it holds")
-        found, now = _found(escrow, escrow.amount), datetime.now(UTC)
+        found, now = _found(escrow, escrow.amount, budget.limits), datetime.now(UTC)
         counted = await budget.change(lambda book: book.adopt(escrow.name, found, now))
         assert counted is not None, "adopted without a condition"  # noqa: S101
         # The label first: with a reservation and without it the Escrow would be taken for one that was returned.
@@ -140,13 +141,13 @@ def _locks(escrow: Escrow) -> bool:
     return bound or status.creation is not None or status.locked_at is not None
 
 
-def _found(escrow: Escrow, amount: Usdc) -> Reservation:
+def _found(escrow: Escrow, amount: Usdc, limits: Limits) -> Reservation:
     """The reservation that an Escrow would have."""
     creation = escrow.status.creation
     since = escrow.status.locked_at or (creation.sent_at if creation else datetime.now(UTC))
     return Reservation(
         id=secrets.token_hex(8),
         amount_usdc=amount,
-        day=since.astimezone(UTC).date().isoformat(),
+        day=limits.day(since),
         payee=escrow.payee or "",
     )

@@ -106,7 +106,7 @@ class Budgets:
                 return None
         now = datetime.now(UTC)
         wanted = Reservation(
-            id=secrets.token_hex(8), amount_usdc=amount, day=now.date().isoformat(), agent=agent, payee=payee
+            id=secrets.token_hex(8), amount_usdc=amount, day=self._limits.day(now), agent=agent, payee=payee
         )
         budget = self._budget(escrow.namespace)
         if not escrow.counts:  # opened by an operator without limits
@@ -131,7 +131,7 @@ class Budgets:
     def nothing(self, escrow: Escrow) -> Reservation:
         """The reservation of an Escrow that is only ended: what a Job locked by hand, and never ran for."""
         return Reservation(
-            id="none", amount_usdc=ZERO, day=datetime.now(UTC).date().isoformat(), payee=escrow.payee or ""
+            id="none", amount_usdc=ZERO, day=self._limits.day(datetime.now(UTC)), payee=escrow.payee or ""
         )
 
     def confirm(self, escrow: Escrow) -> None:

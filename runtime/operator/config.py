@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from runtime.contract import Env
-from runtime.environment import amount, flag, group, number, text, texts
+from runtime.environment import amount, flag, group, number, text, texts, time_zone
 from runtime.kubernetes.limits import Limit, Limits
 from runtime.kubernetes.watched import Watched
 from runtime.money import Usdc
@@ -20,20 +21,21 @@ class BudgetSettings:
         Env.NAMESPACE_BUDGET_USDC, "Most that may be locked in one namespace at one time", default=None
     )
     namespace_daily: Usdc | None = amount(
-        Env.NAMESPACE_DAILY_BUDGET_USDC, "Most that may be locked in one namespace in one UTC day", default=None
+        Env.NAMESPACE_DAILY_BUDGET_USDC, "Most that may be locked in one namespace in one day", default=None
     )
     agent: Usdc | None = amount(
         Env.AGENT_BUDGET_USDC, "Most that may be locked for one agent of a namespace at one time", default=None
     )
     agent_daily: Usdc | None = amount(
-        Env.AGENT_DAILY_BUDGET_USDC, "Most that may be locked for one agent of a namespace in one UTC day", default=None
+        Env.AGENT_DAILY_BUDGET_USDC, "Most that may be locked for one agent of a namespace in one day", default=None
     )
     payee: Usdc | None = amount(
         Env.PAYEE_BUDGET_USDC, "Most that may be locked for one payee in a namespace at one time", default=None
     )
     payee_daily: Usdc | None = amount(
-        Env.PAYEE_DAILY_BUDGET_USDC, "Most that may be locked for one payee in a namespace in one UTC day", default=None
+        Env.PAYEE_DAILY_BUDGET_USDC, "Most that may be locked for one payee in a namespace in one day", default=None
     )
+    zone: tzinfo = time_zone(Env.BUDGET_TIME_ZONE, "Whose days those are", default="Etc/UTC")
     job: Usdc | None = amount(Env.JOB_BUDGET_USDC, "Most that may be locked for one Job", default=None)
     payees: tuple[str, ...] = texts(Env.PAYEES, "Who may be paid; `*` stands for any characters", default=("*",))
     bring_escrows: bool = flag(
@@ -57,6 +59,7 @@ class BudgetSettings:
             payees=self.payees,
             bring_escrows=self.bring_escrows,
             allowed_escrows=self.allowed_escrows,
+            zone=self.zone,
         )
 
 

@@ -74,7 +74,7 @@ class Metrics:
         )
         budget = ("namespace", "budget")
         self.budget_limit = Gauge(
-            "escrow_budget_limit_usdc", "Most of a namespace: locked, or in a UTC day.", budget, registry=registry
+            "escrow_budget_limit_usdc", "Most of a namespace: locked, or in a day.", budget, registry=registry
         )
         self.budget_used = Gauge(
             "escrow_budget_used_usdc", "Reserved of it, at the last write.", budget, registry=registry

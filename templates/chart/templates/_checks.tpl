@@ -24,13 +24,13 @@ What the schema cannot say, in the settings' own words: one problem a line, all 
 {{- end -}}
 {{- end -}}
 
-{{/* When things run: (list $s $names). */}}
+{{/* When things run, and whose days: (list $s $names). */}}
 {{- define "purpleflea.timeProblems" -}}
 {{- $s := first . -}}{{- $zones := (last .).timeZones -}}
-{{- $timed := dict "payroll" $s.payroll "retention" $s.retention -}}
+{{- $timed := dict "payroll" $s.payroll "retention" $s.retention "budget" $s.budget -}}
 {{- range $index, $agent := $s.agents }}{{ $_ := set $timed (printf "agents[%d]" $index) . }}{{ end -}}
 {{- range $path, $one := $timed }}
-{{- if or .schedule (not (hasPrefix "agents" $path)) }}
+{{- if or .schedule (has $path (list "payroll" "retention")) }}
 {{- with include "purpleflea.scheduleProblem" .schedule }}
 purpleflea.{{ $path }}.schedule: {{ . }}
 {{- end }}

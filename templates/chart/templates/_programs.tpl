@@ -23,6 +23,7 @@ env:
 - {name: PF_{{ snakecase $name | upper }}_BUDGET_USDC, value: {{ include "purpleflea.usdc" . | quote }}}
 {{- end }}
 {{- end }}
+- {name: PF_BUDGET_TIME_ZONE, value: {{ $budget.timeZone | quote }}}
 - {name: PF_PAYEES, value: {{ include "purpleflea.list" $budget.payees | quote }}}
 - {name: PF_BRING_ESCROWS, value: {{ $budget.bringEscrows | quote }}}
 - {name: PF_ALLOWED_ESCROWS, value: {{ include "purpleflea.list" (include "purpleflea.allowedEscrows" . | fromJson).ids | quote }}}

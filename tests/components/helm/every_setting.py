@@ -42,6 +42,7 @@ PAYS: dict[str, Any] = {
         **{f"{name}Usdc": "50" for name in ("namespace", "namespaceDaily", "agent", "agentDaily", "payee")},
         **{"payeeDailyUsdc": "60", "jobUsdc": "2.5", "capUsdc": "900", "payees": ["p-*"], "allowedEscrows": ["esc_1"]},
         "bringEscrows": not Settings().budget.bring_escrows,
+        "timeZone": "Asia/Tokyo",
     },
     "job": {"activeDeadlineSeconds": 999, "backoffLimit": 7, "ttlSecondsAfterFinished": 77, "stableName": True},
     "agents": [

@@ -72,6 +72,7 @@ TABLE = {
     "time zone in a schedule": ({"payroll": {"schedule": "TZ=UTC 0 0 * * *"}}, "purpleflea.payroll.schedule: 'TZ=UTC 0 0 * * *': a schedule names no time zone"),
     "time zone": ({"payroll": {"timeZone": "Mars/Base"}}, "purpleflea.payroll.timeZone: 'Mars/Base' is no IANA time zone"),
     "time zone as a path": ({"payroll": {"timeZone": "../../etc/passwd"}}, "purpleflea.payroll.timeZone: '../../etc/passwd' is no IANA"),
+    "time zone of the budgets": ({"budget": {"timeZone": "Mars/Base"}}, "purpleflea.budget.timeZone: 'Mars/Base'"),
     "name": ({"namespace": "Agents_1"}, "purpleflea.namespace: 'Agents_1': at most 63 of a-z, 0-9 and '-'"),
     "name too long for its suffixes": ({"agents": [{"name": "n" * 53}]}, f"{JOBS}.name: "),
     "image without a tag": ({"images": {"runtime": "python"}}, "purpleflea.images.runtime: 'python': pin the image by a tag"),

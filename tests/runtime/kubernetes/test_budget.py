@@ -1,6 +1,7 @@
 """The arithmetic of a Budget: never more than a limit, each step once however often it is done."""
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -125,6 +126,13 @@ def test_an_edit_by_hand_never_makes_it_negative(locked, returned):
     made.reserve("e", wanted(1, Usdc(locked)), Limits(), NOW)
     made.give_back("e", wanted(1, Usdc(returned)))
     assert made.total.locked_usdc == Usdc(max(0, locked - returned))
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"), [("Etc/UTC", "2026-11-27"), ("Asia/Tokyo", "2026-11-28"), ("America/New_York", "2026-11-27")]
+)
+def test_a_day_is_the_time_zones(zone, day):
+    assert Limits(zone=ZoneInfo(zone)).day(datetime(2026, 11, 27, 16, 30, tzinfo=UTC)) == day
 
 
 def test_a_recount_sets_what_is_locked_and_leaves_what_was_spent():

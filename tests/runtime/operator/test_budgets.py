@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from lightkube.resources.batch_v1 import Job
@@ -104,7 +105,10 @@ def test_an_agent_and_a_payee_have_limits_of_their_own(world, limit, within, bey
 
 
 def test_what_a_job_brings_counts_and_waits_too(world):
-    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", **NO_PASS})
+    """Also where it is another day than by UTC."""
+    now = datetime.now(UTC)
+    zone = "Pacific/Kiritimati" if now.hour >= 10 else "Pacific/Pago_Pago"  # fourteen hours ahead, eleven behind
+    world.operator(**{Env.NAMESPACE_BUDGET_USDC: "1.00", Env.BUDGET_TIME_ZONE: zone, **NO_PASS})
     asks(world, "asks", "0.60")
     world.await_resumed("asks")
     world.job("brings", world.fund("0.50"), suspend=True)
@@ -116,6 +120,7 @@ def test_what_a_job_brings_counts_and_waits_too(world):
     settled(world, "brings")
     world.eventually(lambda: locked(world, "0.00"), "it is returned")
     assert world.budget()["spentUsdc"] == "1.10"
+    assert world.budget()["day"] == now.astimezone(ZoneInfo(zone)).date().isoformat() != now.date().isoformat()
 
 
 @pytest.mark.parametrize(("world", "runs"), [("kubernetes", True), ("fly", False)], indirect=["world"])
