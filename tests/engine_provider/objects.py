@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 Json = dict[str, Any]
 NAMES_TAKEN_BY_SKIP = ("Job", "Deployment", "StatefulSet", "DaemonSet", "Pod", "Namespace")
 """Kinds of which `pulumi.com/skipAwait` skips the wait for deletion as well."""
@@ -78,6 +76,8 @@ def pruned(live: Any, declared: Any) -> Any:
 
 def _quantity(value: Any) -> Any:
     """Another spelling of the same amount (`1000m` and `1`) is no difference, as for the real provider."""
+    from kubernetes.utils.quantity import parse_quantity  # here: most runs read nothing, and it takes half a second
+
     try:
         return parse_quantity(value)
     except ValueError:

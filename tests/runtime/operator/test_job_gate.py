@@ -4,6 +4,7 @@ Asked of a real API server, with the policies as rendered, the operator's own ac
 """
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from lightkube import ApiError, codecs
@@ -23,6 +24,7 @@ from runtime.contract import (
     WITHHELD_ANNOTATION,
     WORK_ID_ANNOTATION,
 )
+from runtime.kubernetes.shape import stamp
 from tests.e2e.kubectl import Kubectl
 from tests.runtime.operator.world import eventually
 from tests.toolchain import tools
@@ -134,8 +136,10 @@ def test_a_job_that_asks_is_held_from_its_creation_however_it_is_made(gated, kub
 
 
 def test_the_jobs_of_a_cron_job_are_held_from_their_creation(gated):
-    """The controller makes one at once for a schedule that it missed."""
+    """The controller makes one at once for a schedule that it missed: as if the last one were of two minutes ago."""
     gated.client.create(CronJob.from_dict(cron_job("hourly")))
+    missed = {"status": {"lastScheduleTime": stamp(datetime.now(UTC) - timedelta(minutes=2))}}
+    gated.client.patch(CronJob.Status, "hourly", missed, patch_type=PatchType.MERGE)
     gated.client.patch(CronJob, "hourly", {"spec": {"suspend": False}})
     found = gated.eventually(
         lambda: [job for job in gated.client.list(Job) if job.metadata.ownerReferences], "a Job is made", 75
