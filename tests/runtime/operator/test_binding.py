@@ -54,8 +54,7 @@ def test_an_escrow_between_other_agents(world):
 
 @BOTH
 def test_while_the_service_is_silent_the_job_waits_and_says_so(world):
-    operator = world.operator(wait=False, **{Env.RESYNC_SECONDS: "1"})
-    world.eventually(lambda: operator.probe("/readyz") == 200, "the operator is ready")
+    world.operator(**{Env.RESYNC_SECONDS: "1"})
     escrow_id = world.fund()
     world.sandbox.fault("*", "status", status=503, body={"error": "maintenance"})
     world.job("works", escrow_id, suspend=True)
