@@ -59,9 +59,9 @@ audit: $(AUDIT)/.installed ## hold what the image ships against the known vulner
 	@$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt \
 	  $$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/audit-exceptions.txt)
 
-release: $(VENV)/.installed-render ## wheel, a stack's files, its chart and their checksums in dist/release/, of the last commit
+release: $(VENV)/.installed-render sbom ## wheel, a stack's files, its chart, the SBOM and their checksums in dist/release/, of the last commit
 	@rm -rf dist/release
-	@$(PY) -m components.release --stack $(STACK)
+	@$(PY) -m components.release --stack $(STACK) --also dist/sbom/runtime.cdx.json dist/sbom/licences.md
 
 diff-report: render ## what the working tree changes in money, rights and images, for a reviewer (AGAINST=revision)
 	@$(PY) -m components.diff_report $(AGAINST) $(OUT) --stack $(STACK) || test $$? -eq 1

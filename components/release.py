@@ -1,11 +1,13 @@
 """`python -m components.release`: what a release has, in `dist/release/`: wheel, a stack's files and chart, checksums.
 
-The same commit gives the same bytes: what is not committed is in none of them.
+The same commit gives the same bytes: what is not committed is in none of them. `make release` adds what `make sbom`
+lists.
 """
 
 import argparse
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--stack", default="dev", help="the stack whose files and chart it has (default: dev)")
     parser.add_argument("--project", type=Path, default=root, help="a checkout, with everything committed")
     parser.add_argument("--out", type=Path, default=root / "dist" / "release", help="an empty folder, or none yet")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], metavar="FILE", help="files to put beside them")
     options = parser.parse_args(arguments)
     try:
         if options.out.exists() and any(options.out.iterdir()):
@@ -37,7 +40,11 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             ["git", "-C", str(options.project), "status", "--porcelain"], f"{options.project} is no checkout"
         ).decode():
             raise BadInput(f"not everything is committed, and a release is of a commit:\n{left.rstrip()}")
+        if missing := [str(file) for file in options.also if not file.is_file()]:
+            raise BadInput(f"there is no file {', '.join(missing)}")
         options.out.mkdir(parents=True, exist_ok=True)
+        for file in options.also:
+            shutil.copyfile(file, options.out / f"{NAME}-{VERSION}-{file.name}")
         _write(options.out, options.project, options.stack)
     except (BadInput, BadSettings) as error:
         print(error, file=sys.stderr)

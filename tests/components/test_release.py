@@ -43,8 +43,9 @@ def checkout(tmp_path_factory):
 @pytest.fixture(scope="module")
 def released(checkout, tmp_path_factory):
     """Its folder."""
-    out = tmp_path_factory.mktemp("release")
-    assert main(["--project", str(checkout), "--out", str(out)]) == 0
+    out, bill = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("sbom") / "runtime.cdx.json"
+    bill.write_text("{}")
+    assert main(["--project", str(checkout), "--out", str(out), "--also", str(bill)]) == 0
     return out
 
 
@@ -56,14 +57,18 @@ def test_its_checksums_are_those_of_its_files(released):
         f"{VERSION}-py3-none-any.whl",
         f"{VERSION}.tgz",
         f"dev-{VERSION}.tar.gz",
+        f"{VERSION}-runtime.cdx.json",
     }
     for name, digest in sums.items():
         assert hashlib.sha256((released / name).read_bytes()).hexdigest() == digest
 
 
 def test_the_same_commit_gives_the_same_bytes(checkout, released, tmp_path):
-    assert main(["--project", str(checkout), "--out", str(tmp_path / "again")]) == 0
-    assert (tmp_path / "again" / SUMS).read_text() == (released / SUMS).read_text()
+    again = tmp_path / "again"
+    bill = released / f"purpleflea-{VERSION}-runtime.cdx.json"
+    (tmp_path / "runtime.cdx.json").write_bytes(bill.read_bytes())
+    assert main(["--project", str(checkout), "--out", str(again), "--also", str(tmp_path / "runtime.cdx.json")]) == 0
+    assert (again / SUMS).read_text() == (released / SUMS).read_text()
 
 
 def test_a_release_is_of_a_commit_and_has_nothing_of_another_one(checkout, released, tmp_path, capsys):
@@ -74,6 +79,8 @@ def test_a_release_is_of_a_commit_and_has_nothing_of_another_one(checkout, relea
         assert not (tmp_path / "out").exists()
     finally:
         (checkout / "unknown.txt").unlink()
+    assert main(["--project", str(checkout), "--out", str(tmp_path / "out"), "--also", "no-sbom"]) == 2
+    assert "there is no file no-sbom" in capsys.readouterr().err
     assert main(["--project", str(checkout), "--out", str(released)]) == 2
     assert "is not empty" in capsys.readouterr().err
 
