@@ -4,18 +4,16 @@ buildah builds it without a network: a shell stands in for the base image, and G
 are mounted from this machine.
 """
 
-import json
 import shutil
 import sqlite3
 import subprocess
-import tarfile
 from contextlib import closing
 
 import pytest
 
 from components.manifests.fly_go import go_files
 from tests.conformance import __main__ as command
-from tests.conformance import go_agent
+from tests.conformance import go_agent, unpacked
 from tests.conformance.world import world
 from tests.toolchain import base_image, buildah, cache
 from tests.toolchain.tools import Missing
@@ -64,20 +62,14 @@ def image(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unpacked(image, tmp_path_factory):
+def root_and_config(image, tmp_path_factory):
     """Its root file system and its configuration."""
     root = tmp_path_factory.mktemp("root")
-    with tarfile.open(image) as archive:
-        [manifest] = json.load(archive.extractfile("manifest.json"))
-        config = json.load(archive.extractfile(manifest["Config"]))["config"]
-        for layer in manifest["Layers"]:
-            with tarfile.open(fileobj=archive.extractfile(layer)) as content:
-                content.extractall(root, filter="tar")
-    return root, config
+    return root, unpacked.unpack(image, root)
 
 
-def test_it_holds_the_agent_the_certificates_and_nothing_else(unpacked):
-    root, config = unpacked
+def test_it_holds_the_agent_the_certificates_and_nothing_else(root_and_config):
+    root, config = root_and_config
     files = {f"/{path.relative_to(root)}": path for path in root.rglob("*") if path.is_file()}
     assert {*files} == {"/agent", CERTIFICATES}
     assert files[CERTIFICATES].stat().st_size > 100_000
@@ -88,12 +80,10 @@ def test_it_holds_the_agent_the_certificates_and_nothing_else(unpacked):
     assert f"{data.st_uid}:{data.st_gid}" == config["User"]
 
 
-def test_it_serves_and_bills_alone_in_its_file_system(unpacked, tmp_path, capsys):
-    root, config = unpacked
+def test_it_serves_and_bills_alone_in_its_file_system(root_and_config, tmp_path, capsys):
+    root, config = root_and_config
     shutil.copytree(root, tmp_path / "root")
-    (tmp_path / "root").chmod(0o755)  # a temporary folder is its maker's alone
-    started = ["chroot", f"--userspec={config['User']}", str(tmp_path / "root"), *config["Cmd"]]
-    with world(started, tmp_path / "root" / "data") as agent:
+    with world(unpacked.command(tmp_path / "root", config), tmp_path / "root" / "data") as agent:
         shutil.chown(agent.folder, *map(int, config["User"].split(":")))
         agent.environment["DATA_DIR"] = "/data"
         agent.start()
