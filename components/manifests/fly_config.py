@@ -97,7 +97,7 @@ def _tables(settings: Settings, go: bool) -> dict[str, Any]:
     return {
         "build": _build(fly, go),
         "deploy": table("canary and bluegreen do not go with volumes.", {"strategy": fly.strategy}),
-        "env": table(_environment_note(settings), _environment(settings)),
+        "env": table(_environment_note(settings, go), _environment(settings, go)),
         "mounts": table(
             "One volume a Machine, on one host, not replicated: every Machine keeps its own ledger.",
             {
@@ -126,7 +126,9 @@ def _image(fly: FlySettings) -> dict[str, Any]:
     return {"dockerfile": "Dockerfile", "build-target": target, "args": table("", {"BASE_IMAGE": fly.base_image})}
 
 
-def _environment_note(settings: Settings) -> str:
+def _environment_note(settings: Settings, go: bool) -> str:
+    if go and settings.fly.backup:
+        return "No fly.backup: this image has no Litestream, and nothing but Fly's daily snapshots copies the ledger."
     if settings.sandbox.enabled:
         return "The stack's sandbox is inside the cluster: Machines use the services below, with real money."
     if settings.fly.layers == "three":
@@ -134,7 +136,7 @@ def _environment_note(settings: Settings) -> str:
     return "Public; PF_API_KEY and AGENT_WALLET are secrets: see secrets.sh."
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _environment(settings: Settings, go: bool) -> dict[str, str]:
     """Strings only: Fly hands them over as environment variables. Fly itself adds FLY_REGION and FLY_MACHINE_ID."""
     fly = settings.fly
     several_workers = {FlyEnv.METRICS_DIRECTORY: METRICS_DIRECTORY} if fly.machine.workers > 1 else {}
@@ -147,7 +149,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         FlyEnv.WORKERS: str(fly.machine.workers),
         FlyEnv.GRACEFUL_SHUTDOWN_SECONDS: str(fly.shutdown.graceful_seconds),
         **several_workers,
-        **({FlyEnv.BACKUP_URL: fly.backup} if fly.backup else {}),
+        **({FlyEnv.BACKUP_URL: fly.backup} if fly.backup and not go else {}),
         **fly.env,
     }
 

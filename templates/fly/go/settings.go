@@ -128,6 +128,9 @@ func readSettings() (*settings, []string) {
 	if r.text("TASK_CALLABLE", "") != "" {
 		r.wrong = append(r.wrong, fmt.Sprintf("%s is for the Python agent: put the work into work.go", name("TASK_CALLABLE")))
 	}
+	if r.text("BACKUP_URL", "") != "" {
+		r.wrong = append(r.wrong, fmt.Sprintf("%s is for the Python agent: nothing here copies the ledger", name("BACKUP_URL")))
+	}
 	if s.modelURL != "" && s.model == "" {
 		r.wrong = append(r.wrong, fmt.Sprintf("%s is not set: expected the name of a model", name("MODEL")))
 	}

@@ -34,6 +34,11 @@ def test_the_program_reads_what_is_declared(files, tmp_path):
     assert "required='PF_API_KEY AGENT_WALLET AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY'" in files["fly/secrets.sh"]
 
 
+def test_the_agent_in_go_is_not_told_of_a_copy_that_nobody_makes(files):
+    assert "PF_BACKUP_URL" not in tomllib.loads(files["fly/go/fly.toml"])["env"]
+    assert "# No fly.backup: this image has no Litestream" in files["fly/go/fly.toml"]
+
+
 def test_the_escrow_apps_ledger_is_copied_too(files):
     if "fly/escrow/fly.toml" in files:
         escrow = tomllib.loads(files["fly/escrow/fly.toml"])

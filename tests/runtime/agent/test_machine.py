@@ -16,7 +16,7 @@ import pytest
 from runtime.agent.database import RESERVE_BYTES
 from tests.conformance.model import WAITS
 from tests.conformance.world import REGION
-from tests.runtime.agent.conftest import PYTHON, ROOT
+from tests.runtime.agent.conftest import PYTHON, ROOT, Warm
 
 
 def children(pid):
@@ -132,6 +132,15 @@ def test_a_ledger_goes_on_in_the_other_language(start, go):
         assert (again.status_code, again.json().get("replayed")) == (200, True), again.text
     assert world.settled() == {"released": 1, "cancelled": 2}
     world.balanced()
+
+
+def test_what_the_agent_in_go_cannot_do_ends_it_at_once(sandbox, tmp_path, go):
+    wrong = {"PF_API_DIALECT": "server", "PF_TASK_CALLABLE": "a:b", "PF_BACKUP_URL": "s3://bucket/ledgers"}
+    with closing(Warm(go, sandbox, tmp_path)) as world:
+        told = world.refused(*({name: value} for name, value in wrong.items()))
+    for name, line in zip(wrong, told, strict=True):
+        assert name in line
+        assert "the Python agent" in line
 
 
 def test_the_demo_bills_each_inference_once(go):
