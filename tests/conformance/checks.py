@@ -165,7 +165,7 @@ def failed_work_is_cancelled(world: World) -> None:
 @check
 def a_refused_create_charges_nothing(world: World) -> None:
     since = Since(world)
-    for status in (402, 400, 429):
+    for status in (402, 400, 403, 404, 429):
         world.sandbox.fault("create", "status", status=status, times=3)
         answer = world.infer()
         assert (answer.status_code, answer.json()["error"]) == (503, "payments_unavailable"), answer.text
@@ -173,6 +173,19 @@ def a_refused_create_charges_nothing(world: World) -> None:
         world.sandbox.clear_faults()
     assert since.states == {}
     assert world.infer().status_code == 200
+
+
+@check
+def a_key_that_is_refused_charges_nothing_and_is_not_ready(world: World) -> None:
+    since = Since(world)
+    world.sandbox.fault("create", "status", status=401, times=9)
+    refused, ready = world.infer(), world.http.get("/ready")
+    world.sandbox.clear_faults()
+    assert (refused.status_code, refused.json()["error"]) == (503, "payments_unavailable"), refused.text
+    assert (ready.status_code, "key" in " ".join(ready.json()["reasons"])) == (503, True), ready.text
+    assert since.states == {}
+    assert world.infer().status_code == 200
+    assert not [reason for reason in world.http.get("/ready").json()["reasons"] if "key" in reason]
 
 
 @check

@@ -278,6 +278,12 @@ func (a *agent) finishLater(id string, after time.Duration) {
 	}()
 }
 
+// mayArrive is whether what was sent may be under way still. A time to come was noted by a clock that was ahead.
+func (a *agent) mayArrive(r row) bool {
+	age := nowMs() - r.answeredMs
+	return age >= 0 && age < a.settings.patience.Milliseconds()
+}
+
 // finish is for one whose caller is gone: nobody would get the result of work that was not done yet.
 func (a *agent) finish(id string) {
 	r, err := a.ledger.byID(id)
@@ -293,7 +299,7 @@ func (a *agent) finish(id string) {
 		a.settle(r, "cancel", "")
 	case !r.answer.Valid:
 		a.settle(r, r.intent.String, "")
-	case r.answer.String == "sent" && nowMs()-r.answeredMs < a.settings.patience.Milliseconds():
+	case r.answer.String == "sent" && a.mayArrive(r):
 		a.finishLater(id, a.settings.patience)
 	default:
 		note := "%s: the answer was " + strconv.Quote(r.answer.String) + ", and this dialect cannot read the escrow"

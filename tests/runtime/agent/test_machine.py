@@ -134,6 +134,22 @@ def test_a_ledger_goes_on_in_the_other_language(start, go):
     world.balanced()
 
 
+def test_a_release_noted_by_a_clock_that_was_ahead_is_not_waited_for(start, go):
+    """In Python no Machine's clock counts: it keeps the payment service's time, see `test_brought`."""
+    world = start(command=go)
+    world.sandbox.fault("release", "delay", moment="after", seconds=1, times=1)
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(world.infer)
+        world.until(lambda: world.acts()["release"], "the release has arrived")
+        world.kill()
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    with closing(sqlite3.connect(world.folder / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE escrows SET answered_ms = answered_ms + 86400000 WHERE state = 'settling'")
+    world.start()
+    assert world.settled() == {"review": 1}
+    world.balanced()
+
+
 def test_what_the_agent_in_go_cannot_do_ends_it_at_once(sandbox, tmp_path, go):
     wrong = {"PF_API_DIALECT": "server", "PF_TASK_CALLABLE": "a:b", "PF_BACKUP_URL": "s3://bucket/ledgers"}
     with closing(Warm(go, sandbox, tmp_path)) as world:
