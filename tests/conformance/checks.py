@@ -15,13 +15,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import httpx
 
 from runtime.contract import LEDGER_RESTORED
 from tests.conformance import surface
 from tests.conformance.model import FAILS, WAITS
-from tests.conformance.world import PAYER, REGION, WALLET, World
+from tests.conformance.world import PAYER, REGION, SECONDS, WALLET, World
 
 Check = Callable[[World], None]
 CHECKS: list[Check] = []
@@ -387,6 +388,36 @@ def killed_while_it_releases(world: World) -> None:
         since = _killed_at(world, "release", moment)
         assert since.states == {"review": 1}
         assert since.acts == {"create": 1, "release": 1}
+    world.balanced()
+
+
+@check
+def killed_under_load_it_loses_no_record_and_has_told_nothing_untrue(world: World) -> None:
+    """Where writes are committed together, each stands for itself, and is on the disk before its caller is answered."""
+    before, told = {*world.escrows()}, SimpleQueue[str]()
+    assert world.stop() == 0
+    world.start(PF_CONCURRENCY="20")
+
+    def ask(number: int) -> None:
+        with suppress(httpx.TransportError):
+            told.put(world.infer(f"{number}").json()["escrow_id"])
+
+    with ThreadPoolExecutor(20) as callers:
+        asked = [callers.submit(ask, number) for number in range(100)]
+        released = {told.get(timeout=SECONDS) for _ in range(30)}
+        world.kill()
+    assert not [each for each in asked if each.exception()]
+    world.start()
+    world.settled()
+    with closing(sqlite3.connect(world.folder / "ledger.db")) as ledger:
+        rows = {row[0]: row[1:] for row in ledger.execute("SELECT id, escrow_id, state FROM escrows")}
+    states = {escrow_id: state for escrow_id, state in rows.values() if state != "review"}
+    assert {states[escrow_id] for escrow_id in released} == {"released"}
+    for escrow_id, status in world.escrows().items():
+        if escrow_id not in before:
+            token = world.sandbox.escrows.get(escrow_id)["description"].partition("[")[2].rstrip("]")
+            assert token in rows, "no record of it"
+            assert states.get(escrow_id, status) == status
     world.balanced()
 
 
