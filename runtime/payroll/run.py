@@ -114,7 +114,7 @@ class Run:
         """Read everything, change nothing. Raises what API server and service raise."""
         if self._settings.has_work_log:
             await read_pods(self._api, self._namespace, self._settings.token_file, self.evidence)
-            await read_claims(self._tasks, self.evidence)
+        await read_claims(self._tasks, self.evidence)  # also by age: what is known to have failed is not paid
         # After the evidence: what is done by now was locked before.
         self.ledger = await read_ledger(self._api, self._namespace, self._client)
         if self.ledger.listed is None and self._client.supports(Operation.READ):

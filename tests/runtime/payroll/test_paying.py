@@ -64,6 +64,18 @@ def test_without_a_log_it_pays_by_age_but_no_jobs_escrow_and_nobody_else(world):
     assert world.ledger() == {old: "released", of_a_job: "funded", other: "funded", young: "funded"}
 
 
+def test_by_age_nothing_is_paid_that_a_worker_said_had_failed(world):
+    """A stack that keeps no log any more: what its claims keep still holds."""
+    escrow = world.task(1)
+    world.handed(escrow)
+    worker = world.worker("worker-a", PF_TASK_COMMAND="false")
+    world.await_(lambda: world.kept() == [escrow], "it has failed")
+    worker.kill()
+    world.sandbox.advance(seconds=51 * 60)
+    world.pay(**{Env.HAS_WORK_LOG: "false"})
+    assert world.ledger() == {escrow: "disputed"}
+
+
 def test_with_a_log_age_alone_pays_nothing(world):
     escrow = world.task(1)
     world.sandbox.advance(hours=2)
