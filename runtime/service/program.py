@@ -110,7 +110,11 @@ class Program(Generic[S]):
             settings = self._configured(environ)
             bound = self.stop_seconds
             bound = bound if isinstance(bound, int | float) else bound(parsed)
-            return ending.run(self.run(Start(settings, parsed, ending.stop)), bound, self.new_loop)
+            code = ending.run(self.run(Start(settings, parsed, ending.stop)), bound, self.new_loop)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError as error:
+            return _seen_enough() if self.kind is Kind.COMMAND else _exit_code(error)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             return _exit_code(error)
 
@@ -216,6 +220,12 @@ class _Ending:
                 work.cancel()
                 raise Failure(f"did not end within {self._stop_seconds:g} s of being asked to; the rest was cut off")
         return work.result() or ExitCode.OK
+
+
+def _seen_enough() -> int:
+    """Whoever reads our output has ended, as `head` does: so do we, in silence, with a shell's code for it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in a buffer is lost there
+    return 128 + signal.SIGPIPE
 
 
 def _exit_code(error: BaseException) -> int:

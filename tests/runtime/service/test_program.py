@@ -117,6 +117,16 @@ def test_where_packages_are_missing_every_program_says_what_to_install():
     )
 
 
+def test_a_command_whose_reader_has_ended_ends_in_silence():
+    """As `| head` has it."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "runtime.contract_json"]
+    ran = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_every_module_that_can_be_run_is_such_a_program():
     runnable = {file for file in (ROOT / "runtime").rglob("*.py") if "\nif __name__ ==" in file.read_text()}
     of_an_agent = {ROOT / "runtime/agent_worker/call.py"}  # the process in which an agent's own function is called
