@@ -73,6 +73,14 @@ def test_a_time_without_a_payment_has_its_place():
     assert "<title>2026-09: 0.000000" in html
 
 
+def test_what_nobody_told_is_no_zero(opened):
+    """A phone leaves out zeros."""
+    tab = opened(page([paid(referral=None)])[1], PHONE)
+    assert not tab.locator(".total [data-label=refunded]").is_visible()
+    assert tab.locator(".total [data-label=referral]").is_visible()
+    assert tab.inner_text(".total [data-label=referral]") == "0.000000+1?"
+
+
 def test_what_does_not_add_up_comes_first(opened):
     _, html = page([paid(), paid(net="0.098999")])
     tab = opened(html, DESK)
