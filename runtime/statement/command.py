@@ -198,4 +198,5 @@ async def _gather(
         if comparing is not None:
             await comparing.take(escrow, counts=line is not None)
     statement.flaws += accounts.flaws
+    statement.notes += accounts.notes
     return statement

@@ -23,19 +23,26 @@ class Accounts:
         self._archived = archived
         self.flaws: list[str] = []
         """Accounts that cannot be read, in words."""
+        self.notes: list[str] = []
+        """Namespaces without any account, in words: a name may be a mistake, and nobody answers that it is."""
 
     async def __aiter__(self) -> AsyncIterator[Account]:
         seen: set[bytes] = set()
+        empty = {*self._namespaces}
         for namespace in self._namespaces:
             listing = self._escrows.list_accounts(namespace)
             async for escrow in listing:
+                empty.discard(namespace)
                 if _is_new(escrow, seen):
                     yield escrow
             self.flaws += [str(malformed) for malformed in listing.malformed]
         everywhere = "" in self._namespaces
         for escrow in self._archived:
-            if (everywhere or escrow.namespace in self._namespaces) and _is_new(escrow, seen):
-                yield escrow
+            if everywhere or escrow.namespace in self._namespaces:
+                empty -= {escrow.namespace, ""}
+                if _is_new(escrow, seen):
+                    yield escrow
+        self.notes = [f"there is no account in {f'namespace {name}' if name else 'any namespace'}" for name in empty]
 
 
 def _is_new(escrow: Account, seen: set[bytes]) -> bool:

@@ -115,6 +115,7 @@ class Statement:
     Args:
         by: What each line belongs to.
         doubts: Accounts for which a create was sent, and nobody knows what it locked.
+        notes: What a reader should know besides, a sentence each.
         flaws: What makes this statement incomplete or wrong, a sentence each; empty for one that adds up.
     """
 
@@ -127,6 +128,7 @@ class Statement:
     days: dict[date, int] = field(default_factory=dict)
     """What was paid on each day, in micro-USDC."""
     doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     flaws: list[str] = field(default_factory=list)
 
     @property

@@ -119,6 +119,7 @@ class Json:
             "by": statement.words,
             "groups": {key: amounts(sums, compute=self._compute) for key, sums in sorted(statement.groups.items())},
             "paid_by_day": {f"{day}": shown(paid) for day, paid in sorted(statement.days.items())},
+            "notes": statement.notes,
             "doubts": statement.doubts,
             "flaws": statement.flaws,
             "reconciliation": findings and as_json(findings),
@@ -217,7 +218,7 @@ def words(result: Result) -> list[str]:
         lines.append(f"the service did not tell the referrer's part: {_accounts(total.referrals_unknown)}")
     if result.compute:
         lines.append(_computed(result.compute, total))
-    lines += [f"in doubt: {doubt}" for doubt in statement.doubts]
+    lines += [*statement.notes, *(f"in doubt: {doubt}" for doubt in statement.doubts)]
     if findings:
         lines += _compared(findings)
     lines += [f"DIFFERENCE: {problem}" for problem in result.problems]

@@ -98,8 +98,11 @@ def test_fly_can_show_nothing_and_the_statement_says_so(accounts):
 
 def test_one_micro_usdc_is_exit_code_1(accounts):
     where = ("-n", accounts.namespace)
+    assert f"there is no account in namespace {accounts.namespace}" in statement(accounts, *where)
     write_paid(accounts)
-    assert "it adds up" in statement(accounts, *where)
+    said = statement(accounts, *where)
+    assert "it adds up" in said
+    assert "there is no account" not in said
     name = write_paid(accounts, paid="0.098999")
     said = statement(accounts, *where, expect=1)
     assert f"DIFFERENCE: {accounts.namespace}/{name}: 0.100000 came in, 0.099999 went out" in said
