@@ -34,11 +34,12 @@ def books(world):
     return partial(books_in_process, world.folder)
 
 
-def statement(copy):
-    """What a statement by region makes of a copy."""
-    command = [sys.executable, "-m", "runtime.statement", "--ledger", str(copy), "--by", "region", "-o", "json"]
+def statement(*copies):
+    """What a statement by region makes of copies."""
+    ledgers = [word for copy in copies for word in ("--ledger", str(copy))]
+    command = [sys.executable, "-m", "runtime.statement", *ledgers, "--by", "region", "-o", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    return json.loads(ran.stdout)["groups"][REGION]
+    return json.loads(ran.stdout)["groups"]
 
 
 # First: the ledger has these five alone.
@@ -52,8 +53,8 @@ def test_a_copy_is_whole_while_the_agent_writes(world, books, tmp_path):
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     db.close()
     assert [*tmp_path.glob("copy.db*")] == [copy]
-    assert statement(copy)["paid_usdc"] == "0.004950"
-    assert statement(copy)["fee_usdc"] == "0.000050"
+    told = statement(copy)[REGION]
+    assert (told["paid_usdc"], told["fee_usdc"]) == ("0.004950", "0.000050")
     again = books("backup", str(copy))
     assert (again.returncode, "there already" in again.stderr) == (2, True)
 
@@ -103,6 +104,18 @@ def test_what_a_machine_left_that_is_gone_is_handed_over_by_a_person(world, book
     world.start(FLY_MACHINE_ID="successor")
     assert since.states == {"cancelled": 1}
     world.balanced()
+
+
+def test_revenue_by_region_is_that_of_the_machines_there_whatever_they_are_written_in(start, go, sandbox, tmp_path):
+    copies = []
+    for region, command, inferences in ((REGION, PYTHON, 2), ("nrt", go, 1)):
+        world = start(region, command=command, FLY_REGION=region)
+        assert {world.infer().status_code for _ in range(inferences)} == {200}
+        copies.append(tmp_path / f"{region}.db")
+        assert books_in_process(world.folder, "backup", str(copies[-1])).returncode == 0
+    told = statement(*copies)
+    assert {region: group["paid_usdc"] for region, group in told.items()} == {REGION: "0.001980", "nrt": "0.000990"}
+    assert sandbox.statement()["totals"]["paid"] == "0.00297"
 
 
 def test_what_is_no_ledger_is_said_so(tmp_path):
