@@ -175,6 +175,13 @@ class WorkLog:
         end = piece.rfind(b"\n") + 1
         return piece[:end], since + end
 
+    def size(self) -> int:
+        """How many bytes it has."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def entries(self) -> Iterator[Entry]:
         """Every entry."""
         since = 0

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerPages(Probes):
-    """`/work-log?since=OFFSET`: whole lines from there on, and the offset after them in the header `PF-Next`.
+    """`/work-log?since=OFFSET`: whole lines from there on. Header `PF-Next`: the offset after them; `PF-Size`: of all.
 
     Args:
         reader: The one user who may read; empty for nobody.
@@ -43,7 +43,7 @@ class WorkerPages(Probes):
         headers = [
             (b"content-type", b"application/x-ndjson" if status == 200 else b"text/plain; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
-            *([(b"pf-next", str(after).encode())] if status == 200 else []),
+            *([(b"pf-next", b"%d" % after), (b"pf-size", b"%d" % self._work_log.size())] if status == 200 else []),
             *([(b"www-authenticate", b"Bearer")] if status == 401 else []),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})

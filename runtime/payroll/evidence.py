@@ -1,7 +1,7 @@
 """What workers say: read from each pod's log and from what their claims keep. Nothing of it is believed here."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,9 @@ AT_ONCE: Final = 32
 POD_SECONDS: Final = 20.0
 """For the whole log of one pod."""
 POD_BYTES: Final = 16 << 20
-"""Of one pod's log; what is beyond is not read."""
+"""Of one pod's log."""
+LAST_BYTES: Final = POD_BYTES // 2
+"""Of a log that is longer its end is read: what stands before was read by earlier runs, and the end by none."""
 KEPT_BY_CLAIMS: Final = "a claim"
 
 
@@ -42,13 +44,19 @@ class Report:
 class Evidence:
     """All that was said.
 
+    Logs are long: most of what they tell is settled. Of that no more is kept than what says whether a task comes again.
+
     Args:
+        closed: Whether an escrow of that id is known to be open no more.
         reports: By escrow; tasks that go on are left out.
+        past: Tasks that have a name of their own and were done under an escrow that is open no more, and which that is.
         without_escrow: Those that name none.
         problems: What could not be read, a line each.
         kept: Entries that claims keep.
     """
 
+    closed: Callable[[str], bool] = lambda _: False
+    past: dict[str, str] = field(default_factory=dict)
     reports: dict[str, list[Report]] = field(default_factory=dict)
     without_escrow: list[Report] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -62,6 +70,9 @@ class Evidence:
             report = Report(source, entry)
             if not entry.escrow:
                 self.without_escrow.append(report)
+            elif self.closed(entry.escrow):
+                if entry.task != entry.escrow:
+                    self.past.setdefault(entry.task, entry.escrow)
             elif report.entry not in (known.entry for known in self.reports.get(entry.escrow, ())):
                 self.reports.setdefault(entry.escrow, []).append(report)
 
@@ -136,7 +147,7 @@ async def read_pods(api: KubernetesApi, namespace: str, token_file: Path, found:
 
 
 async def _read_log(client: HttpClient, headers: Headers, pod: str, found: Evidence) -> None:
-    since, bad, length = 0, 0, 0
+    since, bad, length, whole = 0, 0, 0, True
     while length < POD_BYTES:
         with closing(await client.send("GET", f"?since={since}", headers, seconds=None)) as answer:
             if answer.status != 200:
@@ -148,20 +159,31 @@ async def _read_log(client: HttpClient, headers: Headers, pod: str, found: Evide
                 if len(page) > PAGE_BYTES:
                     found.problems.append(f"pod {pod} answers with more than {PAGE_BYTES} bytes; the rest is not read")
                     return
-            after = answer.header(b"pf-next")
+            after, size = _offset(answer.header(b"pf-next")), _offset(answer.header(b"pf-size"))
+        if whole and size > POD_BYTES:
+            found.problems.append(f"pod {pod} has a work log of {size} bytes; its last {LAST_BYTES} are read")
+            since, whole = size - LAST_BYTES, False
+            continue
+        if not whole and not length:
+            del page[: page.find(b"\n") + 1]  # it begins within a line
         entries, torn = read_lines(bytes(page))
         found.add(f"pod {pod}", entries)
         bad, length = bad + torn, length + len(page)
         if not page:
             break
-        if not (after.isascii() and after.isdigit() and since < int(after) < 1 << 60):
+        if after <= since:
             found.problems.append(f"pod {pod} says not where its work log goes on; the rest is not read")
             break
-        since = int(after)
+        since = after
     else:
         found.problems.append(f"pod {pod} has a work log of more than {POD_BYTES} bytes; the rest is not read")
     if bad:
         found.problems.append(f"pod {pod}: {bad} lines of its work log are no entries")
+
+
+def _offset(text: str) -> int:
+    """As a header has it; -1 for what can be none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else -1
 
 
 async def read_claims(claims: TaskClaims, found: Evidence) -> None:
@@ -176,5 +198,6 @@ def doubled(found: Evidence) -> Iterator[tuple[str, str]]:
     said = [report.entry for reports in found.reports.values() for report in reports]
     for entry in sorted(said, key=lambda e: (e.finished or e.started, e.escrow or "")):
         escrow = entry.escrow or ""
-        if first.setdefault(entry.task, escrow) != escrow:
-            yield escrow, first[entry.task]
+        before = found.past.get(entry.task) or first.setdefault(entry.task, escrow)
+        if before != escrow:
+            yield escrow, before

@@ -23,7 +23,7 @@ from runtime.money import Usdc
 from runtime.payments import Operation, PaymentsClient, Timeouts
 from runtime.payroll.bounded import for_each
 from runtime.payroll.evidence import Evidence, read_claims, read_pods
-from runtime.payroll.ledger import Ledger, read_ledger
+from runtime.payroll.ledger import Ledger, closed_by, read_jobs, read_ledger
 from runtime.payroll.plan import Action, Step, plan
 from runtime.payroll.settings import Settings
 from runtime.redaction import excerpt
@@ -112,12 +112,14 @@ class Run:
 
     async def plan(self) -> list[Step]:
         """Read everything, change nothing. Raises what API server and service raise."""
+        self.ledger = ledger = await read_ledger(self._api, self._namespace, self._client)
+        # What is locked and done from here on is the next run's.
+        self.evidence = Evidence(await closed_by(self._api, self._namespace, ledger))
         if self._settings.has_work_log:
             await read_pods(self._api, self._namespace, self._settings.token_file, self.evidence)
         await read_claims(self._tasks, self.evidence)  # also by age: what is known to have failed is not paid
-        # After the evidence: what is done by now was locked before.
-        self.ledger = await read_ledger(self._api, self._namespace, self._client)
-        if self.ledger.listed is None and self._client.supports(Operation.READ):
+        await read_jobs(self._api, self._namespace, ledger)
+        if ledger.listed is None and self._client.supports(Operation.READ):
             await self._read_reported()
         return plan(self.ledger, self.evidence, self._settings, datetime.now(UTC))
 

@@ -126,6 +126,7 @@ def test_the_log_is_for_payroll_alone(world):
     assert page.status_code == 200
     assert [entry.escrow for entry in read_lines(page.content)[0]] == [escrow, escrow]
     after = page.headers["pf-next"]
+    assert (after, page.headers["pf-size"]) == (f"{len(page.content)}", f"{len(page.content)}")
     assert worker.read(f"/work-log?since={after}", world.token).content == b""
     assert worker.get("/work-log") == 401
     assert worker.get("/work-log", "nonsense") == 401

@@ -35,6 +35,7 @@ def says(content: bytes) -> Answer:
         page = page[: page.rfind(b"\n") + 1]
         handler.send_response(200)
         handler.send_header("PF-Next", str(since + len(page)))
+        handler.send_header("PF-Size", str(len(content)))
         handler.send_header("Content-Length", str(len(page)))
         handler.end_headers()
         handler.wfile.write(page)

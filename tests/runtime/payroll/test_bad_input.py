@@ -7,6 +7,8 @@ import time
 import pytest
 
 from runtime.contract import Env
+from runtime.payroll.evidence import Evidence
+from runtime.work_log import read_lines
 from tests.runtime.operator.world import PAYEE
 from tests.runtime.payroll.pods import line, pod_server, says
 from tests.toolchain.clock import Clock
@@ -58,6 +60,21 @@ def test_a_task_for_two_escrows_is_paid_once(world):
     assert world.outcomes() == {first: "Paid", second: "NeedsReview"}
     assert f"its task was done before, under escrow {first}" in log
     assert world.ledger() == {first: "released", second: "funded"}
+
+
+def test_a_task_that_was_paid_before_is_not_paid_under_another_escrow(world):
+    """Whatever times its log tells."""
+    first, second = world.task(1), world.task(2)
+    run(world, says(line(first, "invoice-17")))
+    log = run(world, says(line(second, "invoice-17", ends_in=-60) + line(first, "invoice-17")))
+    assert world.outcomes() == {first: "Paid", second: "NeedsReview"}
+    assert f"its task was done before, under escrow {first}" in log
+
+
+def test_what_is_settled_is_not_kept():
+    evidence = Evidence(lambda escrow: escrow != "esc_open")
+    evidence.add("a pod", read_lines(b"".join(line(f"esc_{n}") for n in range(100)) + line("esc_open"))[0])
+    assert ([*evidence.reports], evidence.past) == (["esc_open"], {})
 
 
 def test_done_and_failed_is_for_a_person(world):
@@ -131,6 +148,15 @@ def test_a_pod_that_misbehaves_keeps_nobody_from_being_paid(world, answer, words
         world.pod("worker-a", port)
         log = run(world, answer)
     assert words in log, log
+    assert world.ledger() == {escrow: "released"}
+
+
+def test_of_a_log_that_has_grown_too_long_the_end_is_read(world):
+    """Its beginning was read by earlier runs."""
+    escrow = world.task(1)
+    log = run(world, says(line("esc_of_long_ago", note="x" * 400) * 30_000 + line(escrow)))
+    assert "its last 8388608 are read" in log
+    assert "are no entries" not in log
     assert world.ledger() == {escrow: "released"}
 
 
