@@ -65,8 +65,12 @@ def test_a_task_for_two_escrows_is_paid_once(world):
 def test_a_task_that_was_paid_before_is_not_paid_under_another_escrow(world):
     """Whatever times its log tells."""
     first, second = world.task(1), world.task(2)
-    run(world, says(line(first, "invoice-17")))
-    log = run(world, says(line(second, "invoice-17", ends_in=-60) + line(first, "invoice-17")))
+    content = line(first, "invoice-17")
+    with pod_server(lambda *asked: says(content)(*asked)) as port:
+        world.pod("liar", port)
+        world.pay()
+        content += line(second, "invoice-17", ends_in=-60)
+        log = world.pay().log()
     assert world.outcomes() == {first: "Paid", second: "NeedsReview"}
     assert f"its task was done before, under escrow {first}" in log
 
