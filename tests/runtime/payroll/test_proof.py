@@ -131,41 +131,41 @@ def test_one_escrow_for_a_job_and_a_task_is_paid_once(world):
     operator.stop()
 
 
-class Cuts:
-    """At each of these moments the API server's answers are lost, until one is; then every connection breaks."""
+class Cut:
+    """At that moment the API server's answers are lost, until one is; then every connection breaks."""
 
-    def __init__(self, link: FaultyLink, *moments: str) -> None:
-        self._link, self._moments, self._faults = link, [*moments], ExitStack()
+    def __init__(self, link: FaultyLink, moment: str) -> None:
+        self._link, self._moment, self._fault = link, moment, ExitStack()
         self._lost: Event | None = None
 
     def __call__(self, moment: str) -> None:
         """What happens now."""
-        if moment in self._moments:
-            self._moments.remove(moment)
-            self._lost = self._faults.enter_context(self._link.answers_lost())
+        if moment == self._moment and self._lost is None:
+            self._lost = self._fault.enter_context(self._link.answers_lost())
 
-    def await_all(self, world: PayrollWorld) -> None:
-        """Until all have been."""
-        for _ in [*self._moments]:
-            world.await_(lambda: self._lost and self._lost.is_set(), "an answer is lost")
-            self._lost = None
-            self._faults.close()
+    def go(self, world: PayrollWorld, **changes: str) -> RuntimeProcess:
+        """A run that meets it, and leaves something to the next one."""
+        run = world.payroll(KUBERNETES_SERVICE_PORT=f"{self._link.port}", **changes)
+        world.await_(lambda: self._lost and self._lost.is_set(), "an answer is lost")
+        self._fault.close()
+        assert run.wait() == 1, run.log()
+        return run
 
 
 def test_an_api_server_that_cuts_half_way_has_each_task_paid_once(world):
-    """A run reads again what it has lost, and leaves to the next one what it has paid and cannot put on record."""
+    """A run that loses what it reads, one that cannot put on record what it has paid, and then one on a good day."""
     escrows = [world.task(number) for number in range(12)]
     server, log = urlsplit(world.cluster.url), says(b"".join(map(line, escrows)))
     with ExitStack() as stack:
         link = stack.enter_context(FaultyLink(server.hostname, server.port))
-        cuts = Cuts(link, "log", "POST /api/escrow/release #4 after")
-        counter = Counter(lambda step, when: cuts(f"{step} {when}") or False)
+        cut = Cut(link, "log")
+        world.pod("worker-a", stack.enter_context(pod_server(lambda *asked: (cut("log"), log(*asked)))))
+        cut.go(world)
+        assert (world.outcomes(), set(world.ledger().values())) == ({}, {"funded"})
+        cut = Cut(link, "POST /api/escrow/release #4 after")
+        counter = Counter(lambda step, when: cut(f"{step} {when}") or False)
         payments = stack.enter_context(StepProxy(world.sandbox.url, counter, all_steps=True))
-        world.pod("worker-a", stack.enter_context(pod_server(log)))
-        world.pod("worker-b", stack.enter_context(pod_server(lambda *asked: (cuts("log"), says(b"")(*asked)))))
-        run = world.payroll(KUBERNETES_SERVICE_PORT=f"{link.port}", **{Env.ESCROW_URL: payments.url})
-        cuts.await_all(world)
-        assert run.wait() == 1, run.log()
+        run = cut.go(world, **{Env.ESCROW_URL: payments.url})
         left = {one["escrow"] for one in run.said() if "left for the next run" in one["message"]}
         assert left, run.log()
         assert left <= {*escrows}, "each is named"
