@@ -50,6 +50,7 @@ class Answer:
         self._headers = connection.headers
         self._client = client
         self._connection = connection
+        self._is_closed = False
 
     def header(self, name: bytes) -> str:
         """The header's value, empty without one."""
@@ -90,7 +91,9 @@ class Answer:
 
     def close(self) -> None:
         """Keep the connection where the answer was read to its end; end it otherwise, which cancels the request."""
-        self._client.give_back(self._connection)
+        if not self._is_closed:  # twice, it would be two requests' at one time
+            self._is_closed = True
+            self._client.give_back(self._connection)
 
 
 class HttpClient:

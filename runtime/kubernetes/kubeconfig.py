@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from runtime.kubernetes.connection import Server, TokenFile
 from runtime.kubernetes.errors import LoginError
@@ -237,12 +238,21 @@ def _named(config: Json, kind: str, name: Any, files: str) -> Json:
     return found
 
 
+def _is_url(text: str) -> bool:
+    """Whether it can be connected to; a name beyond ASCII stands in its `xn--` form in a certificate, too."""
+    try:
+        parts = urlsplit(text)
+        return text.isascii() and parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _check(cluster: Json, user: Json, files: str) -> None:
     """What the library would let through, or explain to nobody."""
     server, proxy = str(cluster.get("server") or ""), str(cluster.get("proxy-url") or "")
-    if not server.startswith(("https://", "http://")):
+    if not _is_url(server):
         raise LoginError(f"kubeconfig {files}: cluster.server is {server!r}: expected an https:// URL")
-    if proxy and not proxy.startswith(("http://", "https://")):
+    if proxy and not _is_url(proxy):
         raise LoginError(f"kubeconfig {files}: proxy-url {proxy!r}: only http:// and https:// proxies are supported")
     for name in ("auth-provider", "exec"):
         if not isinstance(user.get(name), dict | None):

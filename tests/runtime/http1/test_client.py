@@ -66,6 +66,20 @@ def test_a_connection_is_used_again_and_given_up_when_it_idled_too_long():
     assert asyncio.run(run()) == (1, 2)
 
 
+def test_an_answer_that_is_closed_twice_gives_its_connection_back_once():
+    async def run() -> None:
+        async with serving() as (server, address):
+            client = HttpClient(f"http://{address}", None)
+            answer = await client.send("GET", "/", [], seconds=30)
+            await answer.whole()
+            answer.close()
+            answer.close()
+            assert await asyncio.gather(asked(client), asked(client)) == [b"ok"] * 2
+            assert server.connections == 2
+
+    asyncio.run(run())
+
+
 def test_without_kept_connections_each_request_says_that_it_is_the_last():
     async def run() -> list[bytes]:
         async with serving() as (server, address):

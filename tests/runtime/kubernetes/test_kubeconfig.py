@@ -199,6 +199,9 @@ BROKEN = {
     "clusters no list": (lambda f: write(f, {}, {}, clusters="x"), "each of clusters has a name"),
     "no server": (lambda f: write(f, {}, {}), "cluster.server"),
     "server without scheme": (lambda f: write(f, {}, {"server": "x:6443"}), "expected an https:// URL"),
+    "a port that is none": (lambda f: write(f, {}, {"server": "https://x:port"}), "expected an https:// URL"),
+    "a name beyond ASCII": (lambda f: write(f, {}, {"server": "https://ä.example"}), "expected an https:// URL"),
+    "a proxy without a host": (lambda f: write(f, {}, {"server": "https://x", "proxy-url": "http://"}), "proxy-url"),
     "a SOCKS proxy": (lambda f: write(f, {}, {"server": "https://x", "proxy-url": "socks5://y"}), "proxy-url"),
     "no plug-in": (
         lambda f: write(
