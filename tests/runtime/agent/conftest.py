@@ -15,11 +15,20 @@ from runtime.errors import BadInput
 from runtime.service import Start
 from tests.conformance import go_agent
 from tests.conformance.world import World
-from tests.runtime.agent.warm import Warm
+from tests.runtime import forked
 from tests.toolchain.tools import Missing
 
 ROOT = Path(__file__).parents[3]
 PYTHON = [sys.executable, "-m", "runtime.agent"]
+
+
+class Warm(World):
+    """Its Python is forked: a start is nearly all imports. What starts by its command is in `tests/conformance`."""
+
+    def spawn(self, environment, log):
+        if self.command[0] != sys.executable:
+            return super().spawn(environment, log)
+        return forked.begin(environment, log.name, self.command[2])
 
 
 def books_in_process(folder: Path, *words: str, machine: str = "machine-1") -> SimpleNamespace:

@@ -16,8 +16,7 @@ from runtime.sandbox.testing import running_sandbox
 from tests.conformance.checks import Since
 from tests.conformance.model import WAITS
 from tests.conformance.world import REGION
-from tests.runtime.agent.conftest import PYTHON, ROOT, books_in_process
-from tests.runtime.agent.warm import Warm
+from tests.runtime.agent.conftest import PYTHON, ROOT, Warm, books_in_process
 
 
 @pytest.fixture(scope="module")

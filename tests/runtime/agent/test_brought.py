@@ -11,8 +11,7 @@ from runtime.sandbox.testing import running_sandbox
 from tests.conformance.checks import Since
 from tests.conformance.model import FAILS, WAITS
 from tests.conformance.world import WALLET
-from tests.runtime.agent.conftest import PYTHON, ROOT
-from tests.runtime.agent.warm import Warm
+from tests.runtime.agent.conftest import PYTHON, ROOT, Warm
 from tests.toolchain.clock import Clock
 from tests.toolchain.tools import Missing
 

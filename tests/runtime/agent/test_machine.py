@@ -53,7 +53,7 @@ def test_several_workers_share_the_ledger_and_a_killed_ones_work_is_finished_by_
     # A repeated request may find the first one's result before its release is on record.
     assert {answer["status"] for answer in done} <= {"released", "settling"}
     assert world.settled() == {"released": 4}
-    page = httpx.get(f"http://127.0.0.1:{world.metrics_port}/metrics", trust_env=False, verify=False).text
+    page = httpx.get(f"http://127.0.0.1:{world.metrics_port}/metrics", trust_env=False).text
     answered = re.findall(r'pf_agent_requests_total\{outcome="(?:released|settling)"\} (\S+)', page)
     assert sum(map(float, answered)) == 12, "both workers' counts, added up"
     assert f'pf_agent_escrows{{region="{REGION}",state="released"}} 4.0' in page

@@ -14,8 +14,7 @@ from runtime.sandbox.testing import running_sandbox
 from tests.conformance.checks import Since
 from tests.conformance.model import FAILS
 from tests.conformance.world import REGION, WALLET
-from tests.runtime.agent.conftest import PYTHON, ROOT
-from tests.runtime.agent.warm import Warm
+from tests.runtime.agent.conftest import PYTHON, ROOT, Warm
 
 TOKENS = {"agents": "a" * 32, "others": "o" * 32}
 ORDER = {"payer_wallet": "caller", "payee_wallet": WALLET, "amount_usdc": 0.01, "description": "x"}

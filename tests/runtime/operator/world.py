@@ -46,8 +46,8 @@ from runtime.operator.work_ids import by_hand_token
 from runtime.payments import Credentials, EscrowRequest, PaymentsClient
 from runtime.sandbox.testing import RunningSandbox
 from tests.ports import free_port
+from tests.runtime.forked import begin
 from tests.runtime.operator.changes import Changes
-from tests.runtime.operator.forked import begin
 from tests.toolchain.cluster import Cluster
 
 Escrow = create_namespaced_resource(ESCROW_GROUP, ESCROW_VERSION, ESCROW_KIND, ESCROW_PLURAL)

@@ -25,7 +25,7 @@ from runtime.contract import RUN_ONCE, WORK_DONE_ANNOTATION, WORK_LOG_AUDIENCE, 
 from runtime.kubernetes.new_escrow import task_account
 from runtime.sandbox.testing import RunningSandbox
 from runtime.work_log import Entry, WorkLog, read_lines
-from tests.runtime.operator.forked import begin
+from tests.runtime.forked import begin
 from tests.runtime.operator.proof import sent_once
 from tests.runtime.operator.world import DEADLINE_SECONDS, START_SECONDS, Escrow, World, _mounted, eventually, free_port
 from tests.toolchain.cluster import Cluster

@@ -1,7 +1,7 @@
-"""The programs that a cluster runs, each as a process forked off a server which has imported it already.
+"""Our programs, each as a process forked off a server which has imported it already.
 
-An import takes a second of CPU, most of what a test of the operator or of payroll costs. What is forked runs the same
-program from its first line on. Tests of the start itself begin a new Python instead.
+An import takes a second of CPU, most of what a test of the operator, of payroll or of the Fly.io agent costs. What is
+forked runs the same program from its first line on. Tests of the start itself begin a new Python instead.
 """
 
 import json
@@ -18,6 +18,8 @@ from multiprocessing.context import ForkServerContext
 _server: ForkServerContext = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [
+        "runtime.agent.serving",
+        "runtime.agent.sidecar",
         "runtime.operator.process",
         *(f"runtime.payroll.{name}" for name in ("missed", "run", "settings", "summary")),
         *(f"runtime.agent_worker.{name}" for name in ("pages", "sample", "settings", "worker")),
@@ -34,16 +36,16 @@ _ANEW = """
 import json, sys
 given = json.loads(sys.argv.pop(1))
 sys.modules.update(dict.fromkeys(given["without"]))
-from tests.runtime.operator.forked import run_module
+from tests.runtime.forked import run_module
 run_module(given["module"])
 """
-_ROOT = pathlib.Path(__file__).parents[3]
+_ROOT = pathlib.Path(__file__).parents[2]
 
 
 def begin(
     environment: dict[str, str], log: str, module: str, *arguments: str, without: Iterable[str] = (), anew: bool = False
 ) -> "subprocess.Popen[bytes] | Forked":
-    """Start `python -m MODULE`; its output goes to the file `log`.
+    """Start `python -m MODULE` in a process group of its own; its output goes to the file `log`.
 
     A new Python is begun, one that has not imported anything yet, with `anew`, with modules that it shall not find, or
     where the environment asks the dynamic linker for a library (a clock): a fork is linked already.
@@ -53,11 +55,14 @@ def begin(
     given = json.dumps({"module": module, "without": [*without]})
     with pathlib.Path(log).open("ab") as output:
         command = [sys.executable, "-c", _ANEW, given, *arguments]
-        return subprocess.Popen(command, env=environment, stderr=output, stdout=output, cwd=_ROOT)
+        return subprocess.Popen(
+            command, env=environment, stderr=output, stdout=output, cwd=_ROOT, start_new_session=True
+        )
 
 
 def run(module: str, arguments: tuple[str, ...], environment: dict[str, str], log: str) -> None:
     """In the new process: be `python -m MODULE` with these arguments, that environment and that output."""
+    os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -68,8 +73,8 @@ def run(module: str, arguments: tuple[str, ...], environment: dict[str, str], lo
 
 
 def run_module(module: str) -> None:
-    """Be that program, with what a pod finds mounted in the folder SERVICE_ACCOUNT, unless KUBECONFIG is set."""
-    if "KUBECONFIG" not in os.environ:
+    """Be that program; where SERVICE_ACCOUNT names the folder that a pod finds mounted, with that."""
+    if "SERVICE_ACCOUNT" in os.environ and "KUBECONFIG" not in os.environ:
         from runtime.kubernetes import connection
 
         connection.SERVICE_ACCOUNT = pathlib.Path(os.environ.pop("SERVICE_ACCOUNT"))
