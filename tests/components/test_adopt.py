@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -68,11 +67,11 @@ def test_what_is_no_import_file_is_one_message(text, tmp_path, capsys):
 
 
 @pytest.fixture
-def by_hand(control_plane, namespace, monkeypatch):
+def by_hand(namespace, monkeypatch):
     """The guide's objects, applied by kubectl, and over them the rendered files, as docs/migration.md tells it."""
     kubectl = require("kubectl", "kubectl")
     monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(namespace.cluster.kubeconfig))
 
     def apply(manifests):
         command = ["kubectl", "apply", "-n", namespace.name, "-f", "-"]
@@ -116,28 +115,35 @@ def test_one_up_takes_over_what_runs_and_makes_nothing_anew(deploy, control_plan
 
 
 @pytest.mark.engine
-@pytest.mark.controlplane
 @pytest.mark.skipif(
-    not (shutil.which("pulumi-language-python") and real_provider()),
-    reason="`pulumi import` wants Pulumi's own Python language host and provider; put both on the PATH",
+    not real_provider(),
+    reason="put Pulumi's pulumi-resource-kubernetes on the PATH (`pulumi plugin install` has it), to try it too",
 )
-def test_an_import_takes_over_what_runs_and_makes_nothing_anew(
-    deploy, control_plane, namespace, by_hand, tmp_path, capsys
+@pytest.mark.parametrize("way", ["import", "up"])
+def test_pulumis_own_provider_takes_over_what_runs_either_way(
+    deploy, node, namespace, node_image, by_hand, tmp_path, capsys, way
 ):
-    deployed = deploy(kubeconfig=str(control_plane.kubeconfig), namespace=namespace.name, **SMALL)
-    deployed.stack.preview(import_file=str(tmp_path / "import.json"))
-    assert adopt.main([str(tmp_path / "import.json"), "--stack", "test", "--project", str(deployed.folder)]) == 0
-    found = json.loads(capsys.readouterr().out)["resources"]
-    assert f"{namespace.name}/pf-escrow-operator" in [one.get("id") for one in found]
-    deployed.stack.import_resources(resources=found, protect=False, generate_code=False)
+    """On a node, since this provider waits until the operator serves."""
+    settings = {"namespace": namespace.name, "images": {"runtime": node_image, "allowTag": True}, **SMALL}
+    deployed = deploy(kubeconfig=str(node.kubeconfig), **settings)
+    if way == "import":
+        deployed.stack.preview(import_file=str(tmp_path / "import.json"))
+        assert adopt.main([str(tmp_path / "import.json"), "--stack", "test", "--project", str(deployed.folder)]) == 0
+        found = json.loads(capsys.readouterr().out)["resources"]
+        assert f"{namespace.name}/pf-escrow-operator" in [one.get("id") for one in found]
+        deployed.stack.import_resources(resources=found, protect=False, generate_code=False)
     # Both apply the same, and conflict: the API server adds `apiVersion` to a fieldRef, which belongs to one alone.
-    deployed.stack.workspace.env_vars["PULUMI_K8S_ENABLE_PATCH_FORCE"] = "true"
-    steps = {step.urn.rpartition("::")[2]: step.op.value for step in deployed.preview()}
-    adopted = {one.get("logicalName", one["name"]) for one in found if "id" in one}
-    assert {steps.get(name, "same") for name in adopted} <= {"same", "update"}
-    assert "replace" not in steps.values()
+    force = {"PULUMI_K8S_ENABLE_PATCH_FORCE": "true"}
+    deployed.stack.workspace.env_vars.update(force if way == "import" else FOR_ONE_UP)
+    if way == "import":
+        steps = {step.urn.rpartition("::")[2]: step.op.value for step in deployed.preview()}
+        adopted = {one.get("logicalName", one["name"]) for one in found if "id" in one}
+        assert {steps.get(name, "same") for name in adopted} <= {"same", "update"}
+        assert "replace" not in steps.values()
+    deployed.up()
     after = uids(namespace.client)
     assert {name: after.get(name) for name in by_hand} == by_hand
+    assert {*deployed.up()} == {"same"}, "a second time there is nothing left to do"
 
 
 def guide(*names):

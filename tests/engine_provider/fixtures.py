@@ -17,6 +17,7 @@ from tests.toolchain.fixtures import require
 
 ROOT = Path(__file__).parents[2]
 PROVIDER = "pulumi-resource-kubernetes"
+LANGUAGE_HOST = "pulumi-language-python"
 
 
 def real_provider() -> bool:
@@ -91,9 +92,9 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dep
         (folder / "state").mkdir(parents=True)
         (folder / "bin").mkdir()
         if stand_in or not (kubeconfig and real_provider()):
-            launcher = folder / "bin" / PROVIDER
-            launcher.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m tests.engine_provider "$@"\n')
-            launcher.chmod(0o755)
+            _launch(folder / "bin" / PROVIDER, "tests.engine_provider")
+        if not shutil.which(LANGUAGE_HOST):
+            _launch(folder / "bin" / LANGUAGE_HOST, "tests.engine_provider.language_host")
         shutil.copy(ROOT / "Pulumi.yaml", folder)
         environment = {
             "PATH": os.pathsep.join([str(folder / "bin"), str(engine.parent), os.environ["PATH"]]),
@@ -126,6 +127,12 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dep
         return deployed
 
     return make
+
+
+def _launch(program: Path, module: str) -> None:
+    """A program that runs one of our modules."""
+    program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m {module} "$@"\n')
+    program.chmod(0o755)
 
 
 def pytest_report_header() -> str:
