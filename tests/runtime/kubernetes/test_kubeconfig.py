@@ -329,6 +329,20 @@ def test_both_programs_say_it(tmp_path, what):
         assert "Traceback" not in said
 
 
+def test_where_no_kubeconfig_can_be_read_that_is_said(tmp_path):
+    """As in an image, where nothing is installed that reads one."""
+    write(tmp_path / "config", {}, {"server": "https://x"})
+    source = "import sys; sys.modules['kubernetes_asyncio'] = None; sys.argv = ['escrowctl', 'list']; import runpy"
+    source += "; runpy.run_module('runtime.escrowctl', run_name='__main__')"
+    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(tmp_path / "config")}
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, timeout=START_SECONDS)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert (
+        "the images read no kubeconfig: run this in a pod, or `pip install` it where the kubeconfig is" in done.stderr
+    )
+
+
 PAGES = {
     "a bad gateway": (
         502,
