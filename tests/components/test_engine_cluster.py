@@ -148,7 +148,7 @@ def test_a_colleagues_kubeconfig_is_no_change_and_another_address_replaces_nothi
     for name, content in (("mine", mine), ("copy", mine), ("theirs", theirs)):
         (tmp_path / name).write_text(yaml.safe_dump(content))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "mine"))
-    stack = deploy()
+    stack = deploy(**NO_WORKERS)
     stack.up()
     for name in ("copy", "theirs"):
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / name))
