@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from runtime.http1.client import Answer, HttpClient, NotSent, Untrusted
+from runtime.http1.client import Answer, HttpClient, NotSent, Silent, Untrusted
 from runtime.http1.connection import Broken
 from runtime.http1.tunnel import parsed
 from runtime.kubernetes.connection import Login, Server, login
@@ -168,7 +168,13 @@ class KubernetesApi:
         # Compressed answers are not asked for: of a megabyte of blanks they would hide how much is to come.
         head = {"user-agent": self._manager, "accept-encoding": "identity", **headers}
         written = [(name.encode("ascii"), value.encode("latin-1")) for name, value in head.items()]
-        return await self._http.send(method, target, written, body, seconds=seconds)
+        try:
+            return await self._http.send(method, target, written, body, seconds=seconds)
+        except Broken as error:
+            if method != "GET" or isinstance(error, Silent):
+                raise
+        # The server was hanging up just then; to read it once more does no harm.
+        return await self._http.send(method, target, written, seconds=seconds, fresh=True)
 
     async def get(self, path: str, shape: Shape[T]) -> T:
         """Read one object. Raises `MalformedObject`."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +15,7 @@ from lightkube.types import PatchType
 
 from runtime.kubernetes.client import KubernetesApi
 from runtime.kubernetes.connection import PodLogin
-from runtime.kubernetes.errors import ApiUntrusted, LoginError, TooLarge
+from runtime.kubernetes.errors import ApiUnreachable, ApiUntrusted, LoginError, TooLarge
 from runtime.kubernetes.finalizers import add_finalizer, remove_finalizer
 from runtime.kubernetes.kubeconfig import KubeconfigLogin
 from runtime.kubernetes.listing import PAGE, Listing
@@ -35,6 +37,14 @@ def with_api(cluster, work):
             return await work(api)
 
     return asyncio.run(run())
+
+
+def at_port(folder: Path, port: int) -> KubeconfigLogin:
+    """By a kubeconfig of a server that asks nobody who they are."""
+    context = "contexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n"
+    file = folder / "config"
+    file.write_text(f"clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n{context}")
+    return KubeconfigLogin([file])
 
 
 def make(namespace, name: str, **content: object) -> None:
@@ -187,11 +197,7 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause(tmp
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        file = tmp_path / "config"
-        server = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        context = "contexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n"
-        file.write_text(f"clusters: [{{name: c, cluster: {{server: '{server}'}}}}]\n{context}")
-        async with KubernetesApi("tests", KubeconfigLogin([file])) as api:
+        async with KubernetesApi("tests", at_port(tmp_path, runner.addresses[0][1])) as api:
             watching = asyncio.create_task(watch(api, "/x", NAMED, lambda _: None))
             await enough.wait()
             watching.cancel()
@@ -204,6 +210,33 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_a_pause(tmp
     assert [r.message.split(" s: ")[1] for r in caplog.records if "goes on" in r.message] == [
         "WATCH /x: it ended at once"
     ] * 2
+
+
+def test_a_read_that_meets_the_end_of_its_connection_is_read_again_and_a_write_is_not(tmp_path):
+    """A server that ends each connection when the second request comes; whether it acted on it, nobody knows."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for ends in (False, True):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            asked.append(head.split()[0].decode())
+            if not ends:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 31\r\n\r\n" + b'{"metadata": {"name": "there"}}')
+        writer.close()
+
+    async def ask() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, KubernetesApi("tests", at_port(tmp_path, port)) as api:
+            for _ in range(2):
+                assert (await api.get("/one", NAMED)).metadata.name == "there"
+            with pytest.raises(ApiUnreachable, match="the connection was closed"):
+                await api.merge_patch("/one", {})
+
+    asyncio.run(ask())
+    assert asked == ["GET", "GET", "GET", "PATCH"]
 
 
 def test_a_pod_reads_its_token_again_when_it_is_refused(namespace, control_plane, tmp_path):
