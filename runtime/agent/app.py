@@ -1,5 +1,6 @@
 """The agent's HTTP surface: `/inference`, `/quote`, `/earnings`, `/health`, `/ready`."""
 
+import asyncio
 import time
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ MOST_BODY_BYTES: Final = 4 * 1024 * 1024
 MOST_KEY_CHARACTERS: Final = 200
 _HEALTH_SECONDS: Final = 5.0
 """How long an answer of the payment service's health counts for `/ready`."""
+_SILENT_SECONDS: Final = 3.0
+"""After which the service counts as one that does not answer: who asks `/ready` waits meanwhile."""
 
 
 class Inference(BaseModel):
@@ -133,22 +136,32 @@ class _Readiness:
         self._agent = agent
         self._ledger = ledger
         self._client = client
+        self._one_asks = asyncio.Lock()
         self._asked = float("-inf")
         self._unreachable = ""
 
     async def wrong(self) -> list[str]:
         """In words; empty when all is well."""
-        if time.monotonic() - self._asked > _HEALTH_SECONDS and self._client.supports(Operation.HEALTH):
-            self._asked = time.monotonic()
-            try:
-                await self._client.health()
-                self._unreachable = ""
-            except PurpleFleaError as error:
-                self._unreachable = f"the payment service does not answer: {error.message}"
+        unreachable = await self._silence() if self._client.supports(Operation.HEALTH) else ""
         room = "" if self._ledger.database.has_room() else "the ledger's disk is full"
         stopping = "this Machine is about to stop" if self._agent.stopping else ""
         restored = self._ledger.unconfirmed
-        return [text for text in (stopping, room, restored, self._agent.key_problem, self._unreachable) if text]
+        return [text for text in (stopping, room, restored, self._agent.key_problem, unreachable) if text]
+
+    async def _silence(self) -> str:
+        """Why the payment service cannot be reached. One caller asks it, and all who wait meanwhile hear the same."""
+        async with self._one_asks:
+            if time.monotonic() - self._asked > _HEALTH_SECONDS:
+                try:
+                    async with asyncio.timeout(_SILENT_SECONDS):
+                        await self._client.health()
+                    self._unreachable = ""
+                except TimeoutError:
+                    self._unreachable = f"the payment service does not answer within {_SILENT_SECONDS:.0f} s"
+                except PurpleFleaError as error:
+                    self._unreachable = f"the payment service does not answer: {error.message}"
+                self._asked = time.monotonic()  # only now: what is not known yet is not told as well
+            return self._unreachable
 
 
 def _earnings(settings: Settings, agent: Agent, rows: list[Any]) -> dict[str, Any]:

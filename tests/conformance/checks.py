@@ -62,6 +62,21 @@ def health_names_the_region_and_asks_nobody(world: World) -> None:
 
 
 @check
+def a_silent_payment_service_makes_it_unready_soon_and_no_more_than_that(world: World) -> None:
+    """It accepts connections and never answers: all who ask are told within seconds, and the health check passes."""
+    assert world.stop() == 0
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(3) as callers:
+        world.start(ESCROW_BASE=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        asked = [callers.submit(world.http.get, "/ready", timeout=9) for _ in range(3)]
+        assert world.http.get("/health", timeout=9).status_code == 200
+        answers = [each.result() for each in asked]
+        assert [(each.status_code, "does not answer" in each.text) for each in answers] == [(503, True)] * 3
+        world.kill()
+    world.start()
+    assert world.http.get("/ready").json() == {"ready": True, "reasons": []}
+
+
+@check
 def an_inference_is_locked_worked_and_released(world: World) -> None:
     since = Since(world)
     answer = world.infer("hello")

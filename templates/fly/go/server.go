@@ -18,7 +18,8 @@ import (
 const (
 	mostBodyBytes     = 4 << 20
 	mostKeyCharacters = 200
-	healthSeconds     = 5
+	healthSeconds     = 5 // how long an answer of the payment service's health counts
+	silentSeconds     = 3 // after which it counts as one that does not answer: who asks /ready waits meanwhile
 )
 
 // server is the HTTP surface.
@@ -72,7 +73,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	if why := s.agent.ledger.unconfirmed(); why != "" {
 		reasons = append(reasons, why)
 	}
-	if silent := s.silence(r.Context()); silent != "" {
+	if silent := s.silence(context.WithoutCancel(r.Context())); silent != "" {
 		reasons = append(reasons, silent)
 	}
 	status := http.StatusOK
@@ -82,14 +83,18 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
 }
 
+// silence asks for all who wait meanwhile, so it must not end with the request of one of them.
 func (s *server) silence(ctx context.Context) string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if time.Since(s.asked) > healthSeconds*time.Second {
-		s.asked, s.silent = time.Now(), ""
+		ctx, cancel := context.WithTimeout(ctx, silentSeconds*time.Second)
+		defer cancel()
+		s.silent = ""
 		if err := s.agent.payments.health(ctx); err != nil {
 			s.silent = "the payment service does not answer"
 		}
+		s.asked = time.Now() // only now, or each who waited would ask once more
 	}
 	return s.silent
 }
