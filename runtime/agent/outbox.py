@@ -58,7 +58,8 @@ class Outbox:
         self.ledger = ledger
         self.client = client
         self.journal = SettlementJournal(ledger)
-        self._settler = Settler(client, self.journal, policy=payments.policy)
+        # By the service's time: a note of a Machine whose clock was days ahead would be waited for so long.
+        self._settler = Settler(client, self.journal, policy=payments.policy, now=client.now)
         self._finishing: set[asyncio.Task[None]] = set()
         self.key_problem = ""
         """Why the service does not accept our key; empty while it does."""

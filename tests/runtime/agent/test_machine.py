@@ -17,6 +17,8 @@ from runtime.agent.database import RESERVE_BYTES
 from tests.conformance.model import WAITS
 from tests.conformance.world import REGION
 from tests.runtime.agent.conftest import PYTHON, ROOT, Warm
+from tests.toolchain.clock import Clock
+from tests.toolchain.tools import Missing
 
 
 def children(pid):
@@ -134,19 +136,42 @@ def test_a_ledger_goes_on_in_the_other_language(start, go):
     world.balanced()
 
 
-def test_a_release_noted_by_a_clock_that_was_ahead_is_not_waited_for(start, go):
-    """In Python no Machine's clock counts: it keeps the payment service's time, see `test_brought`."""
-    world = start(command=go)
+def killed_while_it_releases(world):
+    before = world.acts()["release"]
     world.sandbox.fault("release", "delay", moment="after", seconds=1, times=1)
     with ThreadPoolExecutor(1) as callers:
         waiting = callers.submit(world.infer)
-        world.until(lambda: world.acts()["release"], "the release has arrived")
+        world.until(lambda: world.acts()["release"] > before, "the release has arrived")
         world.kill()
         assert isinstance(waiting.exception(), httpx.TransportError)
+
+
+def test_a_release_noted_by_a_clock_that_was_ahead_is_not_waited_for(start, go):
+    world = start(command=go)
+    killed_while_it_releases(world)
     with closing(sqlite3.connect(world.folder / "ledger.db")) as ledger, ledger:
         ledger.execute("UPDATE escrows SET answered_ms = answered_ms + 86400000 WHERE state = 'settling'")
     world.start()
     assert world.settled() == {"review": 1}
+    world.balanced()
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+def test_a_wrong_clock_neither_sends_again_nor_waits_for_its_day(start, tmp_path, days):
+    """In Python: it is wrong while an inference is sold and while another's release is noted, and then set right."""
+    try:
+        clock = Clock(tmp_path)
+    except Missing:
+        pytest.skip("[faketime] the Debian package libfaketime cannot be had: see make toolchain")
+    with clock.shifted(days * 86_400):
+        world = start(**clock.environment)
+        assert clock.lives_in(world.log())
+        assert world.infer().json()["status"] == "released"
+        assert world.http.get("/ready").status_code == 200
+        killed_while_it_releases(world)
+    world.start()
+    assert world.settled() == {"released": 1, "review": 1}
+    assert world.acts() == {"create": 2, "release": 2}
     world.balanced()
 
 
