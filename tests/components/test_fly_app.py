@@ -5,6 +5,7 @@ import pulumi
 from components.fly_app import FlyApp
 from components.manifests.encryption import CONFIGURATION, encryption_files
 from components.manifests.fly_config import PURPOSES, fly_files
+from components.outputs import stack_outputs
 from components.settings import Settings
 from components.synth.rendering import render
 from tests.components.recording import record
@@ -15,11 +16,13 @@ def test_each_file_is_a_resource_and_none_is_written_by_a_preview(tmp_path):
     def program() -> None:
         app = FlyApp("fly", {"settings": Settings(), "folder": str(tmp_path)})
         pulumi.export("paths", app.paths)
+        pulumi.export("commands", app.commands)
 
     recording = record(program, project="purpleflea", stack="dev", config={}, secrets={})
     stashes = [r.inputs["input"] for r in recording.resources if r.type == "pulumi:index:Stash"]
     assert {stash["path"]: stash["content"] for stash in stashes if "content" in stash} == fly_files(Settings())
     assert recording.outputs["paths"] == sorted(PURPOSES)
+    assert recording.outputs["commands"] == stack_outputs(Settings(), str(tmp_path))["fly"]["commands"]
     assert list(tmp_path.iterdir()) == []
 
 

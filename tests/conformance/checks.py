@@ -62,6 +62,14 @@ def health_names_the_region_and_asks_nobody(world: World) -> None:
 
 
 @check
+def it_answers_at_both_families(world: World) -> None:
+    """Names of `.internal` have IPv6 addresses only."""
+    for host in ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]:
+        with httpx.Client(trust_env=False) as http:
+            assert http.get(f"http://{host}:{world.port}/health").status_code == 200
+
+
+@check
 def a_silent_payment_service_makes_it_unready_soon_and_no_more_than_that(world: World) -> None:
     """It accepts connections and never answers: all who ask are told within seconds, and the health check passes."""
     assert world.stop() == 0

@@ -72,6 +72,24 @@ def test_the_commands_of_the_stacks_output_deploy_it(run):
     assert stack_outputs(Settings(fly=FlySettings(enabled=False)), "dist/dev")["fly"] == {}
 
 
+def test_the_commands_of_three_layers_deploy_both_apps(run, tmp_path):
+    three = Settings.parse({"fly": {"layers": "three"}})
+    (tmp_path / "dist" / "dev" / "fly" / "escrow").mkdir()
+    for path, text in fly_files(three).items():
+        (tmp_path / "dist" / "dev" / path).write_text(text)
+    (tmp_path / "dist" / "dev" / "fly" / "escrow" / "secrets.sh").chmod(0o755)
+    told = stack_outputs(three, "dist/dev")["fly"]["commands"]
+    for command in told[:4]:
+        run(command, PF_CALLERS=f"my-pf-agent:{'t' * 32}")
+    assert run.state()["secrets"].keys() == {"PF_API_KEY", "AGENT_WALLET", "PF_CALLERS"}
+    assert len(run.state()["machines"]) == len(run.state()["volumes"]) == 1, "one ledger"
+    fly_stand_in.install(tmp_path)  # each app has Machines and secrets of its own
+    for command in told[4:]:
+        run(command, PF_API_KEY="t" * 32)
+    assert run.state()["secrets"] == {"PF_API_KEY": "t" * 32, "AGENT_WALLET": "0xAgent"}
+    assert Counter(machine["region"] for machine in run.state()["machines"]) == FlySettings().regions
+
+
 def test_names_every_file():
     assert sorted(PURPOSES) == sorted(fly_files(Settings()))
     rows = {f"fly/{row}" for row in re.findall(r"^\| `([^`]+)` \| ", TEXT, re.M)}

@@ -17,7 +17,7 @@ STATE = "state.json"
 
 def install(folder: Path, **state) -> Path:
     """Put `fly` into `folder/bin`; `state` may hold machines, volumes, and `break`: {command: what happens}."""
-    (folder / "bin").mkdir()
+    (folder / "bin").mkdir(exist_ok=True)
     path = folder / "bin" / "fly"
     path.write_text(f"#!{sys.executable} -IS\nimport runpy; runpy.run_path({__file__!r})['main']({str(folder)!r})\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)

@@ -11,7 +11,7 @@ import pytest
 from runtime.agent.callers import Callers
 from runtime.errors import BadInput
 from runtime.sandbox.testing import running_sandbox
-from tests.conformance.checks import Since
+from tests.conformance.checks import Since, it_answers_at_both_families
 from tests.conformance.model import FAILS
 from tests.conformance.world import REGION, WALLET
 from tests.runtime.agent.conftest import PYTHON, ROOT, Warm
@@ -108,6 +108,7 @@ def test_who_has_no_token_of_ours_is_told_so(escrows, sandbox):
     for token in ("x" * 32, escrows.environment["PF_API_KEY"], "x"):
         answer = escrows.ask("create", ORDER, caller=token)
         assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")
+    it_answers_at_both_families(escrows)
     assert escrows.http.get("/health").json() == {"ok": True}
     headers = {"authorization": f"Bearer {TOKENS['agents']}"}
     with httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False) as http:
