@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -34,6 +35,7 @@ from runtime.settlement.table import Intent
 
 _MOST_BODY_BYTES: Final = 64 * 1024
 _MOST_TEXT: Final = 200
+_NOISE: Final = Decimal("1e-9")
 _GRACEFUL_SECONDS: Final = 45
 
 
@@ -159,11 +161,19 @@ def _order(body: dict[str, Any]) -> Order:
     if not isinstance(metadata, dict):
         raise Refusal(400, "invalid_request", "metadata is an object")
     try:
-        wanted = Usdc.parse(body.get("amount_usdc"))
+        wanted = Usdc.parse(_without_noise(body.get("amount_usdc")))
     except AmountError as error:
         raise Refusal(400, "invalid_amount", str(error)) from None
     region, token = (_text(metadata, name) if name in metadata else None for name in ("fly_region", "token"))
     return Order(_text(body, "payer_wallet"), _text(body, "payee_wallet"), wanted, region or "", token)
+
+
+def _without_noise(value: object) -> object:
+    """What was meant by the last digits of a double: the guide's agents send 0.0010400000000000001 for 0.00104."""
+    if not isinstance(value, Decimal):
+        return value
+    near = Decimal(repr(round(float(value), 6)))
+    return near if abs(near - value) < _NOISE else value
 
 
 PROGRAM = Program(

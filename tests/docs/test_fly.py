@@ -51,6 +51,8 @@ def test_five_steps_and_the_rotation_work_as_written(run, sandbox, tmp_path):
         run(command, PF_API_KEY="pf_live_second" if "--deploy" in command else "pf_live_first", **faucet)
     assert json.loads((tmp_path / "faucet-result.json").read_text())["outcome"] == "granted"
     state = run.state()
+    named = [call["arguments"][-1] for call in state["calls"] if call["arguments"][0] in ("apps", "status")]
+    assert named == [FlySettings().app] * 2
     assert Counter(machine["region"] for machine in state["machines"]) == FlySettings().regions
     assert len(state["volumes"]) == sum(FlySettings().regions.values())
     assert state["secrets"] == {"PF_API_KEY": "pf_live_second", "AGENT_WALLET": "0xAgent"}

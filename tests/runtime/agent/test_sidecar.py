@@ -3,7 +3,7 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
@@ -11,11 +11,13 @@ import pytest
 from runtime.agent.callers import Callers
 from runtime.errors import BadInput
 from runtime.sandbox.testing import running_sandbox
+from tests.conformance import go_agent
 from tests.conformance.checks import Since, it_answers_at_both_families
 from tests.conformance.model import FAILS
 from tests.conformance.world import REGION, WALLET
 from tests.runtime.agent.conftest import PYTHON, ROOT, Warm
 
+GUIDES = ROOT / "tests" / "bench" / "listings" / "guide_fly_agent.go.txt"
 TOKENS = {"agents": "a" * 32, "others": "o" * 32}
 ORDER = {"payer_wallet": "caller", "payee_wallet": WALLET, "amount_usdc": 0.01, "description": "x"}
 
@@ -103,6 +105,22 @@ def test_an_agent_without_a_key_earns_by_the_escrow_app(request, escrows, sandbo
         agent.balanced()
 
 
+def test_the_guides_own_agent_earns_by_it_as_it_is(escrows, sandbox, tmp_path, go):
+    """It computes its prices in doubles."""
+    (tmp_path / "main.go").write_text(GUIDES.read_text())
+    (tmp_path / "go.mod").write_text("module guide\n\ngo 1.25.0\n")
+    go_agent.run(tmp_path, "build", "-o", "guide", ".")
+    with closing(Warm([str(tmp_path / "guide")], sandbox, tmp_path)) as agent:
+        agent.environment |= {"ESCROW_BASE": str(escrows.http.base_url).rstrip("/"), "PF_API_KEY": TOKENS["agents"]}
+        agent.start()
+        for characters, usdc in ((104, "0.00104"), (700, "0.007")):
+            answer = agent.infer("x" * characters)
+            assert answer.status_code == 200, answer.text
+            [kept] = [e for e in sandbox.statement()["escrows"] if e["escrow_id"] == answer.json()["escrow_id"]]
+            assert (kept["status"], kept["locked_usdc"]) == ("released", usdc)
+        agent.balanced()
+
+
 def test_who_has_no_token_of_ours_is_told_so(escrows, sandbox):
     received = len(sandbox.received)
     for token in ("x" * 32, escrows.environment["PF_API_KEY"], "x"):
@@ -125,6 +143,9 @@ def test_the_rules_hold_before_anything_is_sent(escrows, sandbox):
         ({"amount_usdc": 0}, 403),
         ({"amount_usdc": -1}, 400),
         ({"amount_usdc": "NaN"}, 400),
+        ({"amount_usdc": 0.0010404}, 400),
+        ({"amount_usdc": 1e300}, 400),
+        ({"description": "x" * 70_000}, 413),
         ({"payer_wallet": ""}, 400),
         ({"metadata": []}, 200),
         ({"metadata": "x"}, 400),
@@ -154,6 +175,18 @@ def test_an_escrow_is_its_callers_alone_and_each_call_may_be_repeated(escrows):
     assert escrows.ask("cancel", body).status_code == 409
     assert len(escrows.sandbox.received) == since + 2
     escrows.balanced()
+
+
+def test_a_wrong_setting_or_a_volume_in_use_ends_it_at_once(escrows):
+    wrong = {
+        "PF_API_KEY": {"PF_API_KEY": ""},
+        "PF_CALLERS": {"PF_CALLERS": ""},
+        "PF_CALLER_MOST_USDC": {"PF_CALLER_MOST_USDC": "-1"},
+        "PF_API_DIALECT": {"PF_API_DIALECT": "server"},
+        "another agent": {},
+    }
+    for name, line in zip(wrong, escrows.refused(*wrong.values()), strict=True):
+        assert name in line
 
 
 LONG = "x" * 32
