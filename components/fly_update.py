@@ -129,11 +129,8 @@ def _merge_into(found: Any, table: Table, key: str, group: str, where: str) -> N
         found.append(_plain(table) if isinstance(found, Array) else table)
         return
     [theirs] = same
-    if key == "mounts" and theirs.get("destination", table["destination"]) != table["destination"]:
-        raise BadInput(
-            f"mounts: {theirs.get('source')} is mounted at {theirs['destination']}, the ledger belongs to "
-            f"{table['destination']}, and a Machine has one volume"
-        )
+    if key == "mounts":
+        _same_volume(theirs, table)
     if key == "vm":
         for mine, overrules in _OVERRULES.items():
             if mine in table:
@@ -141,6 +138,21 @@ def _merge_into(found: Any, table: Table, key: str, group: str, where: str) -> N
     # A table that says no group is for all of them, and stays so; a service must say one.
     said = {name: value for name, value in table.items() if name != "processes" or key in ("services", "http_service")}
     _merge(theirs, said, group, f"{where}.")
+
+
+def _same_volume(theirs: Table, ours: Table) -> None:
+    """Raises `BadInput` where the next deploy would leave what is on the volume behind."""
+    name, at = (theirs.get(key, ours[key]) for key in ("source", "destination"))
+    if at != ours["destination"]:
+        raise BadInput(
+            f"mounts: {name} is mounted at {at}, the ledger belongs to {ours['destination']}, "
+            "and a Machine has one volume"
+        )
+    if name != ours["source"]:
+        raise BadInput(
+            f"mounts: the volume is {name!r}, the stack's is {ours['source']!r}: flyctl would replace the Machine "
+            f"by one with another volume; set fly.volume.name to {name!r}"
+        )
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:

@@ -23,7 +23,7 @@ primary_region = "fra" # was near me
   ESCROW_FEE = "0.5"  # will be set
 
 [[mounts]]
-source = "old_data"
+source = "agent_data" # with my ledger
 destination = "/data"
 processes = ["app"]
 
@@ -54,6 +54,7 @@ def test_settings_are_set_and_all_else_stays():
         'image = "mine:1" # my own',
         'MINE = "1" # stays',
         "# mine",
+        "# with my ledger",
     ):
         assert kept in after
     found, ours = tomllib.loads(after), tomllib.loads(OURS)
@@ -162,6 +163,7 @@ def test_what_is_ours_is_for_our_process_group_and_the_others_stay():
         ('app = "other"', "app 'other'"),
         ("[mount]\nsource = 'a'", "mounts"),
         ("[mounts]\nsource = 'a'\ndestination = '/var/lib/mine'", "/var/lib/mine"),
+        ("[mounts]\nsource = 'old'\ndestination = '/data'", "fly.volume.name to 'old'"),
         ("[processes]\nweb = 'x'\ntask = 'y'", "web, task"),
         ("[[processes]]\nname = 'x'", "processes"),
         ("[[mounts]]\nsource = 'a'\n[[mounts]]\nsource = 'b'", "mounts"),
