@@ -76,6 +76,21 @@ def test_killed_while_it_sends_it_repeats_nothing(escrows, sandbox):
     escrows.balanced()
 
 
+def test_killed_while_it_locks_it_locks_nothing_again(escrows, sandbox):
+    known, received = {*escrows.escrows()}, len(sandbox.received)
+    sandbox.fault("create", "delay", moment="after", seconds=3, times=1)
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(escrows.lock, "lost-0001")
+        escrows.until(lambda: len({*escrows.escrows()} - known) == 1, "it has arrived")
+        escrows.kill()
+        assert isinstance(waiting.exception(), httpx.TransportError)
+    sandbox.clear_faults()
+    escrows.start()
+    answer = escrows.lock("lost-0001")
+    assert (answer.status_code, answer.json()["error"]) == (502, "payment_unknown")
+    assert len(sandbox.received) == received + 1
+
+
 @pytest.mark.parametrize("language", ["python", "go"])
 def test_an_agent_without_a_key_earns_by_the_escrow_app(request, escrows, sandbox, tmp_path, language):
     command = request.getfixturevalue("go") if language == "go" else PYTHON
