@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -172,8 +172,11 @@ def _without_noise(value: object) -> object:
     """What was meant by the last digits of a double: the guide's agents send 0.0010400000000000001 for 0.00104."""
     if not isinstance(value, Decimal):
         return value
-    near = Decimal(repr(round(float(value), 6)))
-    return near if abs(near - value) < _NOISE else value
+    try:
+        near = value.quantize(Decimal("0.000001"))
+        return near if abs(near - value) < _NOISE else value
+    except InvalidOperation:  # too long for an amount, or no number: told where it is parsed
+        return value
 
 
 PROGRAM = Program(
