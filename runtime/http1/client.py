@@ -41,6 +41,10 @@ class Silent(Broken):
     """The time was up."""
 
 
+class TooLong(Broken):
+    """The answer has more bytes than are read of it."""
+
+
 class Answer:
     """An answer whose head has arrived. Read it by `pieces` or `whole`, then `close` it."""
 
@@ -80,14 +84,14 @@ class Answer:
         except TimeoutError:
             raise Silent(f"nothing more of the answer within {seconds:g} s") from None
 
-    async def whole(self) -> bytes:
-        """The body. Raises Broken, also beyond `ANSWER_BYTES`."""
-        body = bytearray()
-        while piece := await self._connection.piece():
+    async def whole(self, most_bytes: int = ANSWER_BYTES) -> bytearray:
+        """The body. Raises Broken; TooLong, as soon as it is known to be."""
+        body, announced = bytearray(), self.header(b"content-length")
+        while len(body) <= most_bytes >= int(announced or 0):
+            if not (piece := await self._connection.piece()):
+                return body
             body += piece
-            if len(body) > ANSWER_BYTES:
-                raise Broken(f"the answer has more than {ANSWER_BYTES} bytes")
-        return bytes(body)
+        raise TooLong(f"the answer has more than {most_bytes} bytes")
 
     def close(self) -> None:
         """Keep the connection where the answer was read to its end; end it otherwise, which cancels the request."""

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from runtime.http1.client import Answer, HttpClient, NotSent, Silent, Untrusted
+from runtime.http1.client import Answer, HttpClient, NotSent, Silent, TooLong, Untrusted
 from runtime.http1.connection import Broken
 from runtime.http1.tunnel import parsed
 from runtime.kubernetes.connection import Login, Server, login
@@ -256,15 +256,10 @@ def _breaks_off(method: str, path: str) -> Generator[None]:
 
 async def _content(answer: Answer, method: str, path: str, most_bytes: int) -> bytes | bytearray:
     """The body, read no further than `most_bytes`; raises `TooLarge`."""
-    if int(answer.header(b"content-length") or 0) <= most_bytes:
-        content = bytearray()
-        async for piece in answer.pieces():
-            content += piece
-            if len(content) > most_bytes:
-                break
-        else:
-            return content
-    raise TooLarge(method, path, answer.status, "TooLarge", f"more than {most_bytes} bytes")
+    try:
+        return await answer.whole(most_bytes)
+    except TooLong:
+        raise TooLarge(method, path, answer.status, "TooLarge", f"more than {most_bytes} bytes") from None
 
 
 def _understood(method: str, path: str, content: bytes | bytearray, shape: Shape[T]) -> T:

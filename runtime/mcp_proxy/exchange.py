@@ -268,7 +268,7 @@ class Exchange:
     async def _whole(self, answer: UpstreamAnswer) -> bytes:
         try:
             async with asyncio.timeout(self._upstream.call_seconds):
-                return await answer.whole()
+                return bytes(await answer.whole())
         except TimeoutError:
             raise Broken("the answer stopped coming") from None
 

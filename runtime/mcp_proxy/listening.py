@@ -32,7 +32,7 @@ async def pass_session(upstream: Upstream, request: Request, answer: Answer, lin
     try:
         if request.method == "GET" and found.status == 200:
             return await _listen(upstream, found, answer)
-        body = await found.whole() if request.method == "DELETE" or found.status >= 400 else b""
+        body = bytes(await found.whole()) if request.method == "DELETE" or found.status >= 400 else b""
         await answer.send(found.status, body, found.header(b"content-type") or "text/plain")
     except Broken:
         if not answer.status:

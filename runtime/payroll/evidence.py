@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from runtime.contract import Port, ProgramName, Route
-from runtime.http1.client import HttpClient, NotSent
+from runtime.http1.client import HttpClient, NotSent, TooLong
 from runtime.http1.connection import Broken
 from runtime.http1.written import Headers
 from runtime.kubernetes.client import KubernetesApi
@@ -153,12 +153,11 @@ async def _read_log(client: HttpClient, headers: Headers, pod: str, found: Evide
             if answer.status != 200:
                 found.problems.append(f"pod {pod} refuses to show its work log: {answer.status}")
                 return
-            page = bytearray()
-            async for piece in answer.pieces():
-                page += piece
-                if len(page) > PAGE_BYTES:
-                    found.problems.append(f"pod {pod} answers with more than {PAGE_BYTES} bytes; the rest is not read")
-                    return
+            try:
+                page = await answer.whole(PAGE_BYTES)
+            except TooLong:
+                found.problems.append(f"pod {pod} answers with more than {PAGE_BYTES} bytes; the rest is not read")
+                return
             after, size = _offset(answer.header(b"pf-next")), _offset(answer.header(b"pf-size"))
         if whole and size > POD_BYTES:
             found.problems.append(f"pod {pod} has a work log of {size} bytes; its last {LAST_BYTES} are read")
